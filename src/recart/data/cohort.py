@@ -1,0 +1,62 @@
+"""`Cohort`: what every reader and the simulator return, and what the checks and the store take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+__all__ = ["CHAIN_COLUMNS", "Cohort"]
+
+# AIRR names; one row is one receptor chain of one cell. `clone_id` may be given without sequences.
+CHAIN_COLUMNS = ("cell", "locus", "v_call", "j_call", "junction_aa", "umis", "productive", "clone_id")
+
+
+@dataclass
+class Cohort:
+    """One cohort in memory, in the order it was read; not yet checked, sorted or pseudonymous.
+
+    Attributes
+    ----------
+    rna
+        (cells, genes) CSR. Raw counts, or normalised values where the user said so.
+    genes
+        Index: gene names as given. Column `ensembl` where known.
+    cells
+        Index: cell ids, unique in the cohort (sample prefix added by the reader where needed).
+        Column `sample` (str). Optional: `cell_type`, `barcode`, and any other column of `obs`.
+    samples
+        Index: sample ids (str). Column `patient` (str). Optional: `timepoint` (str), `day`
+        (float, days from infusion), `tissue`, `batch`, `site`, `product`, and sample-level labels.
+    patients
+        Index: patient ids (str). Endpoint columns and covariates.
+    protein
+        (cells, proteins) float32 raw ADT counts, 0 where not measured; None without proteins.
+    proteins
+        Protein names as given; empty without proteins.
+    protein_measured
+        (samples, proteins) bool, rows as `samples`: False where a panel lacks the protein.
+    chains
+        Receptor chains, columns `CHAIN_COLUMNS` (missing ones are NaN), `cell` a cell id of
+        `cells`; None where the cohort has no receptors at all.
+    source
+        Where things came from, for error messages: `rna`, `protein`, `chains`, `samples`,
+        `patients` -> file name (never logged, never stored).
+    dropped
+        Counts of what the reader left out and why, for the flow table of the report.
+    """
+
+    rna: sparse.csr_matrix
+    genes: pd.DataFrame
+    cells: pd.DataFrame
+    samples: pd.DataFrame
+    patients: pd.DataFrame
+    protein: np.ndarray[Any, np.dtype[np.float32]] | None = None
+    proteins: list[str] = field(default_factory=list)
+    protein_measured: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    chains: pd.DataFrame | None = None
+    source: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
