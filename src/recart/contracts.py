@@ -11,10 +11,11 @@ Axes stand as suffixes of names (`x_mbg`) and in jaxtyping signatures (`Float[Te
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from jaxtyping import Bool, Float, Int
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 __all__ = ["CellBatch", "FeatureSpec", "Member"]
@@ -68,15 +69,37 @@ class FeatureSpec:
 class CellBatch:
     """One minibatch for every member of a stack. Missing modalities are masked, never zero-coded.
 
-    `weight_mb` is 0 for padding rows and 1 for cells. `batch_mbe` is a distribution over batch
-    categories: one-hot where the batch is known, uniform where it is not.
+    Attributes
+    ----------
+    x_mbg
+        RNA of each member's own genes: counts, or normalised values under a normal likelihood.
+    x_mask_mg
+        False for genes that the data at hand lack (a new panel); all True in training.
+    y_mba, y_mask_mba
+        Raw protein counts, and whether the protein was measured in the cell's sample.
+    r_mbt, r_mask_mb
+        Receptor embedding, and whether the cell has one.
+    r_measured_mb
+        Whether receptors were sequenced in the cell's sample at all.
+    batch_mbe
+        One-hot batch category of the member; an all-zero row where the batch is unknown to it.
+    weight_mb
+        0 for padding rows, 1 for cells.
+    active_m
+        Whether the member takes this step.
     """
 
     x_mbg: Float[Tensor, "m b g"]
+    x_mask_mg: Bool[Tensor, "m g"]
     y_mba: Float[Tensor, "m b a"]
     y_mask_mba: Bool[Tensor, "m b a"]
     r_mbt: Float[Tensor, "m b t"]
     r_mask_mb: Bool[Tensor, "m b"]
+    r_measured_mb: Bool[Tensor, "m b"]
     batch_mbe: Float[Tensor, "m b e"]
     weight_mb: Float[Tensor, "m b"]
-    row_mb: Int[Tensor, "m b"]
+    active_m: Bool[Tensor, " m"]
+
+    def to(self, device: torch.device | str) -> CellBatch:
+        """The same batch on another device."""
+        return CellBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})

@@ -1,0 +1,134 @@
+"""Layers whose every weight has a leading member axis: one layer is a stack of models.
+
+Members never mix: products are batched over `m`, normalisation is LayerNorm over hidden units.
+With one member the batched product is a plain one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recart.models.noise import Noise, member_generator
+
+__all__ = ["StackedBlock", "StackedLinear", "StackedMLP", "initialise"]
+
+
+def _uniform(parameter: Tensor, bound: float, generator: torch.Generator) -> None:
+    """Fill row by row, so that rows do not depend on how many follow."""
+    rows = parameter.unsqueeze(0) if parameter.ndim == 1 else parameter
+    for row in rows:
+        row.copy_((torch.rand(row.shape, generator=generator) * 2 - 1) * bound)
+
+
+@final
+class StackedLinear(nn.Module):
+    """`x W + c V + bias`, for every member; `c` is the batch covariate.
+
+    The same map as scvi-tools' linear layer on the concatenation `[x, one-hot batch]`, kept as
+    two products so that the covariate may be a distribution over categories.
+    """
+
+    def __init__(
+        self, members: int, inputs: int, outputs: int, conditions: int = 0
+    ) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.weight = nn.Parameter(torch.empty(members, inputs, outputs))
+        self.condition = nn.Parameter(torch.empty(members, conditions, outputs))
+        self.bias = nn.Parameter(torch.empty(members, outputs))
+
+    @torch.no_grad()
+    def initialise(self, member: int, generator: torch.Generator, conditions: int) -> None:
+        """Torch's default for linear layers; categories the member lacks stay zero."""
+        bound = 1 / math.sqrt(self.inputs + conditions)
+        _uniform(self.weight[member], bound, generator)
+        _uniform(self.bias[member], bound, generator)
+        self.condition[member].zero_()
+        _uniform(self.condition[member, :conditions], bound, generator)
+
+    def forward(
+        self, x_mbi: Float[Tensor, "m b i"], batch_mbe: Float[Tensor, "m b e"] | None = None
+    ) -> Float[Tensor, "m b o"]:
+        """Apply every member's map to its own cells."""
+        if self.weight.shape[0] == 1:
+            out = torch.addmm(self.bias[0], x_mbi[0], self.weight[0]).unsqueeze(0)
+        else:
+            out = torch.baddbmm(self.bias.unsqueeze(1), x_mbi, self.weight)
+        if batch_mbe is not None and self.condition.shape[1]:
+            out = out + torch.bmm(batch_mbe, self.condition)
+        return out
+
+
+@final
+class StackedBlock(nn.Module):
+    """Linear -> LayerNorm (no learned scale, as scvi-tools) -> ReLU -> dropout."""
+
+    def __init__(
+        self, members: int, inputs: int, outputs: int, conditions: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.linear = StackedLinear(members, inputs, outputs, conditions)
+        self.dropout = dropout
+
+    def forward(
+        self,
+        x_mbi: Float[Tensor, "m b i"],
+        batch_mbe: Float[Tensor, "m b e"],
+        noise: Noise | None,
+    ) -> Float[Tensor, "m b h"]:
+        """Hidden units of every member's cells."""
+        return self.activate(self.linear(x_mbi, batch_mbe), noise)
+
+    def activate(self, h_mbh: Float[Tensor, "m b h"], noise: Noise | None) -> Float[Tensor, "m b h"]:
+        """What follows the linear map."""
+        h_mbh = torch.relu(nn.functional.layer_norm(h_mbh, h_mbh.shape[-1:]))
+        if noise is not None and self.dropout > 0:
+            h_mbh = h_mbh * noise.keep(h_mbh, self.dropout)
+        return h_mbh
+
+
+@final
+class StackedMLP(nn.Module):
+    """`layers` blocks of `hidden` units; the covariate enters every block, as in scvi-tools."""
+
+    def __init__(
+        self, members: int, inputs: int, hidden: int, layers: int, conditions: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            StackedBlock(members, inputs if layer == 0 else hidden, hidden, conditions, dropout)
+            for layer in range(layers)
+        )
+
+    def forward(
+        self,
+        x_mbi: Float[Tensor, "m b i"],
+        batch_mbe: Float[Tensor, "m b e"],
+        noise: Noise | None,
+    ) -> Float[Tensor, "m b h"]:
+        """Hidden units after the last block."""
+        for block in self.blocks:
+            x_mbi = block(x_mbi, batch_mbe, noise)
+        return x_mbi
+
+
+def initialise(module: nn.Module, seeds: Sequence[int], conditions: Sequence[int]) -> None:
+    """Draw every linear layer of `module`, each from its own stream of each member.
+
+    A layer's stream is keyed by (seed, position of the layer), so members start from the same
+    weights alone and in company. `conditions[m]` is how many batch categories member `m` has.
+    """
+    for position, layer in enumerate(_linear_layers(module)):
+        for member, (seed, own) in enumerate(zip(seeds, conditions, strict=True)):
+            takes = own if layer.condition.shape[1] else 0
+            layer.initialise(member, member_generator(seed, -1 - position), takes)
+
+
+def _linear_layers(module: nn.Module) -> Iterator[StackedLinear]:
+    return (layer for layer in module.modules() if isinstance(layer, StackedLinear))
