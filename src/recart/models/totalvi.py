@@ -83,6 +83,7 @@ class TotalVIStack(nn.Module):
     def __init__(self, recipe: TotalVI, sizes: Sizes, members: int) -> None:
         super().__init__()
         self.recipe = recipe
+        self.sizes = sizes
         e = max(sizes.batches, default=0)
         of_data = (sizes.genes, sizes.proteins, sizes.receptor)
         self.encoder = Encoder(
@@ -121,6 +122,19 @@ class TotalVIStack(nn.Module):
     def set_batch_prior(self, member: int, share_e: Float[Tensor, " e"]) -> None:
         """Share of each batch category of one member (sums to 1)."""
         self.batch_prior_me[member, : len(share_e)] = share_e
+
+    def member_state(self, member: int) -> dict[str, Tensor]:
+        """A copy of one member's weights on the CPU: member axis of length 1, own batches only."""
+        own = self.sizes.batches[member]
+        with torch.device("meta"):  # shapes only
+            alone = TotalVIStack(self.recipe, replace(self.sizes, batches=(own,)), 1).state_dict()
+        state = {}
+        for name, tensor in self.state_dict().items():
+            kept = tensor[member : member + 1]
+            if kept.shape != alone[name].shape:  # the axis of batch categories is the second
+                kept = kept[:, :own]
+            state[name] = kept.detach().cpu().clone()
+        return state
 
     def latent(self, batch: CellBatch) -> Posterior:
         """`q(z | cell)` without dropout; unknown batches are marginalised."""

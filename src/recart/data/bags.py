@@ -1,0 +1,137 @@
+"""Bags: the units of prediction. A bag is the cells of a patient (or of a sample) at decision time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recart.data.store import CohortStore
+from recart.problems import InputError, Problem
+
+__all__ = ["Admission", "Bags", "admitted_samples", "make_bags"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """Which samples may enter a prediction.
+
+    `decision_day` is in days from infusion: later samples, and samples of unknown day, stay out.
+    Empty lists admit every time point and tissue.
+    """
+
+    decision_day: float | None = None
+    timepoints: Sequence[str] = ()
+    tissues: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bags:
+    """Attributes: `table`, `slices`, `flow`.
+
+    `table` (n): index the bag's pseudonym; `patient` (code), `label` (0/1; -1 where unknown),
+    `n_cells`. `slices` (n): contiguous cell ranges of each bag. `flow`: counts of what was left
+    out, in order, for the report.
+    """
+
+    table: pd.DataFrame
+    slices: tuple[tuple[slice, ...], ...]
+    flow: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def of_patients(self, patients: Sequence[int]) -> np.ndarray[Any, np.dtype[np.intp]]:
+        """Row numbers of the bags of these patients (codes)."""
+        return np.flatnonzero(self.table["patient"].isin(list(patients)).to_numpy())
+
+    def cells(self, bags: Sequence[int] | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Cell rows of these bags, in store order."""
+        ranges = [np.arange(s.start, s.stop) for n in bags for s in self.slices[int(n)]]
+        return np.concatenate(ranges) if ranges else np.zeros(0, dtype=np.int64)
+
+
+def admitted_samples(store: CohortStore, admission: Admission) -> np.ndarray[Any, Any]:
+    """(s) bool: samples on or before the decision day, of the named time points and tissues."""
+    keep = np.ones(len(store.samples), dtype=bool)
+    wanted: list[tuple[str, Any]] = []
+    if admission.decision_day is not None:
+        wanted.append(("day", admission.decision_day))
+    wanted += [("timepoint", admission.timepoints)] if admission.timepoints else []
+    wanted += [("tissue", admission.tissues)] if admission.tissues else []
+    absent = [column for column, _ in wanted if column not in store.samples]
+    if absent:
+        raise InputError(
+            Problem(
+                code="E-TIME-001",
+                what="the samples have no such column, but the configuration selects by it",
+                mend=f"give it in samples.csv or map it with data.columns.{column}, or unset the rule",
+                column=column,
+            )
+            for column in absent
+        )
+    for column, rule in wanted:
+        values = store.samples[column]
+        if column == "day":
+            keep &= (pd.to_numeric(values, errors="coerce") <= float(rule)).to_numpy()
+        else:
+            keep &= values.astype(str).isin([str(value) for value in rule]).to_numpy()
+    return keep
+
+
+def make_bags(
+    store: CohortStore, labels: pd.Series[Any], *, unit: str, admission: Admission
+) -> Bags:
+    """Bags of the admitted samples.
+
+    `labels` holds 1, 0 or NaN by patient (`unit="patient"`) or by sample (`unit="sample"`),
+    in store order.
+
+    Raises
+    ------
+    InputError
+        If a rule selects by a column that the samples lack, or nothing is left.
+    """
+    keep = admitted_samples(store, admission)
+    samples = np.flatnonzero(keep)
+    patient_of_sample = store.samples["patient"].to_numpy()
+    if unit == "patient":
+        groups = [(p, samples[patient_of_sample[samples] == p]) for p in range(len(store.patients))]
+        names, values = store.patients.index, labels.to_numpy(dtype=float)
+    else:
+        groups = [(s, np.array([s])) for s in samples]
+        names, values = store.samples.index, labels.to_numpy(dtype=float)
+    rows, slices = [], []
+    unlabelled = without_samples = 0
+    for code, own in groups:
+        if not len(own):
+            without_samples += 1
+            continue
+        unlabelled += int(np.isnan(values[code]))
+        ranges = tuple(store.sample_slice(int(s)) for s in own)
+        rows.append(
+            {
+                "bag": names[code],
+                "patient": int(patient_of_sample[own[0]]),
+                "label": -1 if np.isnan(values[code]) else int(values[code]),
+                "n_cells": sum(r.stop - r.start for r in ranges),
+            }
+        )
+        slices.append(ranges)
+    if not rows:
+        problem = Problem(
+            code="E-TIME-002",
+            what=f"none of {len(store.samples)} samples may enter the prediction",
+            mend="check data.decision_day, data.timepoints and data.tissues",
+        )
+        raise InputError([problem])
+    flow = {
+        "samples": len(store.samples),
+        "samples outside the decision time or selection": int((~keep).sum()),
+        "patients without an admitted sample": without_samples,
+        f"{unit}s without a label": unlabelled,
+    }
+    return Bags(table=pd.DataFrame(rows).set_index("bag"), slices=tuple(slices), flow=flow)

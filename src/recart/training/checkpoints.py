@@ -1,0 +1,63 @@
+"""Checkpoints of members: plain Python and tensors, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recart.problems import InputError, Problem
+
+__all__ = ["load_checkpoint", "save_checkpoint"]
+
+SCHEMA = 1
+
+
+def save_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Write beside the target, flush to disk, then rename: a reader sees old or new, never half.
+
+    `content` may hold tensors, numbers, strings, lists, dicts and None.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            torch.save({"schema": SCHEMA, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without running any code from it (`weights_only=True`).
+
+    Raises
+    ------
+    InputError
+        If the file is not a checkpoint of this layout.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        schema = content["schema"]
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        problem = Problem(
+            code="E-CKPT-001",
+            what=f"not a recart checkpoint that can be read safely ({type(error).__name__})",
+            mend="train the member again: delete the file and run train.py with the same directory",
+            file=path.name,
+        )
+        raise InputError([problem]) from error
+    if schema != SCHEMA:
+        problem = Problem(
+            code="E-CKPT-002",
+            what=f"checkpoint layout {schema}; this version of recart reads {SCHEMA}",
+            mend="use the version of recart that is named in the run's versions.json",
+            file=path.name,
+        )
+        raise InputError([problem])
+    return content

@@ -1,0 +1,40 @@
+"""Latents of cells under one trained member, patient by patient, in fixed chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from recart.data.batches import gather
+from recart.data.features import BoundFeatures
+from recart.data.store import CohortStore
+from recart.models.totalvi import TotalVIStack
+
+__all__ = ["encode"]
+
+_CHUNK = 1024
+
+
+@torch.no_grad()
+def encode(
+    stack: TotalVIStack, bound: BoundFeatures, store: CohortStore, slices: Sequence[slice]
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Posterior means (c, l) of the cells of `slices`, in order.
+
+    Chunks never cross the end of a slice, so a patient's latents do not depend on who else is
+    encoded: the same numbers come from the same products of the same shapes.
+    """
+    stack.eval()
+    device = stack.log_protein_theta.device
+    chunks = []
+    for own in slices:
+        for start in range(own.start, own.stop, _CHUNK):
+            rows = np.arange(start, min(start + _CHUNK, own.stop))
+            batch = gather(store, [bound], [rows], width=len(rows)).to(device)
+            chunks.append(stack.latent(batch).mean_mbl[0].cpu().numpy())
+    if not chunks:
+        return np.zeros((0, stack.recipe.latent), dtype=np.float32)
+    return np.concatenate(chunks)

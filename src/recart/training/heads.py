@@ -1,0 +1,57 @@
+"""What a response head is: fitted on the latents of development bags, it gives logits of others."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["BagLatents", "FittedHead", "Head"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagLatents:
+    """Bags as a head sees them.
+
+    `latents[n]` is (c, l): the cells of bag `n` under one member. `extras` (n, f) holds features
+    computed inside each patient, such as clone statistics, NaN where they were not measured;
+    `extra_names` names them. `patients` (n) groups bags for inner folds.
+    """
+
+    latents: Sequence[Array]
+    extras: Array
+    extra_names: Sequence[str]
+    patients: Array
+
+
+class FittedHead(ABC):
+    """A head with its weights."""
+
+    @abstractmethod
+    def logits(self, bags: BagLatents) -> Array:
+        """(n) log odds of response of each bag, each from that bag alone."""
+
+    @abstractmethod
+    def embedding(self, bags: BagLatents) -> tuple[Array, list[str]]:
+        """(n, f) the features of each bag that the head reads, and their names."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Plain Python and tensors, for the checkpoint."""
+
+
+class Head(ABC):
+    """A recipe for a head; one class and one YAML each."""
+
+    @abstractmethod
+    def fit(self, bags: BagLatents, labels: Array, seed: int) -> FittedHead:
+        """Fit to development bags (all given bags), choosing strengths on inner folds of them."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Any]) -> FittedHead:
+        """The fitted head whose `state` this is."""

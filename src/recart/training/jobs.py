@@ -1,0 +1,145 @@
+"""A job: a stack of members trained together; where jobs run is only a matter of speed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from recart.contracts import CellBatch, Member
+from recart.data.bags import Bags
+from recart.data.batches import Blocks, StackBatches
+from recart.data.features import FeatureChoice, Features, bind
+from recart.data.store import CohortStore
+from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
+from recart.training.module import EncoderTraining, StackModule
+
+__all__ = ["Recipes", "TrainedEncoder", "labelled_bags", "restore_stack", "train_encoders"]
+
+logger = logging.getLogger(__name__)
+
+TrainerFactory = Callable[[int], pl.Trainer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipes:
+    """How features are chosen, what the encoder is, how it is trained."""
+
+    features: FeatureChoice
+    model: TotalVI
+    training: EncoderTraining
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedEncoder:
+    """One member's features and best weights, and how it got there."""
+
+    member: Member
+    features: Features
+    state: dict[str, Tensor]
+    best_epoch: int
+    best_loss: float
+    history: list[dict[str, Any]]
+
+
+def labelled_bags(bags: Bags, patients: Sequence[int]) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Rows of the bags of these patients that have a label."""
+    own = bags.of_patients(patients)
+    return own[bags.table["label"].to_numpy()[own] >= 0]
+
+
+def train_encoders(
+    members: Sequence[Member],
+    store: CohortStore,
+    bags: Bags,
+    recipes: Recipes,
+    trainer_factory: TrainerFactory,
+) -> list[TrainedEncoder]:
+    """Fit features and train the encoder of every member, all members in one stack.
+
+    `trainer_factory` is called with the number of epochs. Each member reads the cells of its own
+    training and inner-validation patients only.
+    """
+    features = []
+    for member in members:
+        cells = bags.cells(bags.of_patients(member.train))
+        features.append(recipes.features.fit(store, cells, member.seed))
+        logger.info("features of %s: %d genes", member.name, len(features[-1].spec.genes))
+    stack = _new_stack(members, features, recipes.model)
+    bound = [bind(own, store) for own in features]
+
+    def batches(patients: Sequence[Sequence[int]], shuffled: bool) -> DataLoader[CellBatch]:
+        training = recipes.training
+        blocks = [
+            Blocks(
+                [s for n in bags.of_patients(own) for s in bags.slices[int(n)]],
+                training.block,
+                training.batch_size,
+                member.seed,
+            )
+            for member, own in zip(members, patients, strict=True)
+        ]
+        return DataLoader(StackBatches(store, bound, blocks, shuffled), batch_size=None)
+
+    module = StackModule(stack, [member.seed for member in members], recipes.training)
+    trainer = trainer_factory(recipes.training.epochs)
+    trainer.fit(
+        module,
+        batches([member.train for member in members], shuffled=True),
+        batches([member.validation for member in members], shuffled=False),
+    )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return [
+        TrainedEncoder(
+            member=member,
+            features=features[i],
+            state=module.best_states[i],
+            best_epoch=module.best_epoch_m[i],
+            best_loss=module.best_loss_m[i],
+            history=[
+                {**row, "member": member.name} for row in module.history if row["member"] == i
+            ],
+        )
+        for i, member in enumerate(members)
+    ]
+
+
+def restore_stack(
+    recipe: TotalVI, features: Features, state: dict[str, Tensor]
+) -> TotalVIStack:
+    """One member's model from its checkpoint, as a stack of one."""
+    stack = TotalVIStack(recipe, _sizes([features]), 1)
+    stack.load_state_dict(state)
+    return stack.eval()
+
+
+def _sizes(features: Sequence[Features]) -> Sizes:
+    spec = features[0].spec
+    return Sizes(
+        genes=len(spec.genes),
+        proteins=len(spec.proteins),
+        receptor=spec.receptor_dim,
+        batches=tuple(len(own.spec.batches) for own in features),
+    )
+
+
+def _new_stack(
+    members: Sequence[Member], features: Sequence[Features], recipe: TotalVI
+) -> TotalVIStack:
+    stack = recipe.stack(_sizes(features), [member.seed for member in members])
+    for i, own in enumerate(features):
+        mean, scale = (
+            torch.from_numpy(own.background_mean),
+            torch.from_numpy(own.background_scale),
+        )
+        stack.set_background_prior(i, mean, scale)
+        stack.set_batch_prior(i, torch.from_numpy(own.batch_share))
+    return stack
