@@ -36,6 +36,7 @@ def _store(patients: int, cells: int, seed: int) -> CohortStore:
         protein_measured=np.ones((2 * patients, proteins), dtype=bool),
         cells=pd.DataFrame(
             {
+                "source": np.arange(total),
                 "sample": sample_of_cell.astype(np.int32),
                 "patient": patient[sample_of_cell].astype(np.int32),
                 "clone": clone.astype(np.int32),

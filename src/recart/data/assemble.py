@@ -91,6 +91,7 @@ def assemble(
     clone = np.full(len(order), -1, dtype=np.int32) if clonotypes is None else clonotypes.of_cell
     cells = pd.DataFrame(
         {
+            "source": order.astype(np.int64),
             "sample": sample_of_cell[order].astype(np.int32),
             "patient": patient_of_sample[sample_of_cell[order]],
             "clone": clone[order].astype(np.int32),

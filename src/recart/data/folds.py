@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import product
+from math import ceil
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -119,15 +120,15 @@ class StratifiedPatientKFold(FoldScheme):
         problems = []
         for label, holding in _HOLDING.items():
             n = int(np.isin(stratum, holding).sum())
-            if n < self._k or n - -(-n // self._k) < 2:
-                most = max((k for k in range(2, n + 1) if n - -(-n // k) >= 2), default=0)
+            if n < self._k or n - ceil(n / self._k) < 2:
+                most = max((k for k in range(2, n + 1) if n - ceil(n / k) >= 2), default=0)
                 problems.append(
                     Problem(
                         code="E-FOLD-002",
                         count=n,
                         what=f"{n} patients of class {label} are too few for {self._k} folds with "
                         "validation patients",
-                        mend=f"set data.folds.k to at most {most}"
+                        mend=f"set data.folds.k to {most}"
                         if most
                         else "cross-validation needs at least 3 patients of each class",
                     )
@@ -195,16 +196,12 @@ def _deal(stratum: Codes, k: int, rng: np.random.Generator) -> Codes:
 def _choose(
     stratum: Codes, share: float, rng: np.random.Generator
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Choose patients: of the counts per stratum that leave both classes on both sides the nearest."""
+    """Choose the share, as near as both classes on both sides of the choice allow."""
     sizes = [int((stratum == s).sum()) for s in _STRATA]
+    near = [(0, 1, int(share * size), int(share * size) + 1, size - 1, size) for size in sizes]
     options = [
-        sorted(
-            {
-                min(max(n, 0), size)
-                for n in (0, 1, int(share * size), int(share * size) + 1, size - 1, size)
-            }
-        )
-        for size in sizes
+        sorted({n for n in counts if 0 <= n <= size})
+        for counts, size in zip(near, sizes, strict=True)
     ]
     possible = [
         taken

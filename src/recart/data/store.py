@@ -41,8 +41,8 @@ class CohortStore:
     protein_measured
         (s, a) bool.
     cells
-        (c) `sample`, `patient`, `clone` (codes; -1: no receptor), `n_counts`, `n_genes`,
-        `pct_mito`, `car_umi`, and `cell_type` where given.
+        (c) `source` (row in the cohort as read), `sample`, `patient`, `clone` (codes; -1: no
+        receptor), `n_counts`, `n_genes`, `pct_mito`, `car_umi`, and `cell_type` where given.
     samples
         (s) by pseudonym; `patient` (code), `start`, `stop` (range of cells), `has_receptor`, and
         the sample columns that were given.

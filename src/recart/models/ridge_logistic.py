@@ -29,10 +29,15 @@ def fit_ridge_logistic(
 
     Raises
     ------
+    ValueError
+        If the weighted rows of a problem have one class only.
     FloatingPointError
-        If Newton's method has not converged, as with a single class in a problem.
+        If Newton's method has not converged.
     """
     x, y, w = x_qnf.double(), y_qn.double(), weight_qn.double()
+    share = (w * y).sum(-1) / w.sum(-1)
+    if bool(((share <= 0) | (share >= 1)).any()):
+        raise ValueError("logistic regression needs both classes; there is one class only")
     present = (w > 0).unsqueeze(-1)
     u_qnr, s_qr, v_qrf = torch.linalg.svd(torch.where(present, x, 0.0), full_matrices=False)
     z_qnr = u_qnr * s_qr.unsqueeze(-2)
@@ -66,4 +71,4 @@ def fit_ridge_logistic(
             scale = torch.where(worse, scale / 2, scale)
         beta = beta - scale.unsqueeze(-1) * step
         value = objective(beta)
-    raise FloatingPointError("ridge logistic regression has not converged: is there one class only?")
+    raise FloatingPointError(f"ridge logistic regression: no convergence in {_MAX_STEPS} steps")

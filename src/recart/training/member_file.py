@@ -1,0 +1,121 @@
+"""The file of one trained member: features, encoder, head and whose patients each of them saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recart.contracts import FeatureSpec, Member
+from recart.data.features import Features
+from recart.models.totalvi import TotalVI, TotalVIStack
+from recart.training.checkpoints import load_checkpoint, save_checkpoint
+from recart.training.heads import FittedHead, Head
+from recart.training.jobs import TrainedEncoder, restore_stack
+
+__all__ = ["LoadedMember", "load_member", "member_path", "save_member"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedMember:
+    """A member as its file gives it; patients are pseudonyms.
+
+    `fitted_on` names, for each fitted part, the patients that it saw.
+    """
+
+    name: str
+    fold: int
+    repeat: int
+    held_out: frozenset[str]
+    fitted_on: dict[str, frozenset[str]]
+    features: Features
+    stack: TotalVIStack
+    head: FittedHead
+    history: list[dict[str, Any]]
+    best_epoch: int
+    best_loss: float
+
+
+def member_path(folder: Path, name: str) -> Path:
+    """Where the member of this name lies."""
+    return folder / f"{name}.ckpt"
+
+
+def save_member(
+    path: Path, encoder: TrainedEncoder, head: FittedHead, patients: Sequence[str]
+) -> None:
+    """Write one member; `patients` are the pseudonyms by patient code."""
+    member = encoder.member
+    train = [patients[p] for p in member.train]
+    validation = [patients[p] for p in member.validation]
+    features = encoder.features
+    content = {
+        "member": {
+            "name": member.name,
+            "fold": member.fold,
+            "repeat": member.repeat,
+            "seed": member.seed,
+            "train": train,
+            "validation": validation,
+            "held_out": [patients[p] for p in member.held_out],
+        },
+        "fitted_on": {
+            "features": sorted(features.spec.patients),
+            "encoder": train,
+            "epoch": validation,
+            "head": [*train, *validation],
+        },
+        "features": {
+            **{
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in asdict(features.spec).items()
+            },
+            "protein_seen": torch.from_numpy(features.protein_seen),
+            "background_mean": torch.from_numpy(features.background_mean),
+            "background_scale": torch.from_numpy(features.background_scale),
+            "batch_share": torch.from_numpy(features.batch_share),
+        },
+        "encoder": encoder.state,
+        "head": head.state(),
+        "best_epoch": encoder.best_epoch,
+        "best_loss": encoder.best_loss,
+        "history": encoder.history,
+    }
+    save_checkpoint(content, path)
+
+
+def load_member(path: Path, model: TotalVI, head: Head) -> LoadedMember:
+    """Rebuild one member from its file and the run's recipes."""
+    content = load_checkpoint(path)
+    own, member = content["features"], content["member"]
+    features = Features(
+        spec=FeatureSpec(
+            genes=tuple(own["genes"]),
+            proteins=tuple(own["proteins"]),
+            receptor_dim=own["receptor_dim"],
+            batches=tuple(own["batches"]),
+            patients=tuple(own["patients"]),
+        ),
+        protein_seen=own["protein_seen"].numpy(),
+        background_mean=own["background_mean"].numpy(),
+        background_scale=own["background_scale"].numpy(),
+        batch_share=own["batch_share"].numpy(),
+    )
+    return LoadedMember(
+        name=member["name"],
+        fold=member["fold"],
+        repeat=member["repeat"],
+        held_out=frozenset(member["held_out"]),
+        fitted_on={part: frozenset(seen) for part, seen in content["fitted_on"].items()},
+        features=features,
+        stack=restore_stack(model, features, content["encoder"]),
+        head=head.restore(content["head"]),
+        history=content["history"],
+        best_epoch=content["best_epoch"],
+        best_loss=content["best_loss"],
+    )
+
+
