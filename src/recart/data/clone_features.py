@@ -106,8 +106,8 @@ def _of_bag(
     total = int(sizes.sum())
     p = sizes / total
     row |= {
-        "expanded_share": float(p[sizes > 1].sum()),
-        "hyperexpanded_share": float(p[sizes > _HYPEREXPANDED].sum()),
+        "expanded_share": float(sizes[sizes > 1].sum() / total),
+        "hyperexpanded_share": float(sizes[sizes > _HYPEREXPANDED].sum() / total),
         "largest_clone_share": float(p.max()),
         "clone_shannon": float(-(p * np.log(p)).sum()) + 0.0,
         "clone_gini": _gini(sizes),

@@ -52,6 +52,7 @@ class Split:
     folds: tuple[FoldPatients, ...]
 
     def __post_init__(self) -> None:
+        """Check the rules above."""
         problems = Problems()
         for problem in _structure_problems(self):
             problems.error(problem)

@@ -52,6 +52,8 @@ class StackedAdam(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         own = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        if not own:  # no member takes this step
+            return loss
         members = own[0].shape[0]
         active_m = self.active_m
         if active_m is None:

@@ -20,7 +20,7 @@ from recart.data.receptors.clonotypes import Clonotypes
 from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
 
-__all__ = ["assemble", "separate_car", "smallest_type"]
+__all__ = ["build_store", "separate_car", "smallest_type"]
 
 
 def separate_car(
@@ -62,7 +62,7 @@ def smallest_type(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
     return matrix.astype(np.uint16 if largest < 2**16 else np.int32)
 
 
-def assemble(
+def build_store(
     cohort: Cohort,
     *,
     car_umi: np.ndarray[Any, Any],

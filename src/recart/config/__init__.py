@@ -1,0 +1,1 @@
+"""Configuration: the root schema, the composition, and the one place that builds components."""

@@ -1,0 +1,157 @@
+"""The root of every configuration: its keys and types. A key that is not here is an error.
+
+Fixed keys stand here as dataclasses. Components (`Any`) are nodes with a `_target_`; the signature
+of the class they name is their schema, checked by `recart.config.check`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+__all__ = ["DataConfig", "EmbedConfig", "EvaluateConfig", "PathsConfig", "TrainConfig", "register"]
+
+
+@dataclass
+class DataConfig:
+    """A cohort: where it lies, what is predicted, what may enter a prediction.
+
+    Attributes
+    ----------
+    path
+        File, folder or sample sheet; the reader says which.
+    endpoint
+        Column of the outcome.
+    positive, negative
+        Values of the endpoint that mean 1 and 0; None recognises R/NR, yes/no, 1/0 and the like.
+    exclude
+        Values of the endpoint that belong to neither class, such as NE.
+    unit
+        What has one label: `patient` or `sample`.
+    decision_day
+        Day from infusion, the last whose samples may enter a prediction; None admits all.
+    timepoints, tissues
+        The only ones that may enter a prediction; None admits all.
+    car_genes
+        Genes of the CAR construct, kept out of the encoder.
+    normalised
+        True where RNA holds log-normalised values instead of counts.
+    columns
+        Column names by role, for the reader.
+    limits, reader, receptors, folds
+        Nodes: thresholds of the checks, reader, receptor embedding, fold scheme.
+    """
+
+    path: str | None = None
+    endpoint: str = MISSING
+    positive: list[Any] | None = None
+    negative: list[Any] | None = None
+    exclude: list[Any] = field(default_factory=list)
+    unit: str = "patient"
+    decision_day: float | None = None
+    timepoints: list[str] | None = None
+    tissues: list[str] | None = None
+    car_genes: list[str] = field(default_factory=list)
+    normalised: bool = False
+    columns: Any = None
+    limits: Any = None
+    reader: Any = MISSING
+    receptors: Any = None
+    folds: Any = None
+
+
+@dataclass
+class PathsConfig:
+    """Folders.
+
+    Attributes
+    ----------
+    run
+        The run's own folder. Naming the folder of a run that was interrupted continues it.
+    sweep
+        Holds the runs of a multirun, numbered.
+    prepared
+        Prepared cohorts, the pseudonym key and the receptor cache. As private as the data.
+    """
+
+    run: str = MISSING
+    sweep: str = MISSING
+    prepared: str = MISSING
+
+
+@dataclass
+class TrainConfig:
+    """What `train.py` reads.
+
+    Attributes
+    ----------
+    seed
+        Every random choice follows from it.
+    name
+        Stands in the name of the run's folder; never sent to a tracker.
+    members_per_job
+        Members trained in one stack; None trains all in one.
+    callbacks, logger, baselines
+        Name -> node; null leaves one out.
+    """
+
+    seed: int = MISSING
+    name: str = MISSING
+    members_per_job: int | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+    features: Any = MISSING
+    model: Any = MISSING
+    head: Any = MISSING
+    training: Any = MISSING
+    trainer: Any = MISSING
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+    baselines: dict[str, Any] = field(default_factory=dict)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+@dataclass
+class EvaluateConfig:
+    """What `evaluate.py` reads; everything else stands in the run's folder.
+
+    Attributes
+    ----------
+    run
+        Folder of the run.
+    """
+
+    run: str = MISSING
+
+
+@dataclass
+class EmbedConfig:
+    """What `embed.py` reads; model, features and receptor embedding stand in the run's folder.
+
+    Attributes
+    ----------
+    run
+        Folder of the run.
+    output
+        File of the cell embeddings, `.h5ad` or `.h5mu`; tables are written beside it.
+    seed
+        Of a simulated cohort.
+    data
+        The new patients. No endpoint is needed.
+    """
+
+    run: str = MISSING
+    output: str = MISSING
+    seed: int = MISSING
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+def register() -> None:
+    """Make the schemas known to Hydra, as `train_schema`, `evaluate_schema`, `embed_schema`."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="embed_schema", node=EmbedConfig)

@@ -1,0 +1,257 @@
+"""The endpoint: found, mapped to 1 and 0, the same within a patient, with enough of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from recart.data.checks.limits import Limits
+from recart.data.checks.spelling import nearest
+from recart.data.cohort import Cohort
+from recart.problems import InputError, Problem, Problems
+
+__all__ = ["check_labels", "resolve_labels"]
+
+# positive and negative names that leave no doubt, as `_folded` gives them
+_PAIRS: Final[tuple[tuple[frozenset[str], frozenset[str]], ...]] = (
+    (frozenset({"r"}), frozenset({"nr", "nonr"})),
+    (frozenset({"cr"}), frozenset({"noncr", "ncr"})),
+    (frozenset({"responder", "response"}), frozenset({"nonresponder", "nonresponse"})),
+    (frozenset({"yes", "y"}), frozenset({"no", "n"})),
+    (frozenset({"true"}), frozenset({"false"})),
+    (frozenset({"1"}), frozenset({"0"})),
+)
+_MISSING: Final = frozenset({"", "nan", "na", "none", "<na>", "n/a"})
+
+
+def _plain(value: object) -> str:
+    """A label as text; 1.0 and True read as in a table."""
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _folded(value: str) -> str:
+    return value.lower().replace("-", "").replace("_", "").replace(" ", "")
+
+
+def resolve_labels(
+    values: pd.Series,
+    positive: Sequence[object] | None,
+    negative: Sequence[object] | None,
+    exclude: Sequence[object] = (),
+) -> pd.Series:
+    """Labels as 1.0, 0.0 and NaN (missing or excluded).
+
+    Parameters
+    ----------
+    values
+        Endpoint values of any type; the name of the series is used in errors.
+    positive, negative
+        Values that mean each class, compared as text. Both None recognises common pairs: R/NR,
+        CR/non-CR, responder/non-responder, yes/no, true/false, 1/0. With one of them given, every
+        other value is the other class only if there is exactly one.
+    exclude
+        Values that belong to neither class, such as `NE`: never counted as non-response.
+
+    Raises
+    ------
+    InputError
+        If a value is in none of the lists or in two of them; the error counts the values.
+    """
+    text = values.map(_plain, na_action="ignore").astype(object)
+    missing = text.isna() | text.astype(str).str.lower().isin(_MISSING)
+    out_of = {_plain(v) for v in exclude}
+    present = text[~missing & ~text.isin(out_of)]
+    counts = present.value_counts()
+    column = str(values.name or "")
+    if positive is None and negative is None:
+        lists = _recognise(list(counts.index))
+    else:
+        lists = _given(list(counts.index), positive, negative)
+    yes, no = lists if lists is not None else (set(), set())
+    twice = (yes & no) | ((yes | no) & out_of)
+    if twice:
+        raise InputError(
+            [
+                Problem(
+                    code="E-LAB-006",
+                    what=f"{', '.join(sorted(twice))} listed in two of positive, negative, exclude",
+                    mend="list each value once",
+                    column=column,
+                )
+            ]
+        )
+    unmapped = counts[~counts.index.isin(yes | no)]
+    if len(unmapped):
+        shown = ", ".join(f"{value!r} ({n})" for value, n in counts.items())
+        raise InputError(
+            [
+                Problem(
+                    code="E-LAB-005",
+                    what=f"values are {shown}; no class for "
+                    + ", ".join(repr(value) for value in unmapped.index),
+                    mend="set data.positive=[...] and data.negative=[...]; list values such as NE "
+                    "that belong to neither under data.exclude",
+                    column=column,
+                    count=int(unmapped.sum()),
+                )
+            ]
+        )
+    labels = pd.Series(np.nan, index=values.index, name=values.name, dtype=float)
+    labels[text.isin(yes)] = 1.0
+    labels[text.isin(no)] = 0.0
+    return labels
+
+
+def _recognise(found: list[str]) -> tuple[set[str], set[str]] | None:
+    """The values that mean each class; others stay unmapped. None where no pair is recognised."""
+    folded = {value: _folded(value) for value in found}
+    matches = [
+        ({v for v in found if folded[v] in yes}, {v for v in found if folded[v] in no})
+        for yes, no in _PAIRS
+    ]
+    both = [(yes, no) for yes, no in matches if yes and no]
+    one = [(yes, no) for yes, no in matches if len(yes) + len(no) == len(found)]
+    # two spellings of one class ask for a map, since they may mean two things
+    best = next(iter(both or one), None)
+    return None if best is None or max(map(len, best)) > 1 else best
+
+
+def _given(
+    found: list[str], positive: Sequence[object] | None, negative: Sequence[object] | None
+) -> tuple[set[str], set[str]]:
+    yes, no = ({_plain(v) for v in values or ()} for values in (positive, negative))
+    rest = set(found) - yes - no
+    if len(rest) == 1 and positive is None:
+        yes = rest
+    if len(rest) == 1 and negative is None:
+        no = rest
+    return yes, no
+
+
+def check_labels(
+    cohort: Cohort,
+    samples: pd.DataFrame,
+    *,
+    endpoint: str,
+    positive: Sequence[object] | None,
+    negative: Sequence[object] | None,
+    exclude: Sequence[object],
+    unit: str,
+    limits: Limits,
+    problems: Problems,
+) -> None:
+    """Check the endpoint of the patients or samples that have a usable sample.
+
+    Parameters
+    ----------
+    cohort
+        The cohort; the endpoint may stand in its table of patients, samples or cells.
+    samples
+        The samples that are not failed libraries.
+    endpoint, positive, negative, exclude
+        Column and meaning of its values, as for `resolve_labels`.
+    unit
+        `patient` or `sample`: what has one label.
+    limits
+        Holds the number of patients that each class needs.
+    problems
+        Collects what is wrong.
+    """
+    source = cohort.source
+    file = source.get("patients") or source.get("samples") or source.get("rna", "")
+    values = _values(cohort, endpoint)
+    if values is None:
+        names = [
+            *cohort.patients.columns,
+            *cohort.samples.columns.drop("patient"),
+            *cohort.cells.columns,
+        ]
+        near = nearest(endpoint, [str(name) for name in names])
+        problems.error(
+            Problem(
+                code="E-LAB-001",
+                what=f"no table has the endpoint {endpoint!r}",
+                mend=f"nearest: {', '.join(near)}" if near else f"columns are {names[:30]}",
+                file=file,
+                column=endpoint,
+            )
+        )
+        return
+    try:
+        labels = resolve_labels(values["value"].rename(endpoint), positive, negative, exclude)
+    except InputError as error:
+        for problem in error.problems:
+            problems.error(replace(problem, file=file))
+        return
+    values = values.assign(label=labels.to_numpy())
+    values = values[values["sample"].isin(samples.index)]
+    _check_one(values, endpoint, unit, file, problems)
+    known = values[values["label"].notna()].drop_duplicates(["patient", "label"])
+    count = {name: int((known["label"] == code).sum()) for name, code in _CLASSES}
+    if min(count.values()) == 0:
+        problems.error(
+            Problem(
+                code="E-LAB-003",
+                what=f"{count['positive']} positive and {count['negative']} negative patients",
+                mend=f"both classes need at least {limits.min_per_class} patients",
+                file=file,
+                column=endpoint,
+                count=sum(count.values()),
+            )
+        )
+    for name, number in count.items():
+        if 0 < number < limits.min_per_class:
+            problems.error(
+                Problem(
+                    code="E-LAB-004",
+                    what=f"{number} {name} patients; cross-validation needs at least "
+                    f"{limits.min_per_class} in each class",
+                    mend="add patients, or choose an endpoint with more balanced classes",
+                    file=file,
+                    column=endpoint,
+                    count=number,
+                )
+            )
+
+
+_CLASSES: Final = (("positive", 1.0), ("negative", 0.0))
+
+
+def _values(cohort: Cohort, endpoint: str) -> pd.DataFrame | None:
+    """Distinct triples of patient, sample and value, from the first table that has the endpoint."""
+    samples = cohort.samples[["patient"]].assign(sample=cohort.samples.index)
+    if endpoint in cohort.patients.columns:
+        return samples.assign(value=samples["patient"].map(cohort.patients[endpoint]))
+    if endpoint in cohort.samples.columns:
+        return samples.assign(value=cohort.samples[endpoint])
+    if endpoint in cohort.cells.columns:
+        pairs = cohort.cells[["sample", endpoint]].drop_duplicates()
+        return samples.merge(pairs.rename(columns={endpoint: "value"}), on="sample")
+    return None
+
+
+def _check_one(
+    values: pd.DataFrame, endpoint: str, unit: str, file: str, problems: Problems
+) -> None:
+    distinct = values[values["label"].notna()].drop_duplicates([unit, "label"])
+    for owner in distinct[unit][distinct[unit].duplicated()].unique():
+        of_owner = values[values[unit] == owner]
+        shown = ", ".join(f"{row.sample}={row.value}" for row in of_owner.itertuples())
+        problems.error(
+            Problem(
+                code="E-LAB-002",
+                what=f"{unit} {owner} is in both classes: {shown}",
+                mend="correct the labels"
+                + ("" if unit == "sample" else ", or set data.unit=sample"),
+                file=file,
+                sample=str(of_owner["sample"].iloc[0]),
+                column=endpoint,
+                count=len(of_owner),
+            )
+        )

@@ -1,0 +1,97 @@
+"""Receptor chains: which can be used, and signs that the columns are not what they should be."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from recart.data.cohort import Cohort
+from recart.problems import Problem, Problems
+
+__all__ = ["chain_faults", "check_receptors"]
+
+_LOCI: Final = ("TRA", "TRB", "IGH", "IGK", "IGL")
+_MIN_LENGTH, _MAX_LENGTH = 5, 30
+_NUCLEOTIDE_SHARE: Final = 0.5
+_FAULTY_SHARE: Final = 0.05
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def chain_faults(chains: pd.DataFrame) -> dict[str, Mask]:
+    """Rows that cannot be used, by reason; a row is listed under its first reason only.
+
+    A row without locus and sequence but with a clone id is usable. Letters, length (5 to 30) and
+    the conserved C ... F/W of the junction are those of IMGT.
+    """
+    junction = chains["junction_aa"].astype("string").str.upper()
+    lone_id = (chains["clone_id"].notna() & junction.isna() & chains["locus"].isna()).to_numpy()
+    locus = chains["locus"].isin(_LOCI).to_numpy()
+    stopped = junction.str.contains(r"[*_]", regex=True).fillna(value=False).to_numpy(dtype=bool)
+    letters = junction.str.fullmatch(r"[ACDEFGHIKLMNPQRSTVWY]+").fillna(value=False)
+    length = junction.str.len().between(_MIN_LENGTH, _MAX_LENGTH).fillna(value=False)
+    anchored = junction.str.fullmatch(r"C.*[FW]").fillna(value=False)
+    # The anchors are those of TCR; IGHV junctions end in W too, and are left alone.
+    tcr = chains["locus"].isin(("TRA", "TRB")).to_numpy()
+    faults = {
+        "gamma-delta or unassigned locus": ~locus,
+        "not productive": chains["productive"].isin([False]).to_numpy(),
+        "no junction sequence": junction.isna().to_numpy(),
+        "stop codon or frameshift in junction": stopped,
+        "letters that are no amino acid": ~letters.to_numpy(dtype=bool),
+        "junction shorter than 5 or longer than 30": ~length.to_numpy(dtype=bool),
+        "junction without C at its start or F/W at its end": tcr & ~anchored.to_numpy(dtype=bool),
+    }
+    rest = ~lone_id
+    first: dict[str, Mask] = {}
+    for reason, mask in faults.items():
+        first[reason] = np.asarray(mask & rest, dtype=np.bool_)
+        rest &= ~mask
+    return first
+
+
+def check_receptors(cohort: Cohort, problems: Problems) -> None:
+    """Refuse nucleotides given as amino acids; warn where many junctions are no CDR3."""
+    chains = cohort.chains
+    if chains is None or not len(chains):
+        return
+    file = cohort.source.get("chains", "")
+    sample = cohort.cells["sample"][~cohort.cells.index.duplicated()]
+    owner = chains["cell"].map(sample)
+    junction = chains["junction_aa"].astype("string").str.upper()
+    known = junction.notna()
+    # A real CDR3 of ACGTN alone is rarer than one in ten thousand
+    nucleotide = known & junction.str.fullmatch(r"[ACGTUN]+").fillna(value=False)
+    if nucleotide.sum() > _NUCLEOTIDE_SHARE * known.sum():
+        problems.error(
+            Problem(
+                code="E-REC-001",
+                what="the junction column holds nucleotides",
+                mend="give the amino-acid column (cdr3 or junction_aa, not cdr3_nt or junction)",
+                file=file,
+                sample=str(owner[nucleotide].iloc[0]),
+                column="junction_aa",
+                count=int(nucleotide.sum()),
+            )
+        )
+        return
+    productive = known & ~chains["productive"].isin([False])
+    faults = chain_faults(chains)
+    shape = np.zeros(len(chains), dtype=np.bool_)
+    for reason in list(faults)[4:]:
+        shape |= faults[reason]
+    if shape.sum() > _FAULTY_SHARE * productive.sum():
+        problems.warn(
+            Problem(
+                code="W-REC-003",
+                what=f"{shape.sum() / productive.sum():.0%} of the productive junctions are "
+                "no CDR3 with its conserved ends",
+                mend="give the junction (C ... F/W), not the CDR3 without its ends",
+                file=file,
+                sample=str(owner[shape].iloc[0]),
+                column="junction_aa",
+                count=int(shape.sum()),
+            )
+        )

@@ -1,0 +1,159 @@
+"""From input files to the store, once: read, check, separate the CAR, call clones, embed, sort."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recart.data.build_store import build_store, separate_car
+from recart.data.checks import check_cohort, filter_cohort
+from recart.data.cohort import Cohort
+from recart.data.pseudonyms import Pseudonyms
+from recart.data.readers.reader import Reader
+from recart.data.receptors.clonotypes import call_clonotypes
+from recart.data.receptors.embedding import ReceptorEmbedding, embed_cached
+from recart.data.store import SCHEMA, CohortStore, open_store, write_store
+
+__all__ = ["Endpoint", "Preparation", "content_key", "prepare", "to_store"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """What is to be predicted, as the user wrote it; the checks resolve it."""
+
+    column: str
+    positive: Sequence[Any] | None
+    negative: Sequence[Any] | None
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How a cohort becomes a store.
+
+    `reader` is a file reader or the simulator. `folder` keeps the stores, the project's pseudonym
+    key, the map from ids to pseudonyms and the cache of receptor embeddings: it is as private as
+    the data.
+    """
+
+    reader: Reader
+    endpoint: Endpoint
+    car_genes: Sequence[str]
+    normalised: bool
+    receptors: ReceptorEmbedding
+    folder: Path
+
+
+def prepare(
+    preparation: Preparation, progress: Callable[[str], None]
+) -> tuple[CohortStore, str]:
+    """The store of a cohort and its key; made once, opened when its content is there already.
+
+    Raises
+    ------
+    InputError
+        With every problem of form or content, before anything is written.
+    """
+    progress("reading the cohort")
+    cohort = preparation.reader.read()
+    progress(f"checking {len(cohort.cells):,} cells of {len(cohort.samples):,} samples")
+    endpoint = preparation.endpoint
+    problems = check_cohort(
+        cohort,
+        endpoint=endpoint.column,
+        positive=endpoint.positive,
+        negative=endpoint.negative,
+        unit=endpoint.unit,
+        normalised=preparation.normalised,
+    )
+    for warning in problems.warnings:
+        progress(f"warning {warning.code}: {warning.what}")
+    cohort = filter_cohort(cohort)
+    key = content_key(cohort, preparation)
+    path = preparation.folder / f"{key}.zarr"
+    if not path.exists():
+        progress("sorting cells, calling clones, embedding receptors")
+        pseudonyms = Pseudonyms(preparation.folder / "pseudonym.key")
+        store = to_store(cohort, preparation, pseudonyms)
+        write_store(store, path)
+        pseudonyms.write_id_map(preparation.folder / f"{key}.ids.csv")
+    progress(f"opening the prepared cohort {key}")
+    return open_store(path), key
+
+
+def to_store(cohort: Cohort, preparation: Preparation, pseudonyms: Any) -> CohortStore:
+    """The store of a checked cohort, in memory."""
+    car_umi = np.zeros(len(cohort.cells), dtype=np.int64)
+    if preparation.car_genes:
+        cohort, car_umi = separate_car(cohort, preparation.car_genes)
+    clonotypes = receptor = None
+    if cohort.chains is not None:
+        patient = cohort.samples["patient"].reindex(cohort.cells["sample"]).astype(str)
+        patient.index = cohort.cells.index
+        clonotypes = call_clonotypes(cohort.chains, cohort.cells.index, patient)
+        vectors = embed_cached(
+            preparation.receptors, clonotypes.table, preparation.folder / "receptors"
+        )
+        receptor = (vectors.values, vectors.known)
+        dropped = {f"receptor chains: {k}": v for k, v in clonotypes.dropped.items()}
+        dropped |= {f"receptor chains masked: {k}": v for k, v in vectors.masked.items()}
+        cohort = replace(cohort, dropped={**cohort.dropped, **dropped})
+    return build_store(
+        cohort,
+        car_umi=car_umi,
+        clonotypes=clonotypes,
+        receptor=receptor,
+        pseudonyms=pseudonyms,
+        normalised=preparation.normalised,
+    )
+
+
+def content_key(cohort: Cohort, preparation: Preparation) -> str:
+    """Sixteen hexadecimal digits over the cohort's content and everything that shapes the store."""
+    digest = hashlib.sha256()
+
+    def add(array: np.ndarray[Any, Any]) -> None:
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+
+    def add_table(table: pd.DataFrame) -> None:
+        digest.update(json.dumps([str(c) for c in table.columns]).encode())
+        if len(table):
+            add(pd.util.hash_pandas_object(table.astype(str), index=True).to_numpy())
+
+    for part in (cohort.rna.data, cohort.rna.indices, cohort.rna.indptr, cohort.protein):
+        if part is not None:
+            add(np.asarray(part))
+    if cohort.protein_measured is not None:
+        add(cohort.protein_measured)
+    for table in (cohort.genes, cohort.cells, cohort.samples, cohort.patients, cohort.chains):
+        if table is not None:
+            add_table(table)
+    settings = [
+        SCHEMA,
+        list(preparation.car_genes),
+        preparation.normalised,
+        preparation.receptors.fingerprint,
+        list(cohort.proteins),
+        # pseudonyms are keyed: another key is another store
+        hashlib.sha256(_key_bytes(preparation.folder)).hexdigest(),
+    ]
+    digest.update(json.dumps(settings).encode())
+    return digest.hexdigest()[:16]
+
+
+def _key_bytes(folder: Path) -> bytes:
+    folder.mkdir(parents=True, exist_ok=True)
+    Pseudonyms(folder / "pseudonym.key")  # makes the key on first use
+    with os.fdopen(os.open(folder / "pseudonym.key", os.O_RDONLY), "rb") as file:
+        return file.read()

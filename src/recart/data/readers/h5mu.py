@@ -1,0 +1,155 @@
+"""Reads one MuData `.h5mu` file: modalities `rna`, and where present `prot` and `airr`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, final
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from recart.data.cohort import Cohort
+from recart.data.readers.assemble import Parts, assemble
+from recart.data.readers.chains import airr_chains, obs_chains
+from recart.data.readers.columns import Columns
+from recart.data.readers.elements import read_frame
+from recart.data.readers.file_kind import require_kind
+from recart.data.readers.genes import gene_table, merge_duplicates
+from recart.data.readers.hdf5_guard import guard_hdf5, opened
+from recart.data.readers.modalities import cells_with_protein, modality_chains
+from recart.data.readers.proteins import Proteins
+from recart.data.readers.reader import Reader
+from recart.data.readers.rna import read_rna
+from recart.data.readers.sample_tables import read_side_tables
+from recart.problems import InputError, Problem, Problems
+
+__all__ = ["H5muReader"]
+
+_NAMES: Final = {
+    "rna": ("rna", "gex", "gene_expression"),
+    "prot": ("prot", "adt", "protein", "proteins", "antibody_capture"),
+    "airr": ("airr", "tcr", "vdj"),
+}
+
+
+@final
+class H5muReader(Reader):
+    """RNA (`rna` or `gex`), proteins (`prot`, `adt`, `protein`), receptors (scirpy's `airr`).
+
+    Cells are those of the RNA; the other modalities are joined to them by barcode.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        Column names by role, in the `obs` of the file or of a modality; see `Columns`.
+    samples, patients
+        Tables beside the file; None where `obs` holds everything.
+    layer, protein_layer
+        `X`, `raw` or a layer of the RNA and of the protein modality; None where there is no doubt.
+    duplicate_genes
+        What becomes of symbols that stand twice: `error`, `sum`, `first` or `ensembl`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        columns: Columns | Mapping[str, str | None] | None = None,
+        samples: str | None = None,
+        patients: str | None = None,
+        layer: str | None = None,
+        protein_layer: str | None = None,
+        duplicate_genes: str = "error",
+    ) -> None:
+        self.path = str(path)
+        self.columns = Columns.of(columns)
+        self.samples = samples
+        self.patients = patients
+        self.layer = layer
+        self.protein_layer = protein_layer
+        self.duplicate_genes = duplicate_genes
+
+    def read(self) -> Cohort:
+        """Read the elements that are needed; the rest of the file is not loaded."""
+        require_kind(self.path, "h5mu")
+        guard_hdf5(self.path)
+        problems = Problems()
+        side = read_side_tables(self.samples, self.patients, self.columns, problems)
+        dropped: dict[str, int] = {}
+        with opened(self.path) as file:
+            groups = _modalities(file, self.path)
+            matrix, features = read_rna(groups["rna"], self.layer, self.path)
+            obs = _joined_obs(file, groups, self.path)
+            proteins = barcodes = chains = None
+            if "prot" in groups:
+                counts, names = read_rna(groups["prot"], self.protein_layer, self.path)
+                proteins = Proteins(
+                    counts.toarray().astype(np.float32), [str(name) for name in names.index]
+                )
+                barcodes = read_frame(groups["prot"], "obs", self.path).index
+            if "airr" in groups:
+                airr_obs = read_frame(groups["airr"], "obs", self.path)
+                chains = airr_chains(groups["airr"], airr_obs.index, self.path, problems)
+                if chains is None:
+                    chains, _ = obs_chains(self.columns.rename(airr_obs))
+        rna, genes = merge_duplicates(matrix, gene_table(features), self.duplicate_genes, dropped)
+        if chains is None:
+            chains, used = obs_chains(self.columns.rename(obs))
+            obs = obs.drop(columns=used, errors="ignore")
+        else:
+            chains = modality_chains(chains, obs.index, self.path, problems, dropped)
+        parts = Parts(
+            rna=rna,
+            genes=genes,
+            obs=obs,
+            chains=chains,
+            source={"rna": self.path, "protein": self.path, "chains": self.path},
+            dropped=dropped,
+        )
+        if proteins is not None and barcodes is not None:
+            available = list(map(str, obs.columns))
+            sample = self.columns.find("sample", available)
+            sample = sample or self.columns.find("patient", available)
+            parts = cells_with_protein(parts, proteins, barcodes, sample, self.path, problems)
+        return assemble(parts, self.columns, side, problems)
+
+
+def _modalities(file: h5py.File, path: str) -> dict[str, h5py.Group]:
+    by_lower = {name.lower(): name for name in file["mod"]}
+    found = {
+        role: file["mod"][by_lower[alias]]
+        for role, aliases in _NAMES.items()
+        for alias in reversed(aliases)
+        if alias in by_lower
+    }
+    if "rna" not in found:
+        raise InputError(
+            [
+                Problem(
+                    code="E-FILE-005",
+                    what=f"no modality rna or gex among {', '.join(file['mod']) or 'none'}",
+                    mend="name the modality of gene expression `rna`",
+                    file=path,
+                    feature="/mod/rna",
+                )
+            ]
+        )
+    return found
+
+
+def _joined_obs(file: h5py.File, groups: dict[str, h5py.Group], path: str) -> pd.DataFrame:
+    """`obs` of the RNA, then what only the file or another modality knows of its cells."""
+    obs = read_frame(groups["rna"], "obs", path)
+    others = [read_frame(file, "obs", path)] if "obs" in file else []
+    others += [read_frame(groups[role], "obs", path) for role in ("prot", "airr") if role in groups]
+    for other in others:
+        if not (other.index.is_unique and obs.index.is_unique):
+            continue
+        for column in other.columns:
+            # mudata pulls columns of a modality up as `rna:column`
+            name = str(column).split(":", 1)[-1]
+            if name not in obs.columns:
+                obs[name] = other[column].reindex(obs.index)
+    return obs

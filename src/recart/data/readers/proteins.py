@@ -1,0 +1,139 @@
+"""Surface-protein counts of the cells, and the splitting of a matrix by feature type."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import h5py
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from recart.data.checks.spelling import nearest
+from recart.data.readers.elements import members, read_frame, read_node
+from recart.problems import Problem, Problems
+
+__all__ = ["Proteins", "is_hashtag", "obsm_proteins", "split_features"]
+
+Counts = np.ndarray[Any, np.dtype[np.float32]]
+
+_OBSM_NAMES: Final = (
+    *("protein_counts", "protein_expression", "protein", "proteins", "prot", "adt"),
+    *("adt_counts", "antibody_capture", "antibodies"),
+)
+_UNS_NAMES: Final = ("protein_names", "protein_counts_names", "adt_names")
+_RNA_TYPES: Final = ("gene expression", "gex", "rna")
+_PROTEIN_TYPES: Final = ("antibody capture", "protein", "adt", "prot")
+_HASHTAG: Final = re.compile(r"hash[ _-]?tag|^hto|cell[ _-]?hash", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Proteins:
+    """Raw counts (cells, proteins) and their names."""
+
+    counts: Counts
+    names: list[str]
+
+
+def is_hashtag(name: str) -> bool:
+    """Whether an antibody only marks the sample of origin."""
+    return bool(_HASHTAG.search(name))
+
+
+def obsm_proteins(
+    group: h5py.Group,
+    key: str | None,
+    names_key: str | None,
+    file: str,
+    problems: Problems,
+) -> Proteins | None:
+    """Proteins kept in `obsm`: a table, or a matrix with its names in `uns`.
+
+    Parameters
+    ----------
+    group
+        An AnnData group.
+    key
+        Name in `obsm`; None tries the usual names, and is content with none of them.
+    names_key
+        Where `uns` keeps the names of a matrix; None tries the usual places.
+    file
+        For error messages.
+    problems
+        Collects what is wrong.
+    """
+    stored = members(group, "obsm")
+    by_lower = {name.lower(): name for name in stored}
+    found = key or next((by_lower[name] for name in _OBSM_NAMES if name in by_lower), None)
+    if found is None:
+        return None
+    if found not in stored:
+        near = nearest(found, stored)
+        problems.error(
+            Problem(
+                code="E-COL-001",
+                what=f"there is no obsm[{found!r}]",
+                mend=f"obsm has {', '.join(stored) or 'nothing'}"
+                + (f"; nearest: {near[0]}" if near else ""),
+                file=file,
+                column=found,
+            )
+        )
+        return None
+    place = f"obsm/{found}"
+    encoding = group[place].attrs.get("encoding-type", "")
+    if encoding == "dataframe":
+        frame = read_frame(group, place, file)
+        return Proteins(frame.to_numpy(dtype=np.float32), [str(name) for name in frame.columns])
+    matrix: Any = read_node(group, place, file)
+    dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+    names = _names(group, names_key, file)
+    if names is None or len(names) != dense.shape[1]:
+        problems.error(
+            Problem(
+                code="E-PROT-007",
+                what=f"obsm[{found!r}] has {dense.shape[1]} columns and "
+                + ("no names" if names is None else f"{len(names)} names"),
+                mend="store it as a table (DataFrame), or its names in uns['protein_names']",
+                file=file,
+                column=found,
+                feature="protein",
+                count=int(dense.shape[1]),
+            )
+        )
+        return None
+    return Proteins(dense.astype(np.float32), names)
+
+
+def _names(group: h5py.Group, names_key: str | None, file: str) -> list[str] | None:
+    keys = [names_key] if names_key else [k for k in _UNS_NAMES if k in members(group, "uns")]
+    if not keys:
+        return None
+    return [str(name) for name in np.asarray(read_node(group, f"uns/{keys[0]}", file)).ravel()]
+
+
+def split_features(
+    matrix: sparse.csr_matrix, features: pd.DataFrame, dropped: dict[str, int]
+) -> tuple[sparse.csr_matrix, pd.DataFrame, Proteins | None]:
+    """RNA, genes and proteins of a matrix whose features carry `feature_types`.
+
+    Other types (hashtags, CRISPR guides, antigens) are left out and counted in `dropped`.
+    """
+    column = next((c for c in ("feature_types", "feature_type") if c in features.columns), None)
+    if column is None:
+        return matrix, features, None
+    types = features[column].astype(str).str.strip().str.lower()
+    rna = types.isin(_RNA_TYPES).to_numpy()
+    hashtag = np.array([is_hashtag(str(name)) for name in features.index])
+    protein = types.isin(_PROTEIN_TYPES).to_numpy() & ~hashtag
+    count = int((~rna & ~protein).sum())
+    if count:
+        key = "features that are neither RNA nor surface protein"
+        dropped[key] = dropped.get(key, 0) + count
+    genes = features[rna].drop(columns=[column])
+    if not protein.any():
+        return matrix[:, rna], genes, None
+    counts = matrix[:, protein].toarray().astype(np.float32)
+    return matrix[:, rna], genes, Proteins(counts, list(map(str, features.index[protein])))

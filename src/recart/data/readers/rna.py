@@ -1,0 +1,98 @@
+"""Finds the RNA matrix of an AnnData group: X, a layer, or raw."""
+
+from __future__ import annotations
+
+import h5py
+import pandas as pd
+from scipy import sparse
+
+from recart.data.checks.spelling import nearest
+from recart.data.checks.survey import Survey
+from recart.data.readers.elements import members, read_frame, read_matrix, survey_node
+from recart.problems import InputError, Problem
+
+__all__ = ["read_rna"]
+
+_COUNT_LAYERS = ("counts", "raw_counts", "raw", "count", "umi", "umis")
+
+
+def read_rna(
+    group: h5py.Group, layer: str | None, file: str
+) -> tuple[sparse.csr_matrix, pd.DataFrame]:
+    """RNA matrix and gene table.
+
+    Parameters
+    ----------
+    group
+        An AnnData group.
+    layer
+        `X`, `raw` or the name of a layer. None takes X, but not where another matrix of the file
+        holds counts and X does not: then only the user can say which is meant.
+    file
+        For error messages.
+
+    Raises
+    ------
+    InputError
+        If there is no such matrix, or the matrices disagree; the error shows what each looks like.
+    """
+    places = _places(group)
+    if layer is None:
+        place = _agreed(group, places, file)
+    elif layer in places:
+        place = places[layer]
+    else:
+        raise InputError(
+            [
+                Problem(
+                    code="E-FILE-005",
+                    what=f"there is no layer {layer!r}",
+                    mend=f"the file has {', '.join(places) or 'no matrix at all'}"
+                    + (f"; nearest: {near[0]}" if (near := nearest(layer, list(places))) else ""),
+                    file=file,
+                    feature=layer,
+                )
+            ]
+        )
+    genes = read_frame(group, "raw/var" if place == "raw/X" else "var", file)
+    return read_matrix(group, place, file), genes
+
+
+def _places(group: h5py.Group) -> dict[str, str]:
+    """Name by which the user calls a matrix -> its place in the group."""
+    places = {"X": "X"} if "X" in group else {}
+    if "X" in members(group, "raw"):
+        places["raw"] = "raw/X"
+    for name in members(group, "layers"):
+        places[name] = f"layers/{name}"
+    return places
+
+
+def _agreed(group: h5py.Group, places: dict[str, str], file: str) -> str:
+    looked = [name for name in places if name in {"X", "raw"} or name.lower() in _COUNT_LAYERS]
+    if looked == ["X"]:
+        return "X"
+    verdicts: dict[str, Survey] = {name: survey_node(group[places[name]]) for name in looked}
+    counts = {name: verdict for name, verdict in verdicts.items() if verdict.counts}
+    same = len({_total(group, places[name]) for name in counts}) <= 1
+    if "X" in counts and same:
+        return "X"
+    if not counts and "X" in verdicts:
+        return "X"
+    raise InputError(
+        [
+            Problem(
+                code="E-RNA-008",
+                what="; ".join(f"{name}: {verdict}" for name, verdict in verdicts.items()),
+                mend="say which is meant: "
+                + " or ".join(f"data.reader.layer={name}" for name in counts or verdicts),
+                file=file,
+                feature="X",
+            )
+        ]
+    )
+
+
+def _total(group: h5py.Group, place: str) -> float:
+    """Sum of all values: two matrices of counts that agree in it hold the same cells and genes."""
+    return float(read_matrix(group, place, "").sum())

@@ -1,0 +1,1 @@
+"""Receptors: chains of cells -> clonotypes of patients -> one embedding per clonotype."""

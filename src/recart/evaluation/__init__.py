@@ -1,0 +1,1 @@
+"""Patient-level evaluation: metrics, intervals, baselines and what may be claimed."""

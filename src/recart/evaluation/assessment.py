@@ -1,0 +1,150 @@
+"""From held-out predictions to everything that is said about them: model, baselines, claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from recart.evaluation.bootstrap import METRIC_DRAWS, PatientBootstrap
+from recart.evaluation.claims import Claim, claim
+from recart.evaluation.comparison import Difference, check_same_bags, compare
+from recart.evaluation.intervals import Interval, auroc_interval
+from recart.evaluation.metrics import Metrics, metrics
+from recart.evaluation.predictions import BagScores, aggregate
+
+__all__ = ["Assessed", "Assessment", "assess"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessed:
+    """One model or baseline: scores, metrics, interval of the AUROC, and bootstrap intervals.
+
+    `auroc_interval` is None where the AUROC is refused. `bootstrap` holds the percentile interval
+    of each metric by name.
+    """
+
+    scores: BagScores
+    metrics: Metrics
+    auroc_interval: Interval | None
+    bootstrap: Mapping[str, Interval]
+
+    @property
+    def name(self) -> str:
+        """Name of the model or baseline."""
+        return self.scores.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """The model beside its baselines, and what may be claimed.
+
+    Attributes
+    ----------
+    model, baselines
+        Each with metrics and intervals; baselines from the highest AUROC down.
+    differences
+        Model minus baseline, in the order of `baselines`; empty where the AUROC is refused.
+    claim
+        What the numbers allow to say.
+    resampling
+        The patient resamples that all intervals share.
+    """
+
+    model: Assessed
+    baselines: tuple[Assessed, ...]
+    differences: tuple[Difference, ...]
+    claim: Claim
+    resampling: PatientBootstrap
+
+    @property
+    def best_baseline(self) -> Assessed | None:
+        """The baseline with the highest AUROC."""
+        return self.baselines[0] if self.baselines else None
+
+
+def assess(
+    predictions: pd.DataFrame,
+    baselines: Mapping[str, pd.DataFrame],
+    *,
+    endpoint: str,
+    seed: int,
+    name: str = "recart",
+    obstacles: Sequence[str] = (),
+    n_resamples: int = 2000,
+) -> Assessment:
+    """Compute metrics, intervals, differences and the claim.
+
+    Parameters
+    ----------
+    predictions
+        Held-out predictions of the model (`recart.evaluation.predictions.PREDICTION_COLUMNS`).
+    baselines
+        The same table for each baseline, by name.
+    endpoint
+        Name of the endpoint, for the wording.
+    seed
+        Seed of the patient resamples.
+    name
+        Name of the model, for tables and figures.
+    obstacles
+        Reasons that forbid any claim (`recart.evaluation.claims.aligned_columns`).
+    n_resamples
+        Patient resamples.
+
+    Raises
+    ------
+    InputError
+        Where a table is not usable, or model and baselines differ in bags or labels.
+    """
+    model_scores = aggregate(predictions, name)
+    resampling = PatientBootstrap.draw(model_scores, seed, n_resamples)
+    model = _assess_one(model_scores, resampling)
+    baseline_scores = [aggregate(table, key) for key, table in baselines.items()]
+    for scores in baseline_scores:
+        check_same_bags(model_scores, scores)
+    assessed = sorted(
+        (_assess_one(scores, resampling) for scores in baseline_scores),
+        key=lambda one: one.metrics.auroc or 0.0,
+        reverse=True,
+    )
+    differences: tuple[Difference, ...] = ()
+    if not model.metrics.refusal:
+        differences = tuple(compare(model_scores, one.scores, resampling) for one in assessed)
+    return Assessment(
+        model=model,
+        baselines=tuple(assessed),
+        differences=differences,
+        claim=claim(
+            model.metrics,
+            model.auroc_interval,
+            differences,
+            _patients_per_class(model_scores),
+            endpoint,
+            obstacles,
+        ),
+        resampling=resampling,
+    )
+
+
+def _assess_one(scores: BagScores, resampling: PatientBootstrap) -> Assessed:
+    found = metrics(scores)
+    undefined = {"auroc", "auprc"} if found.refusal else set()
+    if found.brier_skill is None:
+        undefined.add("brier_skill")
+    return Assessed(
+        scores=scores,
+        metrics=found,
+        auroc_interval=None if found.refusal else auroc_interval(scores),
+        bootstrap={
+            metric: resampling.interval(metric, scores)
+            for metric in METRIC_DRAWS
+            if metric not in undefined
+        },
+    )
+
+
+def _patients_per_class(scores: BagScores) -> tuple[int, int]:
+    by_class = scores.table.groupby("y")["patient"].nunique()
+    return int(by_class.get(0, 0)), int(by_class.get(1, 0))

@@ -1,0 +1,52 @@
+"""What a baseline is: fitted on the development bags alone, it scores the held-out bags."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from recart.data.bags import Bags
+from recart.data.store import CohortStore
+from recart.evaluation.predictions import FloatArray
+
+__all__ = ["Baseline", "IndexArray", "bag_patients"]
+
+IndexArray = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Baseline(ABC):
+    """A model without an encoder. Nothing of it is fitted on a held-out bag."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name in tables and figures."""
+
+    @abstractmethod
+    def fit_predict(
+        self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int
+    ) -> FloatArray:
+        """Fit on the bags `train` and score the bags `test`.
+
+        Parameters
+        ----------
+        store, bags
+            The cohort and its bags.
+        train, test
+            Row numbers of `bags.table`; `train` holds all development bags, which the baseline
+            divides itself where it has something to tune.
+        seed
+            Seed of everything random.
+
+        Returns
+        -------
+        (test) logits. The logit of a bag depends on `train` and on its own cells only.
+        """
+
+
+def bag_patients(bags: Bags, which: IndexArray) -> IndexArray:
+    """Patient codes of some bags."""
+    codes: IndexArray = bags.table["patient"].to_numpy(dtype=np.int64)[which]
+    return codes

@@ -1,0 +1,156 @@
+"""Composition: how a bag's cells divide over cell types, and nothing else."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+import pandas as pd
+
+from recart.data.bags import Bags
+from recart.data.store import CohortStore
+from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_patients
+from recart.evaluation.baselines.expression import log_normalised, top_variance
+from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
+from recart.evaluation.predictions import FloatArray
+from recart.problems import InputError, Problem
+
+__all__ = ["Composition"]
+
+# cells added to each type before the logarithm
+_PSEUDOCOUNT = 0.5
+
+
+@final
+class Composition(Baseline):
+    """Centred log-ratio of cell-type fractions, ridge logistic.
+
+    Parameters
+    ----------
+    given_types
+        Take the cohort's own `cell_type` column. Given types may have been called on all patients
+        together, which is why they are not the default.
+    clusters
+        Number of clusters where types are not given.
+    components
+        Components of the decomposition that the cells are clustered in.
+    genes
+        Genes of largest variance that it is fitted on.
+    cells_per_bag
+        Training cells taken of each bag to fit the clusters; all cells are then assigned.
+
+    Notes
+    -----
+    Clusters (log-normalised counts, truncated SVD, mini-batch k-means) are fitted on cells of the
+    training bags only. Cells of a sample lie in random order, so the first ones are a random draw.
+    """
+
+    def __init__(
+        self,
+        given_types: bool = False,
+        clusters: int = 20,
+        components: int = 20,
+        genes: int = 1000,
+        cells_per_bag: int = 500,
+    ) -> None:
+        self.given_types = given_types
+        self.clusters = clusters
+        self.components = components
+        self.genes = genes
+        self.cells_per_bag = cells_per_bag
+
+    @property
+    def name(self) -> str:
+        """Name in tables and figures."""
+        return "cell types given" if self.given_types else "composition"
+
+    def fit_predict(
+        self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int
+    ) -> FloatArray:
+        """Logits of the bags `test`; see `Baseline.fit_predict`."""
+        from sklearn.preprocessing import StandardScaler
+
+        counts = (
+            self._count_given(store, bags, train, test)
+            if self.given_types
+            else self._count_clusters(store, bags, train, test, seed)
+        )
+        x = _centred_log_ratio(counts)
+        y = bags.table["label"].to_numpy(dtype=float)[train]
+        return ridge_logits(
+            [("scale", StandardScaler())],
+            x[: len(train)],
+            y,
+            inner_folds(y, bag_patients(bags, train), seed),
+            x[len(train) :],
+        )
+
+    def _count_given(
+        self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray
+    ) -> FloatArray:
+        if "cell_type" not in store.cells.columns:
+            raise InputError(
+                [
+                    Problem(
+                        code="E-EVAL-013",
+                        what="the cohort has no cell types for the composition baseline",
+                        mend="set baselines.composition.given_types=false, or name the column",
+                        column="cell_type",
+                    )
+                ]
+            )
+        types = store.cells["cell_type"].astype(str).to_numpy()
+        seen = np.unique(np.concatenate([types[bags.cells([bag])] for bag in train]))
+        codes = pd.Categorical(types, categories=seen).codes
+        return np.stack(
+            [_count(codes[bags.cells([bag])], len(seen)) for bag in np.concatenate([train, test])]
+        )
+
+    def _count_clusters(
+        self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int
+    ) -> FloatArray:
+        from sklearn.cluster import MiniBatchKMeans
+        from sklearn.decomposition import TruncatedSVD
+
+        rows = np.concatenate([self._first_cells(bags, bag) for bag in train])
+        x = log_normalised(store, rows)
+        genes = top_variance(x, self.genes)
+        if len(genes) < 2 or len(rows) < 2:
+            return np.ones((len(train) + len(test), 1))
+        n_components = max(1, min(self.components, len(genes) - 1, len(rows) - 1))
+        svd = TruncatedSVD(n_components, random_state=seed)
+        latent = svd.fit_transform(x[:, genes])
+        kmeans = MiniBatchKMeans(
+            min(self.clusters, len(rows)), batch_size=2048, n_init=3, random_state=seed
+        ).fit(latent)
+        # bag by bag: a bag's clusters then never depend on the company it is assigned in
+        return np.stack(
+            [
+                _count(
+                    kmeans.predict(
+                        svd.transform(log_normalised(store, bags.cells([bag]))[:, genes])
+                    ),
+                    kmeans.n_clusters,
+                )
+                for bag in np.concatenate([train, test])
+            ]
+        )
+
+    def _first_cells(self, bags: Bags, bag: int) -> IndexArray:
+        """Draw some of a bag's cells, as many of each of its slices."""
+        parts = bags.slices[bag]
+        take = -(-self.cells_per_bag // max(len(parts), 1))
+        ranges = [np.arange(part.start, min(part.stop, part.start + take)) for part in parts]
+        return np.concatenate(ranges) if ranges else np.empty(0, dtype=np.int64)
+
+
+def _count(codes: np.ndarray, kinds: int) -> FloatArray:
+    """Cells of each kind; code -1 is a type that no training cell has, and is not counted."""
+    return np.bincount(codes[codes >= 0], minlength=kinds).astype(float)
+
+
+def _centred_log_ratio(counts: FloatArray) -> FloatArray:
+    """Aitchison's centred log-ratio of counts with a pseudocount, per bag."""
+    logs = np.log(counts + _PSEUDOCOUNT)
+    centred: FloatArray = logs - logs.mean(axis=1, keepdims=True)
+    return centred

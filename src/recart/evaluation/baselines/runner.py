@@ -1,0 +1,89 @@
+"""Runs the baselines in the folds of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from recart.data.bags import Bags
+from recart.data.store import CohortStore
+from recart.evaluation.baselines.baseline import Baseline, IndexArray
+
+__all__ = ["Fold", "cross_validate_baselines"]
+
+
+class Fold(NamedTuple):
+    """One fold of one repeat, as row numbers of the bag table."""
+
+    repeat: int
+    fold: int
+    development: IndexArray
+    held_out: IndexArray
+
+
+def cross_validate_baselines(
+    baselines: Iterable[Baseline], store: CohortStore, bags: Bags, folds: Sequence[Fold], seed: int
+) -> pd.DataFrame:
+    """Held-out predictions of every baseline in every fold.
+
+    Parameters
+    ----------
+    baselines
+        The baselines.
+    store, bags
+        The cohort and its bags.
+    folds
+        Folds of the model's cross-validation.
+    seed
+        Every baseline draws a stream of its own for each fold from it.
+
+    Returns
+    -------
+    Columns `recart.evaluation.predictions.PREDICTION_COLUMNS` and `model`, the baseline's name.
+
+    Raises
+    ------
+    ValueError
+        Where a patient is on both sides of a fold, a bag has no label, or two baselines have the
+        same name.
+    """
+    baselines = list(baselines)
+    names = [baseline.name for baseline in baselines]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two baselines have the same name: {names}")
+    used = np.concatenate([np.r_[fold.development, fold.held_out] for fold in folds])
+    if not bags.table["label"].iloc[used].isin((0, 1)).all():
+        raise ValueError("bags without a label are in the folds")
+    owner = bags.table["patient"].to_numpy(dtype=np.int64)
+    pseudonym = store.patients.index.astype(str).to_numpy()[owner]
+    frames = []
+    for repeat, fold, development, held_out in folds:
+        shared = set(owner[development]) & set(owner[held_out])
+        if shared:
+            raise ValueError(
+                f"{len(shared)} patient(s) are on both sides of fold {fold} of repeat {repeat}"
+            )
+        stream = np.random.SeedSequence([seed, repeat, fold])
+        seeds = stream.generate_state(len(baselines), dtype=np.uint32)
+        for baseline, own_seed in zip(baselines, seeds, strict=True):
+            logits = baseline.fit_predict(store, bags, development, held_out, int(own_seed))
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "model": baseline.name,
+                        "bag": bags.table.index.astype(str).to_numpy()[held_out],
+                        "patient": pseudonym[held_out],
+                        "repeat": repeat,
+                        "fold": fold,
+                        "member": f"r{repeat}f{fold}",
+                        "y": bags.table["label"].to_numpy(dtype=np.int64)[held_out],
+                        "logit": logits,
+                        "probability": expit(logits),
+                    }
+                )
+            )
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,209 @@
+"""What may be claimed: a ladder of four levels, and the sentence that says it plainly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import pandas as pd
+from scipy.special import logit
+
+from recart.evaluation.comparison import Difference
+from recart.evaluation.intervals import Interval
+from recart.evaluation.metrics import Metrics
+
+__all__ = ["MIN_PER_CLASS", "Claim", "ClaimLevel", "aligned_columns", "claim"]
+
+# below this many patients in a class nothing is claimed
+MIN_PER_CLASS = 8
+
+
+class ClaimLevel(IntEnum):
+    """Rungs of the ladder. Below `BETTER` nothing is said to be predicted."""
+
+    NOT_IDENTIFIABLE = 0
+    NO_EVIDENCE = 1
+    SIGNAL = 2
+    BETTER = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One rung, a headline, and sentences with the numbers behind it."""
+
+    level: ClaimLevel
+    headline: str
+    sentences: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The sentences as one paragraph."""
+        return " ".join(self.sentences)
+
+
+def claim(
+    metrics: Metrics,
+    interval: Interval | None,
+    differences: Sequence[Difference],
+    patients_per_class: tuple[int, int],
+    endpoint: str,
+    obstacles: Sequence[str] = (),
+) -> Claim:
+    """Decide the rung and word it.
+
+    Parameters
+    ----------
+    metrics, interval
+        The model's metrics and the interval of its AUROC; None where the AUROC is refused.
+    differences
+        Model minus baseline, one for each baseline that was run.
+    patients_per_class
+        Patients with a negative and with a positive bag.
+    endpoint
+        Name of the endpoint.
+    obstacles
+        Reasons from outside that forbid any claim, such as a site aligned with the endpoint.
+    """
+    reasons = list(obstacles)
+    if metrics.refusal:
+        reasons.append(metrics.refusal)
+    if min(patients_per_class) < MIN_PER_CLASS:
+        reasons.append(
+            f"One class has {min(patients_per_class)} patients; below {MIN_PER_CLASS} no estimate "
+            "is steady enough to speak of."
+        )
+    if metrics.auroc is None or interval is None or reasons:
+        return Claim(
+            level=ClaimLevel.NOT_IDENTIFIABLE,
+            headline=f"This cohort cannot tell whether {endpoint} can be read from the cells",
+            sentences=tuple(reasons),
+        )
+    numbers = _numbers(metrics, metrics.auroc, interval)
+    if interval.low <= 0.5:
+        return Claim(
+            level=ClaimLevel.NO_EVIDENCE,
+            headline=f"No evidence of a signal for {endpoint}",
+            sentences=(numbers, *_below_half(metrics, metrics.auroc, interval)),
+        )
+    rivals = [difference for difference in differences if difference.interval.low <= 0]
+    if rivals or not differences:
+        return _signal(metrics, rivals, numbers, endpoint)
+    closest = min(differences, key=lambda difference: difference.interval.low)
+    return Claim(
+        level=ClaimLevel.BETTER,
+        headline=f"Predicts {endpoint} better than the baselines in internal cross-validation",
+        sentences=(
+            numbers,
+            (
+                f"It is better than every baseline run in the same folds; over the closest, "
+                f"{closest.baseline}, the difference in AUROC is {_difference(closest)}."
+            ),
+            "No outside cohort has confirmed it.",
+        ),
+    )
+
+
+def aligned_columns(columns: pd.DataFrame, y: Sequence[int]) -> list[str]:
+    """Columns of the cohort's design that give the label away, worded as obstacles.
+
+    Parameters
+    ----------
+    columns
+        (n) rows as `y`: batch, site, product of each bag.
+    y
+        (n) labels.
+
+    Notes
+    -----
+    A column is aligned where each of its levels holds one class only and levels have, on average,
+    at least two bags. A classifier cannot be told from a batch detector then, and removing the
+    batch does not repair it (Soneson et al., PLoS ONE 2014, e100335).
+    """
+    labels = pd.Series(list(y), index=columns.index)
+    found = []
+    for name in columns.columns:
+        by_level = labels.groupby(columns[name].astype(str).to_numpy())
+        levels = by_level.ngroups
+        if 2 <= levels <= len(labels) / 2 and bool((by_level.nunique() == 1).all()):
+            found.append(
+                f"Column {name} is aligned with the endpoint: each of its {levels} levels holds "
+                "one class only, so the effect of the one cannot be told from the other."
+            )
+    return found
+
+
+def _signal(metrics: Metrics, rivals: list[Difference], numbers: str, endpoint: str) -> Claim:
+    if not rivals:
+        return Claim(
+            level=ClaimLevel.SIGNAL,
+            headline=f"A signal for {endpoint}, compared with no baseline",
+            sentences=(numbers, "No baseline was run: a simple model may do as well."),
+        )
+    # the strongest baseline that was not beaten is the one the model leads by least
+    rival = min(rivals, key=lambda difference: difference.auroc)
+    sentences = [
+        numbers,
+        (
+            f"It is not shown to be better than {rival.baseline}, run in the same folds: "
+            f"the difference in AUROC is {_difference(rival)}."
+        ),
+    ]
+    if rival.auroc > 0:
+        reach = (rival.interval.high - rival.interval.low) / 2
+        sentences.append(
+            f"If the difference is real, about {_patients(metrics, reach / rival.auroc)} patients "
+            "would show it."
+        )
+    return Claim(
+        level=ClaimLevel.SIGNAL,
+        headline=f"A signal for {endpoint}, not better than {rival.baseline}",
+        sentences=tuple(sentences),
+    )
+
+
+def _numbers(metrics: Metrics, auroc: float, interval: Interval) -> str:
+    text = (
+        f"Held-out AUROC {auroc:.2f}, {interval.level:.0%} interval {interval.low:.2f} to "
+        f"{interval.high:.2f} ({interval.width:.2f} wide), {metrics.n_patients} patients"
+    )
+    if metrics.n_bags != metrics.n_patients:
+        text += f" with {metrics.n_bags} samples"
+    text += f", {metrics.n_positive} positive."
+    if metrics.folds_disagree and metrics.auroc_fold_mean is not None:
+        text += (
+            f" The mean over folds is {metrics.auroc_fold_mean:.2f}: the estimate depends on how "
+            "folds are put together."
+        )
+    return text
+
+
+def _below_half(metrics: Metrics, auroc: float, interval: Interval) -> list[str]:
+    sentences = ["The interval includes 0.5, what a coin would give."]
+    if interval.high < 0.5:
+        sentences = ["The interval lies below 0.5: the scores run against the labels."]
+    elif auroc > 0.5:
+        reach = float(logit(auroc) - logit(interval.low)) if auroc < 1 else math.inf
+        sentences.append(
+            f"If the AUROC is truly {auroc:.2f}, about "
+            f"{_patients(metrics, reach / float(logit(auroc)))} patients would be needed to "
+            "show it."
+        )
+    wide = _patients(metrics, interval.width / 0.2)
+    sentences.append(f"An interval 0.20 wide takes about {wide} patients.")
+    return sentences
+
+
+def _difference(difference: Difference) -> str:
+    interval = difference.interval
+    text = f"{difference.auroc:+.2f} ({interval.low:+.2f} to {interval.high:+.2f})"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _patients(metrics: Metrics, shrink: float) -> str:
+    """Patients that make an interval `shrink` times narrower, by the square-root law."""
+    needed = metrics.n_patients * shrink**2
+    if not needed < 10_000:
+        return "more than 10,000"
+    return f"{math.ceil(needed / 10) * 10:,}"

@@ -1,0 +1,132 @@
+"""Interval of a cross-validated AUROC: DeLong on the logit scale, widened for cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, logit
+from scipy.stats import norm, rankdata
+
+from recart.evaluation.predictions import BagScores, FloatArray
+
+__all__ = ["INFLATION", "LEVEL", "Interval", "auroc_interval", "delong_variance"]
+
+# nominal coverage of every interval
+LEVEL = 0.95
+# factor on the standard error of a cross-validated AUROC
+INFLATION = 1.4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A two-sided interval and how it was made."""
+
+    low: float
+    high: float
+    level: float
+    method: str
+
+    @property
+    def width(self) -> float:
+        """High minus low."""
+        return self.high - self.low
+
+    def excludes(self, value: float) -> bool:
+        """Whether `value` lies outside."""
+        return value < self.low or value > self.high
+
+
+def delong_variance(
+    y: FloatArray, score: FloatArray, cluster: Sequence[str] | None = None
+) -> tuple[float, float]:
+    """AUROC and its DeLong variance, in O(n log n), for independent clusters of bags.
+
+    Parameters
+    ----------
+    y, score
+        (n) labels (0 or 1, both present) and scores.
+    cluster
+        (n) patient of each bag; None where every bag is a patient of its own.
+
+    Returns
+    -------
+    AUROC, variance of the AUROC.
+
+    Raises
+    ------
+    ValueError
+        Where a class is missing.
+
+    Notes
+    -----
+    Placement values by midranks: Sun & Xu, "Fast implementation of DeLong's algorithm", IEEE Signal
+    Processing Letters 2014, 21(11). Sums over clusters: Obuchowski, "Nonparametric analysis of
+    clustered ROC curve data", Biometrics 1997, 53(2); with one bag a cluster it is DeLong's.
+    A variance of zero says nothing. For perfect separation that of one swapped pair stands in,
+    half a pair away from the edge; for scores that are all tied, that of Mann & Whitney's U under
+    the null.
+    """
+    positive = y > 0.5
+    m, n = int(positive.sum()), int((~positive).sum())
+    if m == 0 or n == 0:
+        raise ValueError(f"DeLong needs both classes: {m} positive and {n} negative bags given")
+    pooled = rankdata(score)
+    # share of the other class that each bag beats
+    place_m = (pooled[positive] - rankdata(score[positive])) / n
+    place_n = 1 - (pooled[~positive] - rankdata(score[~positive])) / m
+    auroc = float(place_m.mean())
+
+    ids = np.arange(len(y)) if cluster is None else np.unique(cluster, return_inverse=True)[1]
+    sum_m = np.bincount(ids[positive], place_m - auroc, minlength=ids.max() + 1)
+    sum_n = np.bincount(ids[~positive], place_n - auroc, minlength=ids.max() + 1)
+    clusters, clusters_m, clusters_n = (
+        len(np.unique(of)) for of in (ids, ids[positive], ids[~positive])
+    )
+    variance = (
+        _per_cluster(sum_m, sum_m, clusters_m) / m**2
+        + _per_cluster(sum_n, sum_n, clusters_n) / n**2
+        + 2 * _per_cluster(sum_m, sum_n, clusters) / (m * n)
+    )
+    if variance <= 1e-12:
+        separated = auroc in (0.0, 1.0)
+        variance = 0.5 / (m * n) ** 2 if separated else (m + n + 1) / (12 * m * n)
+    return auroc, variance
+
+
+def auroc_interval(
+    scores: BagScores, level: float = LEVEL, inflation: float = INFLATION
+) -> Interval:
+    """Interval of a cross-validated AUROC, bags clustered by patient.
+
+    Parameters
+    ----------
+    scores
+        Held-out scores of one model.
+    level
+        Nominal coverage.
+    inflation
+        Factor on the standard error of the log-odds of the AUROC.
+
+    Notes
+    -----
+    Scores of cross-validation are not independent: fold-models share training patients and the
+    target is the model trained on everyone. Simulated coverage of a nominal 95 % interval (ridge
+    on patient features, n = 20, 40, 80, 150): mean +- SE over five folds 69-81 %, plain logit-scale
+    DeLong 82-87 %, patient bootstrap 81-89 %, DeLong with its standard error times 1.4 96-98 %.
+    With fold-centred scores over two repeats: 96 % at n = 20 and at n = 40.
+    """
+    auroc, variance = delong_variance(scores.y, scores.score, scores.patients)
+    edge = 0.5 / (scores.y.sum() * (1 - scores.y).sum())
+    centre = min(max(auroc, edge), 1 - edge)
+    error = inflation * np.sqrt(variance) / (centre * (1 - centre))
+    reach = norm.ppf(0.5 + level / 2) * error
+    high = 1.0 if auroc == 1 else float(expit(logit(centre) + reach))
+    low = 0.0 if auroc == 0 else float(expit(logit(centre) - reach))
+    return Interval(low=low, high=high, level=level, method=f"logit DeLong, SE x {inflation:g}")
+
+
+def _per_cluster(left: np.ndarray, right: np.ndarray, clusters: int) -> float:
+    """Sum of products over clusters, with the correction for their number."""
+    return float(left @ right) * clusters / max(clusters - 1, 1)

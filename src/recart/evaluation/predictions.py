@@ -1,0 +1,234 @@
+"""Held-out predictions: the one table that evaluation reads, checked and brought to one row a bag.
+
+One row of the table is one bag as one member saw it: `bag`, `patient` (pseudonyms), `repeat`,
+`fold`, `member`, `y` (0 or 1), `logit`, `probability`. Within a repeat every bag is held out in
+exactly one fold; members of one fold differ in their seed only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+
+from recart.problems import Problem, Problems
+
+__all__ = ["PREDICTION_COLUMNS", "BagScores", "aggregate"]
+
+PREDICTION_COLUMNS = ("bag", "patient", "repeat", "fold", "member", "y", "logit", "probability")
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+# keeps the log-odds of a saturated probability finite; a float32 sigmoid saturates at about 1e-7
+_CLIP = 1e-7
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagScores:
+    """Held-out scores of one model, one row a bag, and the same by fold.
+
+    Attributes
+    ----------
+    name
+        Name of the model or baseline.
+    table
+        (n) index: bag. Columns `patient`, `y`, `score`, `logit`, `logit_low`, `logit_high`,
+        `probability`, `probability_low`, `probability_high` (range over repeats and members) and
+        `train_prevalence` (share of positive bags among the bags not held out with it).
+    folds
+        One row per bag and repeat, members averaged: `bag`, `repeat`, `fold`, `y`, `logit`.
+
+    Notes
+    -----
+    `score` ranks bags that different fold-models have scored, so it is the logit minus the mean
+    held-out logit of its fold, averaged over repeats. Without the centring a regularised model's
+    intercept, which follows the training prevalence and so runs against the held-out labels,
+    decides the ranking: on noise with a strong ridge the pooled AUROC of stratified five-fold
+    cross-validation reads 0.31 at 23 patients with 8 positives, and 0.49 with it (simulated, 120
+    cohorts). `probability` is the mean over repeats and members on the log-odds scale, not centred.
+    """
+
+    name: str
+    table: pd.DataFrame
+    folds: pd.DataFrame
+
+    @property
+    def y(self) -> FloatArray:
+        """(n) labels, 0 or 1."""
+        return self.table["y"].to_numpy(dtype=float)
+
+    @property
+    def score(self) -> FloatArray:
+        """(n) fold-centred logits: for ranking only."""
+        return self.table["score"].to_numpy(dtype=float)
+
+    @property
+    def probability(self) -> FloatArray:
+        """(n) held-out probabilities."""
+        return self.table["probability"].to_numpy(dtype=float)
+
+    @property
+    def train_prevalence(self) -> FloatArray:
+        """(n) share of positive bags in the training patients of each bag's fold-models."""
+        return self.table["train_prevalence"].to_numpy(dtype=float)
+
+    @property
+    def patients(self) -> list[str]:
+        """(n) patient of each bag."""
+        return [str(patient) for patient in self.table["patient"]]
+
+
+def aggregate(predictions: pd.DataFrame, name: str) -> BagScores:
+    """Average held-out predictions over members and repeats.
+
+    Parameters
+    ----------
+    predictions
+        Table of held-out predictions, columns `PREDICTION_COLUMNS`; further columns are ignored.
+    name
+        Name of the model or baseline, for tables and figures.
+
+    Raises
+    ------
+    InputError
+        Where columns are missing, values are not finite, labels are not 0 or 1 or contradict each
+        other, a bag is held out in no fold or in several folds of a repeat, or a patient is in
+        several folds of a repeat. All problems at once.
+    """
+    _check(predictions, name)
+    frame = predictions.loc[:, list(PREDICTION_COLUMNS)].copy()
+    frame["bag"] = frame["bag"].astype(str)
+    frame["patient"] = frame["patient"].astype(str)
+    frame["log_odds"] = logit(frame["probability"].astype(float).clip(_CLIP, 1 - _CLIP))
+
+    by_fold = (
+        frame.groupby(["repeat", "fold", "bag"], sort=True)
+        .agg(patient=("patient", "first"), y=("y", "first"), logit=("logit", "mean"))
+        .reset_index()
+    )
+    in_fold = by_fold.groupby(["repeat", "fold"])
+    by_fold["score"] = by_fold["logit"] - in_fold["logit"].transform("mean")
+    in_repeat = by_fold.groupby("repeat")["y"]
+    outside = in_repeat.transform("size") - in_fold["y"].transform("size")
+    positive = in_repeat.transform("sum") - in_fold["y"].transform("sum")
+    # with a single fold nothing says what the model was trained on
+    by_fold["train_prevalence"] = (positive / outside.where(outside > 0)).astype(float)
+
+    table = by_fold.groupby("bag").agg(
+        patient=("patient", "first"),
+        y=("y", "first"),
+        score=("score", "mean"),
+        logit=("logit", "mean"),
+        train_prevalence=("train_prevalence", "mean"),
+    )
+    spread = frame.groupby("bag").agg(
+        logit_low=("logit", "min"),
+        logit_high=("logit", "max"),
+        log_odds=("log_odds", "mean"),
+        low=("log_odds", "min"),
+        high=("log_odds", "max"),
+    )
+    table[["logit_low", "logit_high"]] = spread[["logit_low", "logit_high"]]
+    table["probability"] = expit(spread["log_odds"])
+    table["probability_low"] = expit(spread["low"])
+    table["probability_high"] = expit(spread["high"])
+    folds = by_fold[["bag", "repeat", "fold", "y", "logit"]]
+    return BagScores(name=name, table=table, folds=folds)
+
+
+def _check(predictions: pd.DataFrame, name: str) -> None:
+    problems = Problems()
+    for column in PREDICTION_COLUMNS:
+        if column not in predictions.columns:
+            problems.error(
+                Problem(
+                    code="E-EVAL-001",
+                    what=f"predictions of {name} lack a column",
+                    mend="write predictions with all columns of a run of evaluate.py",
+                    column=column,
+                )
+            )
+    problems.raise_if_any()
+    if predictions.empty:
+        problems.error(
+            Problem(
+                code="E-EVAL-002",
+                what=f"predictions of {name} are empty",
+                mend="train the run to its end before it is evaluated",
+            )
+        )
+    problems.raise_if_any()
+    _check_values(predictions, name, problems)
+    _check_folds(predictions, name, problems)
+    problems.raise_if_any()
+
+
+def _check_values(predictions: pd.DataFrame, name: str, problems: Problems) -> None:
+    for column in ("logit", "probability"):
+        values = predictions[column].to_numpy(dtype=float)
+        bad = ~np.isfinite(values)
+        if column == "probability":
+            bad |= (values < 0) | (values > 1)
+        if bad.any():
+            problems.error(
+                Problem(
+                    code="E-EVAL-003",
+                    what=f"predictions of {name} hold values that are not finite or out of range",
+                    mend="look in the training log for the member that diverged",
+                    column=column,
+                    count=int(bad.sum()),
+                    examples=tuple(sorted(set(predictions.loc[bad, "member"].astype(str)))),
+                )
+            )
+    labels = predictions["y"].to_numpy(dtype=float)
+    if not np.isin(labels, (0.0, 1.0)).all() or len(set(labels)) < 2:
+        problems.error(
+            Problem(
+                code="E-EVAL-004",
+                what=f"labels of {name} are {sorted(set(labels.tolist()))[:5]}, not both 0 and 1",
+                mend="evaluate a binary endpoint with patients of both classes",
+                column="y",
+            )
+        )
+
+
+def _check_folds(predictions: pd.DataFrame, name: str, problems: Problems) -> None:
+    def error(code: str, what: str, mend: str, bad: pd.Series) -> None:
+        found = bad.index[bad]
+        if len(found):
+            problems.error(
+                Problem(
+                    code=code,
+                    what=f"{what} ({name})",
+                    mend=mend,
+                    count=len(found),
+                    examples=tuple(map(str, found[:5])),
+                )
+            )
+
+    by_bag = predictions.groupby("bag")
+    split = "rebuild the split: each bag is held out once a repeat"
+    error("E-EVAL-005", "bags have two labels", "give one label a bag", by_bag["y"].nunique() > 1)
+    owners = by_bag["patient"].nunique()
+    error("E-EVAL-006", "bags have two patients", "give one patient a bag", owners > 1)
+    times = predictions.groupby(["bag", "repeat"])["fold"].nunique().groupby("bag")
+    error("E-EVAL-007", "bags are held out in two folds of a repeat", split, times.max() > 1)
+    short = times.size() < predictions["repeat"].nunique()
+    error("E-EVAL-008", "bags are not held out in every repeat", split, short)
+    in_folds = predictions.groupby(["patient", "repeat"])["fold"].nunique().groupby("patient")
+    error(
+        "E-EVAL-009",
+        "patients are in two folds of a repeat",
+        "split by patient",
+        in_folds.max() > 1,
+    )
+    rows = predictions.groupby(["bag", "repeat", "fold", "member"]).size().groupby("bag")
+    error(
+        "E-EVAL-010",
+        "bags have two rows for the same repeat, fold and member",
+        "write each member's prediction once",
+        rows.max() > 1,
+    )

@@ -1,0 +1,102 @@
+"""Bad sample sheets and Cell Ranger outputs that do not fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from recart.data.readers import CellRangerReader
+from recart.problems import InputError, Problem
+
+BARCODES = [f"{'ACGT'[i % 4] * 8}{'ACGT'[i // 4] * 8}-1" for i in range(12)]
+
+
+def errors(read: Callable[[], object]) -> list[Problem]:
+    with pytest.raises(InputError) as error:
+        read()
+    assert all(p.what and p.mend and p.file for p in error.value.problems)
+    return list(error.value.problems)
+
+
+def gex(path: Path, seed: int, genes: list[str], barcodes: list[str] = BARCODES) -> None:
+    counts = np.random.default_rng(seed).poisson(1.0, (len(genes), len(barcodes)))
+    csc = sparse.csc_matrix(counts.astype(np.int32))
+    with h5py.File(path, "w") as file:
+        group = file.create_group("matrix")
+        group["barcodes"] = np.array(barcodes, dtype="S")
+        group["data"], group["indices"], group["indptr"] = csc.data, csc.indices, csc.indptr
+        group["shape"] = np.array(csc.shape, dtype=np.int32)
+        for name in ("id", "name"):
+            group[f"features/{name}"] = np.array(genes, dtype="S")
+        group["features/feature_type"] = np.array(["Gene Expression"] * len(genes), dtype="S")
+        group["features/genome"] = np.array(["GRCh38"] * len(genes), dtype="S")
+
+
+def sheet(tmp_path: Path, *rows: str, header: str = "sample,patient,gex,vdj") -> CellRangerReader:
+    (tmp_path / "sheet.csv").write_text("\n".join([header, *rows]) + "\n")
+    return CellRangerReader(str(tmp_path / "sheet.csv"))
+
+
+def contigs(path: Path, barcodes: list[str]) -> None:
+    frame = pd.DataFrame({"barcode": barcodes, "chain": "TRB", "v_gene": "TRBV5-1"})
+    frame.assign(j_gene="TRBJ1-1", cdr3="CASSF").to_csv(path, index=False)
+
+
+def test_b57_missing_file_and_same_file_twice(tmp_path: Path) -> None:
+    gex(tmp_path / "a.h5", 0, list("ABC"))
+    (tmp_path / "copy.h5").write_bytes((tmp_path / "a.h5").read_bytes())
+    rows = ("S1,P1,a.h5,", "S2,P2,copy.h5,", "S3,P3,gone.h5,", "S4,P4,,")
+    found = errors(sheet(tmp_path, *rows).read)
+    assert {(p.code, p.sample) for p in found} == {
+        ("E-SHEET-003", "S1"),
+        ("E-SHEET-002", "S3"),
+        ("E-SHEET-002", "S4"),
+    }
+    assert "S1, S2" in next(p.what for p in found if p.code == "E-SHEET-003")
+
+
+def test_b57_duplicate_row_and_missing_column(tmp_path: Path) -> None:
+    gex(tmp_path / "a.h5", 0, list("ABC"))
+    found = errors(sheet(tmp_path, "S1,P1,a.h5,", "S1,P1,a.h5,").read)
+    assert "E-SMP-004" in {p.code for p in found}
+    (problem,) = errors(sheet(tmp_path, "S1,P1,a.h5", header="sample,patient,file").read)
+    assert (problem.code, problem.column) == ("E-SHEET-001", "gex")
+    (problem,) = errors(CellRangerReader(str(tmp_path)).read)
+    assert problem.code == "E-SHEET-001"
+
+
+def test_b40_suffix_of_contig_barcodes(tmp_path: Path) -> None:
+    gex(tmp_path / "a.h5", 0, list("ABC"))
+    contigs(tmp_path / "t.csv", [barcode.removesuffix("-1") for barcode in BARCODES[:11]])
+    cohort = sheet(tmp_path, "S1,P1,a.h5,t.csv").read()
+    assert cohort.chains is not None
+    assert list(cohort.chains["cell"]) == [f"S1:{barcode}" for barcode in BARCODES[:11]]
+    contigs(tmp_path / "t.csv", [f"lib_{barcode}" for barcode in BARCODES])
+    (problem,) = errors(sheet(tmp_path, "S1,P1,a.h5,t.csv").read)
+    assert (problem.code, problem.sample, problem.feature) == ("E-MOD-001", "S1", "receptor")
+    assert BARCODES[0] in problem.what
+    assert "lib_" in problem.what
+
+
+def test_contigs_lack_columns(tmp_path: Path) -> None:
+    gex(tmp_path / "a.h5", 0, list("ABC"))
+    (tmp_path / "t.csv").write_text("barcode,chain\nA,TRB\n")
+    (problem,) = errors(sheet(tmp_path, "S1,P1,a.h5,t.csv").read)
+    assert (problem.code, problem.column) == ("E-REC-002", "v_gene")
+
+
+def test_b66_references_differ(tmp_path: Path) -> None:
+    gex(tmp_path / "a.h5", 0, [f"G{i}" for i in range(20)])
+    gex(tmp_path / "b.h5", 1, [f"G{i}" for i in range(19)] + ["CAR"])
+    cohort = sheet(tmp_path, "S1,P1,a.h5,", "S2,P2,b.h5,").read()
+    assert list(cohort.genes.index) == [f"G{i}" for i in range(19)]
+    assert cohort.dropped == {"genes that some samples lack": 2}
+    gex(tmp_path / "b.h5", 1, [f"G{i}" for i in range(10)])
+    (problem,) = errors(sheet(tmp_path, "S1,P1,a.h5,", "S2,P2,b.h5,").read)
+    assert (problem.code, problem.sample, problem.count) == ("E-GENE-004", "S1", 10)

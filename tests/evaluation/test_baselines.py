@@ -1,0 +1,203 @@
+"""Baselines: they find what they are for, and a held-out bag reaches nothing but its own score."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from scipy import sparse
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+
+import recart.evaluation.baselines as package
+from recart.evaluation.baselines import (
+    Baseline,
+    BatchOnly,
+    Composition,
+    Fold,
+    PseudobulkPCA,
+    QualityOnly,
+    cross_validate_baselines,
+)
+from recart.evaluation.baselines.pseudobulk import protein_means
+from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
+from recart.evaluation.metrics import metrics
+from recart.evaluation.predictions import aggregate
+from recart.problems import InputError
+
+ALL: list[Baseline] = [
+    Composition(clusters=4, components=4),
+    Composition(given_types=True),
+    PseudobulkPCA(components=5),
+    QualityOnly(),
+    BatchOnly(),
+]
+
+
+def _folds(y: np.ndarray, k: int = 3) -> list[Fold]:
+    splits = StratifiedKFold(k, shuffle=True, random_state=0).split(y, y)
+    return [Fold(0, fold, train, test) for fold, (train, test) in enumerate(splits)]
+
+
+def _auroc(baseline: Baseline, make_cohort: Any, **effects: float) -> float:
+    store, bags = make_cohort(patients=30, **effects)
+    folds = _folds(bags.table["label"].to_numpy())
+    table = cross_validate_baselines([baseline], store, bags, folds, seed=0)
+    auroc = metrics(aggregate(table, baseline.name)).auroc
+    assert auroc is not None
+    return auroc
+
+
+@pytest.mark.parametrize(
+    ("baseline", "effects"),
+    [
+        (ALL[0], {"composition": 0.6}),
+        (ALL[1], {"composition": 0.6}),
+        (ALL[2], {"state": 0.8}),
+        (ALL[3], {"depth": 0.3}),
+        (ALL[4], {"batch": 0.9}),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_a_baseline_finds_its_effect(make_cohort: Any, baseline: Baseline, effects: Any) -> None:
+    assert _auroc(baseline, make_cohort, **effects) > 0.85
+
+
+@pytest.mark.parametrize("baseline", [ALL[1], ALL[4]], ids=lambda one: one.name)
+def test_depth_alone_moves_neither_given_types_nor_batch(
+    make_cohort: Any, baseline: Baseline
+) -> None:
+    assert _auroc(baseline, make_cohort, depth=0.3) < 0.8
+
+
+@pytest.mark.parametrize("baseline", ALL, ids=lambda one: one.name)
+def test_a_held_out_bag_changes_no_other_score(make_cohort: Any, baseline: Baseline) -> None:
+    store, bags = make_cohort(composition=0.4, state=0.3, batch=0.4)
+    train, test = np.arange(18), np.arange(18, 24)
+    clean = baseline.fit_predict(store, bags, train, test, seed=0)
+
+    poisoned = test[0]
+    rows = bags.cells([poisoned])
+    rng = np.random.default_rng(7)
+    counts = store.rna.toarray()
+    counts[rows] = rng.poisson(30, size=counts[rows].shape)
+    cells, samples, labels = store.cells.copy(), store.samples.copy(), bags.table.copy()
+    cells.loc[rows, ["n_counts", "n_genes", "pct_mito"]] = 1e6
+    cells.loc[rows, "cell_type"] = "never seen"
+    cells.loc[rows, "clone"] = -1
+    samples.iloc[poisoned, samples.columns.get_loc("batch")] = "B9"
+    labels.iloc[test, labels.columns.get_loc("label")] = 1 - labels["label"].to_numpy()[test]
+    protein = store.protein.copy()
+    protein[rows] = 1000
+    scrambled = replace(
+        store, rna=sparse.csr_matrix(counts), cells=cells, samples=samples, protein=protein
+    )
+    after = baseline.fit_predict(scrambled, replace(bags, table=labels), train, test, seed=0)
+    np.testing.assert_array_equal(after[1:], clean[1:])
+
+    alone = baseline.fit_predict(store, bags, train, test[2:3], seed=0)
+    np.testing.assert_allclose(alone, clean[2:3], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("baseline", ALL, ids=lambda one: one.name)
+def test_the_seed_decides(make_cohort: Any, baseline: Baseline) -> None:
+    store, bags = make_cohort()
+    runs = [
+        baseline.fit_predict(store, bags, np.arange(18), np.arange(18, 24), seed=3)
+        for _ in range(2)
+    ]
+    np.testing.assert_array_equal(*runs)
+
+
+@pytest.mark.parametrize("baseline", ALL, ids=lambda one: one.name)
+def test_a_bag_of_one_cell_is_scored(make_cohort: Any, baseline: Baseline) -> None:
+    store, bags = make_cohort()
+    slices = list(bags.slices)
+    slices[20] = (slice(slices[20][0].start, slices[20][0].start + 1),)
+    slices[3] = (slice(slices[3][0].start, slices[3][0].start + 1),)
+    small = replace(bags, slices=tuple(slices))
+    logits = baseline.fit_predict(store, small, np.arange(18), np.arange(18, 24), seed=0)
+    assert np.isfinite(logits).all()
+
+
+def test_normalised_expression_is_taken_as_it_is(make_cohort: Any) -> None:
+    store, bags = make_cohort(state=0.8)
+    normal = replace(store, rna=store.rna.astype(np.float32).log1p(), normalised=True)
+    train, test = np.arange(18), np.arange(18, 24)
+    logits = PseudobulkPCA(components=5).fit_predict(normal, bags, train, test, seed=0)
+    assert roc_auc_score(bags.table["label"].to_numpy()[test], logits) == 1.0
+
+
+def test_protein_means_leave_out_what_was_not_measured(make_cohort: Any) -> None:
+    store, bags = make_cohort()
+    means = protein_means(store, bags, np.arange(2))
+    assert np.isnan(means[0, 0])
+    assert means[1, 0] == pytest.approx(np.log1p(store.protein[bags.cells([1]), 0]).mean())
+
+
+def test_without_features_the_training_prevalence_is_said(make_cohort: Any) -> None:
+    store, bags = make_cohort()
+    blank = replace(store, samples=store.samples.drop(columns="batch"))
+    train = np.r_[np.arange(0, 18, 2), 1, 3, 5]
+    logits = BatchOnly().fit_predict(blank, bags, train, np.arange(18, 24), seed=0)
+    np.testing.assert_allclose(logits, np.log(9 / 3))
+
+
+def test_given_types_must_be_there(make_cohort: Any) -> None:
+    store, bags = make_cohort()
+    bare = replace(store, cells=store.cells.drop(columns="cell_type"))
+    with pytest.raises(InputError, match="E-EVAL-013"):
+        Composition(given_types=True).fit_predict(bare, bags, np.arange(18), np.arange(18, 24), 0)
+
+
+def test_inner_folds_keep_patients_whole_and_classes_both() -> None:
+    patients = np.repeat(np.arange(12), 2)
+    y = np.repeat((np.arange(12) % 3 == 0).astype(float), 2)
+    folds = inner_folds(y, patients, seed=0)
+    assert len(folds) == 4
+    for fit, check in folds:
+        assert not set(patients[fit]) & set(patients[check])
+        assert set(y[fit]) == {0.0, 1.0}
+    assert inner_folds(np.array([0.0, 0, 1]), np.arange(3), seed=0) == []
+
+
+def test_noise_is_given_the_strongest_ridge() -> None:
+    rng = np.random.default_rng(0)
+    y = (np.arange(40) % 2).astype(float)
+    folds = inner_folds(y, np.arange(40), seed=0)
+    noise = ridge_logits([], rng.normal(size=(40, 30)), y, folds, rng.normal(size=(20, 30)))
+    x = y[:, None] + 0.1 * rng.normal(size=(40, 1))
+    signal = ridge_logits([], x, y, folds, np.array([[0.0], [1.0]]))
+    assert np.abs(noise).max() < 0.5
+    assert signal[1] - signal[0] > 3
+
+
+def test_a_patient_on_both_sides_is_refused(make_cohort: Any) -> None:
+    store, bags = make_cohort()
+    table = bags.table.copy()
+    table["patient"] = np.arange(24) // 2
+    with pytest.raises(ValueError, match="both sides of fold 4"):
+        cross_validate_baselines(
+            [BatchOnly()],
+            store,
+            replace(bags, table=table),
+            [Fold(0, 4, np.arange(17), np.arange(17, 24))],
+            seed=0,
+        )
+
+
+def test_every_shipped_baseline_is_configured() -> None:
+    path = Path(__file__).parents[2] / "configs/baselines/default.yaml"
+    targets = {entry["_target_"] for entry in yaml.safe_load(path.read_text()).values()}
+    shipped = {
+        f"{package.__name__}.{name}"
+        for name in package.__all__
+        if isinstance(getattr(package, name), type)
+        and issubclass(getattr(package, name), Baseline)
+        and getattr(package, name) is not Baseline
+    }
+    assert targets == shipped
