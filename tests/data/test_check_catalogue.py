@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from recart.data.checks import CODES, Limits, check_cohort, filter_cohort
+from recart.data.checks import CODES, Limits, check_cohort
 from recart.data.cohort import CHAIN_COLUMNS, Cohort
 from recart.problems import InputError, Problem
 
@@ -297,11 +297,3 @@ def test_same_barcode_with_other_counts_is_no_mix_up() -> None:
     barcodes = cohort.cells["barcode"].to_numpy().copy()
     barcodes[30:34] = barcodes[20:24]
     assert check(replace(cohort, cells=cohort.cells.assign(barcode=barcodes))) == []
-
-
-def test_filter_keeps_a_good_cohort_as_it_is() -> None:
-    cohort = make()
-    kept = filter_cohort(cohort, limits=LIMITS)
-    assert kept.dropped == {}
-    assert (kept.rna != cohort.rna).nnz == 0
-    pd.testing.assert_frame_equal(kept.cells, cohort.cells)

@@ -109,6 +109,14 @@ def test_filter_is_idempotent() -> None:
     assert (twice.rna != once.rna).nnz == 0
 
 
+def test_filter_keeps_a_good_cohort_as_it_is() -> None:
+    good = filter_cohort(cohort(), limits=LIMITS)
+    good.dropped = {}
+    kept = filter_cohort(good, limits=LIMITS)
+    assert kept.dropped == {}
+    pd.testing.assert_frame_equal(kept.cells, good.cells)
+
+
 def test_a_chain_has_one_fault() -> None:
     chains = cohort().chains
     assert chains is not None

@@ -6,6 +6,7 @@ Python goes into constructors. `_partial_`, `_args_` and their like do not exist
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,9 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 from recart.config.targets import fits, nearest, parameters, resolve
 from recart.problems import InputError, Problem, Problems
 
-__all__ = ["TARGET", "build", "build_each", "check_tree", "plain"]
+__all__ = ["TARGET", "build", "build_each", "check_group", "check_tree", "plain"]
 
 TARGET: Final = "_target_"
+_ABSENT: Final = re.compile(r"[Mm]issing mandatory value: (\S+)")
 
 
 def build(node: Any, **extra: Any) -> Any:
@@ -152,8 +154,10 @@ def plain(node: Any) -> Any:
         return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         key = str(error.full_key or _place(node))
-        what = "has no value" if "issing mandatory" in str(error) else str(error).splitlines()[0]
-        mend = f"set it: {key}=..."
+        what, mend = str(error).splitlines()[0], "correct the reference ${...}"
+        if found := _ABSENT.search(str(error)):
+            key = found[1] if "." in found[1] else key
+            what, mend = f"{key} has no value", f"set it: {key}=..."
         problem = Problem(code="E-CONFIG-006", column=key, what=what, mend=mend)
         raise InputError([problem]) from None
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from recart.data.build_store import build_store, separate_car
-from recart.data.checks import check_cohort, filter_cohort
+from recart.data.checks import Limits, check_cohort, filter_cohort
 from recart.data.cohort import Cohort
 from recart.data.pseudonyms import Pseudonyms
 from recart.data.readers.reader import Reader
@@ -23,18 +23,22 @@ from recart.data.receptors.clonotypes import call_clonotypes
 from recart.data.receptors.embedding import ReceptorEmbedding, embed_cached
 from recart.data.store import SCHEMA, CohortStore, open_store, write_store
 
-__all__ = ["Endpoint", "Preparation", "content_key", "prepare", "to_store"]
+__all__ = ["Endpoint", "Preparation", "content_key", "prepare", "read_checked", "to_store"]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """What is to be predicted, as the user wrote it; the checks resolve it."""
+    """What is to be predicted, as the user wrote it; the checks resolve it.
 
-    column: str
+    `column` is None for new patients, whose labels are not looked at.
+    """
+
+    column: str | None
     positive: Sequence[Any] | None
     negative: Sequence[Any] | None
+    exclude: Sequence[Any]
     unit: str
 
 
@@ -51,13 +55,12 @@ class Preparation:
     endpoint: Endpoint
     car_genes: Sequence[str]
     normalised: bool
+    limits: Limits
     receptors: ReceptorEmbedding
     folder: Path
 
 
-def prepare(
-    preparation: Preparation, progress: Callable[[str], None]
-) -> tuple[CohortStore, str]:
+def prepare(preparation: Preparation, progress: Callable[[str], None]) -> tuple[CohortStore, str]:
     """The store of a cohort and its key; made once, opened when its content is there already.
 
     Raises
@@ -65,21 +68,7 @@ def prepare(
     InputError
         With every problem of form or content, before anything is written.
     """
-    progress("reading the cohort")
-    cohort = preparation.reader.read()
-    progress(f"checking {len(cohort.cells):,} cells of {len(cohort.samples):,} samples")
-    endpoint = preparation.endpoint
-    problems = check_cohort(
-        cohort,
-        endpoint=endpoint.column,
-        positive=endpoint.positive,
-        negative=endpoint.negative,
-        unit=endpoint.unit,
-        normalised=preparation.normalised,
-    )
-    for warning in problems.warnings:
-        progress(f"warning {warning.code}: {warning.what}")
-    cohort = filter_cohort(cohort)
+    cohort = read_checked(preparation, progress)
     key = content_key(cohort, preparation)
     path = preparation.folder / f"{key}.zarr"
     if not path.exists():
@@ -90,6 +79,33 @@ def prepare(
         pseudonyms.write_id_map(preparation.folder / f"{key}.ids.csv")
     progress(f"opening the prepared cohort {key}")
     return open_store(path), key
+
+
+def read_checked(preparation: Preparation, progress: Callable[[str], None]) -> Cohort:
+    """Read and check, and leave out what the rules say.
+
+    Raises
+    ------
+    InputError
+        With every problem found.
+    """
+    progress("reading the cohort")
+    cohort = preparation.reader.read()
+    progress(f"checking {len(cohort.cells):,} cells of {len(cohort.samples):,} samples")
+    endpoint = preparation.endpoint
+    problems = check_cohort(
+        cohort,
+        endpoint=endpoint.column,
+        positive=endpoint.positive,
+        negative=endpoint.negative,
+        exclude=endpoint.exclude,
+        unit=endpoint.unit,
+        normalised=preparation.normalised,
+        limits=preparation.limits,
+    )
+    for warning in problems.warnings:
+        progress(f"warning: {warning}")
+    return filter_cohort(cohort, normalised=preparation.normalised, limits=preparation.limits)
 
 
 def to_store(cohort: Cohort, preparation: Preparation, pseudonyms: Any) -> CohortStore:

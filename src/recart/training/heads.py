@@ -32,6 +32,11 @@ class BagLatents:
 class FittedHead(ABC):
     """A head with its weights."""
 
+    @property
+    @abstractmethod
+    def inner_loss(self) -> float:
+        """Log loss over the inner folds of the development bags, at the chosen strengths."""
+
     @abstractmethod
     def logits(self, bags: BagLatents) -> Array:
         """(n) log odds of response of each bag, each from that bag alone."""

@@ -107,10 +107,12 @@ class StackModule(pl.LightningModule):
         if self.trainer.sanity_checking:
             return
         train, validation = _means(self._train_sum), _means(self._validation_sum)
-        one = torch.ones(len(self.seeds), 1, device=self.device)
+        one = torch.ones(len(self.seeds), 1)
         # at full KL weight, so that epochs are comparable during the warm-up
-        full = {name: value.unsqueeze(-1).to(self.device) for name, value in validation.items()}
-        loss_m = self.stack.loss(full, one, 1.0).tolist()
+        loss_m, train_m = (
+            self.stack.loss({k: v.unsqueeze(-1) for k, v in means.items()}, one, 1.0).tolist()
+            for means in (validation, train)
+        )
         for member, loss in enumerate(loss_m):
             if self.stopped_m[member]:
                 continue
@@ -122,17 +124,13 @@ class StackModule(pl.LightningModule):
                 self.best_states[member] = self.stack.member_state(member)
             elif self.current_epoch - self.best_epoch_m[member] >= self.recipe.patience:
                 self.stopped_m[member] = self.current_epoch + 1 >= self.recipe.warmup_epochs
-            self._record(member, loss, train, validation)
+            row = {"member": member, "epoch": self.current_epoch}
+            row |= {"elbo_train": -train_m[member], "elbo_validation": -loss}
+            row |= {f"train_{name}": float(value[member]) for name, value in train.items()}
+            row |= {f"validation_{k}": float(value[member]) for k, value in validation.items()}
+            self.history.append(row)
         self._log_epoch(train, validation)
         self.trainer.should_stop = all(self.stopped_m)
-
-    def _record(
-        self, member: int, loss: float, train: dict[str, Tensor], validation: dict[str, Tensor]
-    ) -> None:
-        row: dict[str, Any] = {"member": member, "epoch": self.current_epoch, "validation": loss}
-        row |= {f"train_{name}": float(value[member]) for name, value in train.items()}
-        row |= {f"validation_{name}": float(value[member]) for name, value in validation.items()}
-        self.history.append(row)
 
     def _log_epoch(self, train: dict[str, Tensor], validation: dict[str, Tensor]) -> None:
         """Means over the members that still train: what a progress bar and a tracker show."""

@@ -112,6 +112,11 @@ class FittedPrototypeHead(FittedHead):
     intercept: float
     chosen: dict[str, Any]
 
+    @property
+    def inner_loss(self) -> float:
+        """Inner cross-validated log loss of the chosen ridge strength."""
+        return float(self.chosen["inner_log_loss"])
+
     def logits(self, bags: BagLatents) -> Array:
         """(n) log odds."""
         features, _, _ = _features(self.prototypes, bags, self.use_extras)

@@ -70,8 +70,13 @@ def guard_hdf5(path: str | Path, *, max_bytes: int | None = None) -> None:
     """
     problems = Problems()
     limit = max_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with opened(path) as file:
-        _check_objects(file, str(path), limit, problems)
+    try:
+        with opened(path) as file:
+            _check_objects(file, str(path), limit, problems)
+    except InputError:
+        raise
+    except ValueError as error:  # a number type that no machine has
+        raise InputError([damaged(path, error)]) from error
     problems.raise_if_any()
 
 

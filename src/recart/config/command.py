@@ -1,0 +1,54 @@
+"""Runs an entry point: one clear message and an exit status for what a user can mend."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from omegaconf.errors import OmegaConfBaseException
+
+from recart.config.compose import config_folder
+from recart.config.schema import register
+from recart.problems import InputError
+
+__all__ = ["run_command"]
+
+
+def run_command(main: Callable[[], object], entry: str) -> None:
+    """Call a function that `hydra.main` decorated; end the process with status 2 on bad input.
+
+    With HYDRA_FULL_ERROR set, errors come with their traceback instead.
+
+    Parameters
+    ----------
+    main
+        The decorated function.
+    entry
+        `train`, `evaluate` or `embed`.
+    """
+    from hydra.errors import HydraException
+
+    register()
+    if os.environ.get("HYDRA_FULL_ERROR"):
+        main()
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the error itself and exits
+    try:
+        main()
+    except InputError as error:
+        _end(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        from recart.config.messages import translate
+
+        _end(str(translate(error, config_folder(), entry)))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the run goes on where it was with paths.run=<its folder>\n")
+        raise SystemExit(130) from None
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _end(message: str) -> None:
+    sys.stderr.write(f"{message}\n(HYDRA_FULL_ERROR=1 shows where it was raised)\n")
+    raise SystemExit(2)

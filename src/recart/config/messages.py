@@ -1,0 +1,142 @@
+"""Turns what Hydra and OmegaConf say about a configuration into a problem with its mend."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from recart.config.targets import nearest
+from recart.problems import InputError, Problem
+
+__all__ = ["translate"]
+
+_FILE: Final = re.compile(r"^In '([^']+)'")
+_NO_OPTION: Final = re.compile(r"Could not find '([^']+)'")
+_NO_KEY: Final = re.compile(
+    r"Could not override '([^']+)'|Could not delete from config\. '([^']+)'"
+    r"|Could not append to config\. An item is already at '([^']+)'"
+)
+_NOT_IN_SCHEMA: Final = re.compile(r"Key '([^']+)' not in '[^']+'")
+
+
+def translate(error: Exception, folder: Path, entry: str) -> InputError:
+    """The problem behind an error of composition.
+
+    Parameters
+    ----------
+    error
+        What Hydra or OmegaConf raised.
+    folder
+        The folder of the configuration files.
+    entry
+        Name of the entry point's file, without `.yaml`.
+    """
+    text = str(error)
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    found = _FILE.search(text)
+    file = f"configs/{found[1]}.yaml" if found and found[1] != entry else ""
+    if option := _NO_OPTION.search(text):
+        return _one(_no_option(option[1], folder))
+    if key := _NO_KEY.search(text):
+        return _one(_no_key(next(filter(None, key.groups())), folder, entry))
+    if key := _NOT_IN_SCHEMA.search(text) or _NOT_IN_SCHEMA.search(str(cause)):
+        name = str(getattr(cause, "full_key", "") or key[1])
+        problem = _no_key(name, folder, entry)
+        mend = problem.mend
+        if name == "experiment":
+            mend = "begin the file with the line `# @package _global_`"
+        return _one(Problem(code=problem.code, column=name, file=file, what=problem.what, mend=mend))
+    if type(error).__name__ == "OverrideParseException":
+        what = text.splitlines()[0]
+        return _one(
+            Problem(
+                code="E-CONFIG-011",
+                what=what,
+                mend="an override is key=value; a value with blanks or brackets needs quotes "
+                "around key and value, then around the value: 'key=\"a (b)\"'",
+            )
+        )
+    column = str(getattr(cause, "full_key", "") or "")
+    what = str(cause).splitlines()[0] if cause is not error else text.splitlines()[0]
+    return _one(
+        Problem(
+            code="E-CONFIG-010",
+            column=column,
+            file=file,
+            what=what,
+            mend=f"correct {column or 'it'} on the command line or in the file",
+        )
+    )
+
+
+def _one(problem: Problem) -> InputError:
+    return InputError([problem])
+
+
+def _no_option(path: str, folder: Path) -> Problem:
+    group, _, option = path.rpartition("/")
+    options = [file.stem for file in (folder / group).glob("*.yaml")]
+    if not group:
+        return Problem(
+            code="E-CONFIG-008",
+            file=f"configs/{path}.yaml",
+            what="there is no such file",
+            mend=nearest(path, options),
+        )
+    if not options:
+        return Problem(
+            code="E-CONFIG-008",
+            column=group,
+            what=f"{group} has no option {option}",
+            mend=f"write configs/{path}.yaml, or leave {group} out",
+        )
+    return Problem(
+        code="E-CONFIG-008",
+        column=group,
+        what=f"{group} has no option {option}",
+        mend=nearest(option, options),
+    )
+
+
+def _no_key(key: str, folder: Path, entry: str) -> Problem:
+    what = f"there is no key {key}"
+    if "/" in key:
+        groups = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_dir()]
+        return Problem(code="E-CONFIG-009", column=key, what=what, mend=nearest(key, groups))
+    paths = set(_reference_keys(entry))
+    parent, _, name = key.rpartition(".")
+    while parent and parent not in paths:  # the first part of the path that is wrong
+        parent, _, name = parent.rpartition(".")
+    siblings = {p[len(parent) :].lstrip(".").split(".")[0] for p in paths if _under(p, parent)}
+    mend = nearest(name, siblings)
+    if mend.startswith("did you mean "):
+        near = mend.removeprefix("did you mean ").rstrip("?")
+        mend = f"did you mean {f'{parent}.{near}' if parent else near}?"
+    else:
+        last = key.rpartition(".")[2]
+        same = sorted(p for p in paths if p.rpartition(".")[2] == last)
+        mend = f"did you mean {same[0]}?" if same else f"under {parent or 'the root'} {mend}"
+    return Problem(code="E-CONFIG-009", column=key, what=what, mend=mend)
+
+
+def _under(path: str, parent: str) -> bool:
+    return not parent or path.startswith(f"{parent}.")
+
+
+def _reference_keys(entry: str) -> Iterator[str]:
+    """Every dotted key of the entry point's default configuration."""
+    from recart.config.compose import compose
+
+    def walk(tree: Any, place: str) -> Iterator[str]:
+        if isinstance(tree, dict):
+            for key, value in tree.items():
+                path = f"{place}.{key}" if place else str(key)
+                yield path
+                yield from walk(value, path)
+
+    yield from walk(OmegaConf.to_container(compose((), entry), resolve=False), "")

@@ -1,0 +1,108 @@
+"""`embed.py`'s work: new patients through the members of a run, and out into files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from recart import __version__
+from recart.config.build import build
+from recart.data.bags import make_bags
+from recart.data.prepare import read_checked, to_store
+from recart.inference.export import check_output, export
+from recart.inference.new_patients import NewPatients, embed_new_patients
+from recart.problems import InputError, Problem
+from recart.training.cohort_setup import admission, preparation
+from recart.training.launch import load_members
+from recart.training.member_file import LoadedMember
+from recart.training.progress import say
+from recart.training.run_directory import RunDirectory
+
+__all__ = ["embed_run"]
+
+
+@final
+class _OwnNames:
+    """Ids as they are: an export for the user's own patients speaks of them by their names."""
+
+    def patient(self, patient: str) -> str:
+        return patient
+
+    def sample(self, sample: str) -> str:
+        return sample
+
+
+def embed_run(config: DictConfig) -> NewPatients:
+    """Embed and predict the patients of `config.data` with the run `config.run`.
+
+    Model, features, decision time and receptor embedding come from the run's directory; of the
+    new data only the place and the names of columns are asked. Labels are not looked at.
+
+    Raises
+    ------
+    InputError
+        With every problem of the new data, before anything is written.
+    """
+    output = Path(config.output)
+    check_output(output)
+    run = RunDirectory.open(Path(config.run))
+    trained = run.config
+    members = load_members(run)
+    if not members:
+        problem = Problem(
+            code="E-RUN-010",
+            what="the run has no trained member",
+            mend=f"python train.py paths.run={run.path} trains what is missing",
+            file=run.path.name,
+        )
+        raise InputError([problem])
+    folder = Path(trained.paths.prepared)
+    made = replace(
+        preparation(config.data, folder, labelled=False),
+        receptors=build(trained.data.receptors),
+        normalised=bool(trained.data.normalised),
+        car_genes=list(config.data.car_genes or trained.data.car_genes),
+    )
+    cohort = read_checked(made, say)
+    present = set(cohort.genes.index.astype(str))
+    made = replace(made, car_genes=[gene for gene in made.car_genes if gene in present])
+    store = to_store(cohort, made, _OwnNames())
+    unit = trained.data.unit
+    names = store.patients.index if unit == "patient" else store.samples.index
+    labels = pd.Series(float("nan"), index=names)
+    bags = make_bags(store, labels, unit=unit, admission=admission(trained.data))
+    say(f"embedding {len(store.cells):,} cells of {len(bags)} {unit}s with {len(members)} members")
+    new = embed_new_patients(members, store, bags, _known(folder, members, store))
+    model = {
+        "recart": __version__,
+        "members": _members_digest(members),
+        "use": "research use only: not for decisions on patients",
+    }
+    for path in export(cohort, new, output, model):
+        say(f"wrote {path}")
+    return new
+
+
+def _known(folder: Path, members: Sequence[LoadedMember], store: Any) -> frozenset[str]:
+    """Patients of the new data whose pseudonym is among those of the run."""
+    from recart.data.pseudonyms import Pseudonyms
+
+    pseudonyms = Pseudonyms(folder / "pseudonym.key")
+    of_run = {name for m in members for name in m.held_out | m.fitted_on["head"]}
+    return frozenset(name for name in store.patients.index if pseudonyms.patient(name) in of_run)
+
+
+def _members_digest(members: Sequence[LoadedMember]) -> str:
+    """One hash over the weights of all members."""
+    digest = hashlib.sha256()
+    for member in members:
+        for name, tensor in sorted(member.stack.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

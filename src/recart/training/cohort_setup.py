@@ -1,0 +1,93 @@
+"""From the `data` part of a configuration to store, bags and bag features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from recart.config.build import build
+from recart.data.bags import Admission, Bags, make_bags
+from recart.data.checks import resolve_labels
+from recart.data.clone_features import clone_features
+from recart.data.prepare import Endpoint, Preparation, prepare
+from recart.data.store import CohortStore, open_store
+
+__all__ = ["PreparedCohort", "preparation", "prepare_cohort", "reopen_cohort"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedCohort:
+    """A cohort ready for training or evaluation; `key` names its store.
+
+    `extras` (n, f) are bag features computed inside each patient.
+    """
+
+    store: CohortStore
+    key: str
+    bags: Bags
+    extras: pd.DataFrame
+
+
+def preparation(data: Any, folder: Path, *, labelled: bool = True) -> Preparation:
+    """What `data` says about reading, checking and storing. `labelled=False`: new patients."""
+    return Preparation(
+        reader=build(data.reader),
+        endpoint=Endpoint(
+            column=data.endpoint if labelled else None,
+            positive=data.positive,
+            negative=data.negative,
+            exclude=list(data.exclude),
+            unit=data.unit,
+        ),
+        car_genes=list(data.car_genes),
+        normalised=bool(data.normalised),
+        limits=build(data.limits),
+        receptors=build(data.receptors),
+        folder=folder,
+    )
+
+
+def prepare_cohort(data: Any, folder: Path, progress: Callable[[str], None]) -> PreparedCohort:
+    """Read, check and store the cohort, or open it where it is stored already."""
+    store, key = prepare(preparation(data, folder), progress)
+    return _with_bags(store, key, data)
+
+
+def reopen_cohort(data: Any, folder: Path, key: str) -> PreparedCohort:
+    """The cohort that a run was trained on, by its key; no input file is read."""
+    return _with_bags(open_store(folder / f"{key}.zarr"), key, data)
+
+
+def admission(data: Any) -> Admission:
+    """Which samples may enter a prediction."""
+    return Admission(
+        decision_day=data.decision_day,
+        timepoints=list(data.timepoints or ()),
+        tissues=list(data.tissues or ()),
+    )
+
+
+def _with_bags(store: CohortStore, key: str, data: Any) -> PreparedCohort:
+    table = store.patients if data.unit == "patient" else store.samples
+    values = table[data.endpoint] if data.endpoint in table else _of_samples(store, data.endpoint)
+    labels = resolve_labels(values, data.positive, data.negative, list(data.exclude))
+    bags = make_bags(store, labels, unit=data.unit, admission=admission(data))
+    return PreparedCohort(store=store, key=key, bags=bags, extras=clone_features(store, bags))
+
+
+def _of_samples(store: CohortStore, endpoint: str) -> pd.Series[Any]:
+    """A patient's value of a sample-level endpoint, or a sample's value of a patient-level one.
+
+    The checks have made sure that a patient's samples agree.
+    """
+    if endpoint in store.samples:
+        first = store.samples.groupby("patient")[endpoint].first()
+        values = first.reindex(range(len(store.patients)))
+        values.index = store.patients.index
+        return values.rename(endpoint)
+    of_patients = store.patients[endpoint].to_numpy()[store.samples["patient"].to_numpy()]
+    return pd.Series(of_patients, index=store.samples.index, name=endpoint)
