@@ -214,8 +214,8 @@ def _without_target(place: str, tree: Any, node: Any) -> Problem:
     if close.startswith("did you mean"):
         hint = f"{close.removeprefix('did you mean ').rstrip('?')} stands where {TARGET} belongs"
     elif isinstance(node, DictConfig) and isinstance(node._get_parent(), DictConfig):
-        parent = OmegaConf.to_container(node._get_parent(), resolve=False)
-        siblings = [k for k, v in parent.items() if isinstance(v, dict) and TARGET in v]
+        parent: Any = OmegaConf.to_container(node._get_parent(), resolve=False)
+        siblings = [str(k) for k, v in parent.items() if isinstance(v, dict) and TARGET in v]
         if siblings:
             hint = f"give it a {TARGET}, or {nearest(name, siblings)}"
     return Problem(

@@ -74,9 +74,8 @@ def _check_fields(tree: Any, schema: type[Any], place: str, problems: Problems) 
             _check_fields(entry, typing.cast("type[Any]", hints[key]), path, problems)
         elif hints[key] == dict[str, Any]:
             check_group(entry, path, problems)
-        elif hints[key] is Any and key != "columns":
-            if entry is not None:
-                _check_component(entry, path, problems)
+        elif hints[key] is Any and key != "columns" and entry is not None:
+            _check_component(entry, path, problems)
 
 
 def _check_component(entry: Any, path: str, problems: Problems) -> None:

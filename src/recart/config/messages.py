@@ -50,7 +50,9 @@ def translate(error: Exception, folder: Path, entry: str) -> InputError:
         mend = problem.mend
         if name == "experiment":
             mend = "begin the file with the line `# @package _global_`"
-        return _one(Problem(code=problem.code, column=name, file=file, what=problem.what, mend=mend))
+        return _one(
+            Problem(code=problem.code, column=name, file=file, what=problem.what, mend=mend)
+        )
     if type(error).__name__ == "OverrideParseException":
         what = text.splitlines()[0]
         return _one(

@@ -12,7 +12,6 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from recart import __version__
-from recart.config.build import build
 from recart.data.bags import make_bags
 from recart.data.prepare import read_checked, to_store
 from recart.inference.export import check_output, export
@@ -64,8 +63,7 @@ def embed_run(config: DictConfig) -> NewPatients:
         raise InputError([problem])
     folder = Path(trained.paths.prepared)
     made = replace(
-        preparation(config.data, folder, labelled=False),
-        receptors=build(trained.data.receptors),
+        preparation(config.data, folder, receptors=trained.data.receptors, labelled=False),
         normalised=bool(trained.data.normalised),
         car_genes=list(config.data.car_genes or trained.data.car_genes),
     )

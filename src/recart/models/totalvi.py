@@ -152,6 +152,23 @@ class TotalVIStack(nn.Module):
         background = torch.exp(log_background_mba + torch.bmm(batch_mbe, self.log_efficiency))
         return background, background * decoded.foreground_mba
 
+    def expected(
+        self, batch: CellBatch
+    ) -> tuple[Float[Tensor, "m b g"], Float[Tensor, "m b a"]]:
+        """Expected RNA and protein counts of each cell at the mean of `q(z | cell)`.
+
+        Proteins that were not measured are imputed from what was: their expectation follows from
+        `z` alone. Background counts are part of it.
+        """
+        z_mbl, batch_mbe = self.latent(batch).mean_mbl, self.known_batch(batch)
+        decoded = self.decoder(z_mbl, batch_mbe, None)
+        background, foreground = self.protein_rates(
+            decoded, decoded.background_mean_mba, batch_mbe
+        )
+        is_background = torch.sigmoid(decoded.mixing_mba)
+        protein = is_background * background + (1 - is_background) * foreground
+        return self.rna.mean(decoded.rna_mbg, batch), protein
+
     def terms(
         self, batch: CellBatch, noise: Noise | None
     ) -> dict[str, Float[Tensor, "m b"]]:

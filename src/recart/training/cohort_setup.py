@@ -32,8 +32,14 @@ class PreparedCohort:
     extras: pd.DataFrame
 
 
-def preparation(data: Any, folder: Path, *, labelled: bool = True) -> Preparation:
-    """What `data` says about reading, checking and storing. `labelled=False`: new patients."""
+def preparation(
+    data: Any, folder: Path, *, receptors: Any, labelled: bool = True
+) -> Preparation:
+    """What `data` says about reading, checking and storing.
+
+    `receptors` is the node of the receptor embedding. `labelled=False`: new patients, without an
+    endpoint.
+    """
     return Preparation(
         reader=build(data.reader),
         endpoint=Endpoint(
@@ -46,14 +52,14 @@ def preparation(data: Any, folder: Path, *, labelled: bool = True) -> Preparatio
         car_genes=list(data.car_genes),
         normalised=bool(data.normalised),
         limits=build(data.limits),
-        receptors=build(data.receptors),
+        receptors=build(receptors),
         folder=folder,
     )
 
 
 def prepare_cohort(data: Any, folder: Path, progress: Callable[[str], None]) -> PreparedCohort:
     """Read, check and store the cohort, or open it where it is stored already."""
-    store, key = prepare(preparation(data, folder), progress)
+    store, key = prepare(preparation(data, folder, receptors=data.receptors), progress)
     return _with_bags(store, key, data)
 
 

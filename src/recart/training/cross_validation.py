@@ -82,5 +82,5 @@ class CrossValidation:
         seen = bag_latents(stack, bound, self.store, self.bags, rows, self.extras)
         labels = self.bags.table["label"].to_numpy()[rows].astype(np.int64)
         head = self.head.fit(seen, labels, member.seed)
-        logger.info("head of %s fitted on %d bags", member.name, len(rows))
+        logger.debug("head of %s fitted on %d bags", member.name, len(rows))
         return head

@@ -71,7 +71,7 @@ def train_encoders(
     for member in members:
         cells = bags.cells(bags.of_patients(member.train))
         features.append(recipes.features.fit(store, cells, member.seed))
-        logger.info("features of %s: %d genes", member.name, len(features[-1].spec.genes))
+        logger.debug("features of %s: %d genes", member.name, len(features[-1].spec.genes))
     stack = _new_stack(members, features, recipes.model)
     bound = [bind(own, store) for own in features]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,19 @@ import numpy as np
 from omegaconf import DictConfig
 
 from recart.config.build import build, build_each
+from recart.config.check import check_config
+from recart.config.compose import run_folder
 from recart.data.split import Split, members
 from recart.training.cohort_setup import PreparedCohort, prepare_cohort
 from recart.training.cross_validation import CrossValidation
 from recart.training.jobs import Recipes
-from recart.training.member_file import load_member, member_path
+from recart.training.member_file import LoadedMember, load_member
 from recart.training.progress import say
 from recart.training.run_directory import RunDirectory
+from recart.training.trackers import Tracker, tracking
 from recart.training.trainer import TrainerSettings, quiet_lightning
 
-__all__ = ["recipes", "train_run"]
+__all__ = ["load_members", "recipes", "train_run"]
 
 
 def recipes(config: DictConfig) -> Recipes:
@@ -47,11 +51,13 @@ def train_run(config: DictConfig) -> float:
     InputError
         With every problem of configuration or data, before anything is trained.
     """
+    check_config(config)
     # everything that can be refused is built before the cohort is read
     made, head, settings = recipes(config), build(config.head), build(config.trainer)
-    scheme = build(config.data.folds)
-    with RunDirectory.create(Path(config.paths.run), config) as run:
-        say(f"run directory: {run.path}")
+    scheme, trackers = build(config.data.folds), build_each(config.logger)
+    run = RunDirectory.create(run_folder(config), config, {"seed": config.seed})
+    with run.locked():
+        say(f"run directory: {_shown(run.path)}")
         cohort = prepare_cohort(config.data, Path(config.paths.prepared), say)
         split = _split(run, cohort, scheme, config.seed)
         run.write_json("cohort.json", {"key": cohort.key, "flow": cohort.bags.flow})
@@ -62,19 +68,27 @@ def train_run(config: DictConfig) -> float:
             members=members(split),
             recipes=made,
             head=head,
-            folder=run.members,
+            folder=run.checkpoints,
         )
         say(
             f"{len(cohort.bags)} bags, {split.k} folds x {split.repeats} repeats = "
             f"{len(validation.members)} members"
         )
-        _train(validation, settings, config, run)
-        losses = [
-            load_member(member_path(run.members, member.name), made.model, head).head.inner_loss
-            for member in validation.members
-        ]
-    say(f"trained. Next: python evaluate.py run={run.path}")
+        _train(validation, settings, trackers, config, run)
+        losses = [member.head.inner_loss for member in load_members(run)]
+    say(f"trained. Next: python evaluate.py run={_shown(run.path)}")
     return float(np.mean(losses))
+
+
+def _shown(path: Path) -> str:
+    """A path as a user types it: from the working directory where that is shorter."""
+    return min(str(path), os.path.relpath(path), key=len)
+
+
+def load_members(run: RunDirectory) -> list[LoadedMember]:
+    """All trained members of a run, by name."""
+    model, head = build(run.config.model), build(run.config.head)
+    return [load_member(path, model, head) for path in sorted(run.checkpoints.glob("*.ckpt"))]
 
 
 def _split(run: RunDirectory, cohort: PreparedCohort, scheme: Any, seed: int) -> Split:
@@ -92,18 +106,19 @@ def _split(run: RunDirectory, cohort: PreparedCohort, scheme: Any, seed: int) ->
 
 
 def _train(
-    validation: CrossValidation, settings: TrainerSettings, config: DictConfig, run: RunDirectory
+    validation: CrossValidation,
+    settings: TrainerSettings,
+    trackers: Mapping[str, Tracker],
+    config: DictConfig,
+    run: RunDirectory,
 ) -> None:
     if not validation.missing():
         say("all members are there already")
         return
-    trackers = [
-        tracker.open(run.path, config) for tracker in build_each(config.logger).values()
-    ]
+    with tracking(trackers, run.logs, config) as loggers, quiet_lightning():
 
-    def make_trainer(epochs: int) -> pl.Trainer:
-        callbacks: Sequence[pl.Callback] = list(build_each(config.callbacks).values())
-        return settings.make(epochs, trackers, callbacks, run.path)
+        def make_trainer(epochs: int) -> pl.Trainer:
+            callbacks = list(build_each(config.callbacks).values())
+            return settings.make(epochs, loggers, callbacks, run.path)
 
-    with quiet_lightning():
         validation.run(make_trainer, config.members_per_job, say)

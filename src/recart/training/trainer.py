@@ -40,7 +40,7 @@ class TrainerSettings:
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            log_every_n_steps=10,
+            log_every_n_steps=1,
         )
 
 
@@ -56,6 +56,7 @@ def quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*training_step.*returned.*None.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             yield
     finally:
         lightning_logger.setLevel(level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -76,6 +77,8 @@ def standardise(table: pd.DataFrame) -> Cleaned:
         If tidytcells is not installed, or the V genes are those of the mouse.
     """
     require("tidytcells")
+    # it notes every assumption on every sequence; what counts is in `masked`
+    logging.getLogger("tidytcells").setLevel(logging.ERROR)
     sequences = take_sequences(table)
     _refuse_mouse(sequences)
     masked: Counter[str] = Counter()

@@ -1,0 +1,42 @@
+"""Evaluate a run on its held-out patients: python evaluate.py run=outputs/<run>
+
+The only door to held-out patients. Writes predictions, metrics, figures and the report into the
+run's folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from recart.config.command import run_command
+
+
+def evaluate(config: DictConfig) -> Path:
+    """Evaluate; returns the page of the report."""
+    from recart.evaluation.launch import evaluate_run
+    from recart.report.run_report import write_run_report
+    from recart.training.progress import say
+    from recart.training.run_directory import RunDirectory
+
+    run = RunDirectory.open(Path(config.run))
+    with run.locked():
+        evaluated = evaluate_run(run)
+        say("drawing the report")
+        page = write_run_report(evaluated, run)
+    claim = evaluated.assessment.claim
+    say(f"{claim.headline}. {claim.text}")
+    say(f"report: {page}")
+    return page
+
+
+@hydra.main(config_path="configs", config_name="evaluate", version_base="1.3")
+def main(config: DictConfig) -> None:
+    """Entry point."""
+    evaluate(config)
+
+
+if __name__ == "__main__":
+    run_command(main, "evaluate")

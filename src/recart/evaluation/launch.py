@@ -1,0 +1,122 @@
+"""`evaluate.py`'s work: held-out predictions of every member, baselines in the same folds, claim."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+
+from recart.config.build import build_each
+from recart.data.split import Split
+from recart.evaluation.assessment import Assessment, assess
+from recart.evaluation.baselines import Fold, cross_validate_baselines
+from recart.evaluation.claims import aligned_columns
+from recart.evaluation.held_out import held_out_predictions
+from recart.problems import InputError, Problem
+from recart.training.cohort_setup import PreparedCohort, reopen_cohort
+from recart.training.jobs import labelled_bags
+from recart.training.launch import load_members
+from recart.training.member_file import LoadedMember
+from recart.training.progress import say
+from recart.training.run_directory import RunDirectory
+
+__all__ = ["Evaluated", "evaluate_run"]
+
+_DESIGN = ("batch", "site", "product")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """What an evaluation found, and what it was made of.
+
+    `predictions` are the model's held-out predictions, `baselines` those of each baseline.
+    """
+
+    config: DictConfig
+    cohort: PreparedCohort
+    split: Split
+    members: Sequence[LoadedMember]
+    predictions: pd.DataFrame
+    baselines: Mapping[str, pd.DataFrame]
+    assessment: Assessment
+
+
+def evaluate_run(run: RunDirectory) -> Evaluated:
+    """Predict every held-out patient once per repeat and compare with the baselines.
+
+    Everything comes from the run's directory and the prepared cohort it names.
+
+    Raises
+    ------
+    InputError
+        If members are missing, or a fitted part of one saw a patient it is to be tested on.
+    """
+    config = run.config
+    key = json.loads((run.path / "cohort.json").read_text())["key"]
+    say("opening the prepared cohort")
+    cohort = reopen_cohort(config.data, Path(config.paths.prepared), key)
+    split = Split.read(run.split, list(cohort.store.patients.index))
+    members = load_members(run)
+    _check_complete(split, members, run)
+    say(f"predicting held-out {config.data.unit}s with {len(members)} members")
+    tables = held_out_predictions(members, cohort.store, cohort.bags, cohort.extras)
+    predictions = pd.concat(list(tables), ignore_index=True)
+    say("running the baselines in the same folds")
+    folds = [
+        Fold(
+            repeat=fold.repeat,
+            fold=fold.fold,
+            development=labelled_bags(cohort.bags, (*fold.train, *fold.validation)),
+            held_out=labelled_bags(cohort.bags, fold.held_out),
+        )
+        for fold in split.folds
+    ]
+    together = cross_validate_baselines(
+        build_each(config.baselines).values(), cohort.store, cohort.bags, folds, config.seed
+    )
+    baselines = {str(name): table for name, table in together.groupby("model")}
+    assessment = assess(
+        predictions,
+        baselines,
+        endpoint=config.data.endpoint,
+        seed=config.seed,
+        obstacles=_obstacles(cohort),
+    )
+    return Evaluated(
+        config=config,
+        cohort=cohort,
+        split=split,
+        members=members,
+        predictions=predictions,
+        baselines=baselines,
+        assessment=assessment,
+    )
+
+
+def _check_complete(
+    split: Split, members: Sequence[LoadedMember], run: RunDirectory
+) -> None:
+    expected, there = len(split.folds), len(members)
+    if there < expected:
+        problem = Problem(
+            code="E-RUN-011",
+            what=f"{there} of {expected} members are trained",
+            mend=f"python train.py paths.run={run.path} with the same settings trains the rest",
+            file=run.path.name,
+        )
+        raise InputError([problem])
+
+
+def _obstacles(cohort: PreparedCohort) -> list[str]:
+    """Design columns that give the label away."""
+    bags, store = cohort.bags, cohort.store
+    labelled = np.flatnonzero(bags.table["label"].to_numpy() >= 0)
+    first_sample = [int(store.cells["sample"].iat[bags.slices[n][0].start]) for n in labelled]
+    columns = store.samples.iloc[first_sample][[c for c in _DESIGN if c in store.samples]]
+    labels = bags.table["label"].to_numpy()[labelled]
+    return aligned_columns(columns.reset_index(drop=True), [int(label) for label in labels])

@@ -1,0 +1,88 @@
+"""What of a configuration may leave the machine: numbers, and recart's own words.
+
+The list says what may pass, not what may not: a string that is not known to be harmless is hidden,
+whatever it is. Numbers pass, except where values of the cohort stand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from typing import Any, Final
+
+from omegaconf import DictConfig, OmegaConf
+
+from recart.config.build import TARGET
+from recart.config.schema import TrainConfig
+from recart.config.targets import parameters, resolve
+from recart.problems import Problem
+
+__all__ = ["HIDDEN", "redact"]
+
+HIDDEN: Final = "<hidden>"
+
+# Words of the configuration that say how, never who or where.
+_WORDS: Final = frozenset(
+    {
+        *("patient", "sample"),
+        *("auto", "cpu", "gpu", "cuda", "mps"),
+        *("32-true", "16-mixed", "bf16-mixed", "64-true"),
+        *("offline", "online"),
+        *("error", "sum", "first", "ensembl"),
+    }
+)
+# Keys whose values are the cohort's, or the user's own words; nothing below them passes.
+_OF_THE_COHORT: Final = frozenset(
+    {
+        *("name", "paths", "path", "sheet", "samples", "endpoint", "positive", "negative"),
+        *("exclude", "timepoints", "tissues", "car_genes", "columns", "project", "entity"),
+    }
+)
+_HASHES: Final = frozenset({"sha256", "commit", "store_key"})
+_HASH: Final = re.compile(r"[0-9a-f]{7,64}")
+
+
+def redact(config: DictConfig) -> dict[str, Any]:
+    """A copy of a training configuration that names no person, place, path or column.
+
+    Keys are the schema's and the parameters of the classes; any other key becomes `entry_<n>`.
+    """
+    tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+    return _mapping(typing.cast("dict[Any, Any]", tree), TrainConfig)
+
+
+def _mapping(tree: dict[Any, Any], schema: Any) -> dict[str, Any]:
+    """A mapping, its keys checked against a schema or against the class that it targets."""
+    hints: dict[str, Any] = {}
+    if dataclasses.is_dataclass(schema):
+        hints = typing.get_type_hints(schema)
+    elif TARGET in tree:
+        target = resolve(tree[TARGET], "")
+        if not isinstance(target, Problem):
+            hints = dict.fromkeys([TARGET, *parameters(target)], Any)
+    result: dict[str, Any] = {}
+    for number, (key, value) in enumerate(tree.items()):
+        name = key if key in hints else f"entry_{number}"
+        if key == TARGET:
+            # a class that is not allowed cannot be built, but its name may still be a secret
+            result[name] = value if hints else HIDDEN
+        elif key in _OF_THE_COHORT:
+            result[name] = None if value is None else HIDDEN
+        elif isinstance(value, dict):
+            result[name] = _mapping(value, hints.get(key))
+        elif key in _HASHES and isinstance(value, str) and _HASH.fullmatch(value):
+            result[name] = value
+        else:
+            result[name] = _value(value)
+    return result
+
+
+def _value(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_value(entry) for entry in value]
+    if isinstance(value, dict):
+        return _mapping(value, None)
+    return value if value in _WORDS else HIDDEN

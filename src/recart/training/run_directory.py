@@ -1,0 +1,282 @@
+"""The folder of a run: everything that evaluation and embedding need, and how it came about."""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final, final
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from recart.problems import InputError, Problem
+
+__all__ = ["RunDirectory", "write_atomically"]
+
+SCHEMA: Final = 1
+_CONFIG, _RUN, _VERSIONS, _LOCK = "config.yaml", "run.json", "versions.json", "run.lock"
+_LOOKED_FOR: Final = (_CONFIG, _RUN, _VERSIONS)
+_PACKAGES: Final = (
+    *("recart", "torch", "lightning", "scvi-tools", "anndata", "mudata", "scanpy"),
+    *("scikit-learn", "numpy", "pandas", "hydra-core", "sceptr", "zarr"),
+)
+# Keys that may differ when a run goes on: they say where and how it is watched, not what it is.
+_FREE: Final = ("paths", "trainer", "callbacks", "logger", "members_per_job", "name")
+
+
+@final
+class RunDirectory:
+    """One run's folder. Made by `create`, found again by `open`.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    config
+        The resolved configuration. It is data: it holds no references, and a class that it names is
+        built through the same allow-list as any other.
+    seeds
+        Seeds of the run by name.
+    """
+
+    def __init__(self, path: Path, config: DictConfig, seeds: Mapping[str, int]) -> None:
+        self.path = path
+        self.config = config
+        self.seeds = dict(seeds)
+
+    @property
+    def split(self) -> Path:
+        """Which patients each member trains on, watches and never sees."""
+        return self.path / "split.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the members' files."""
+        return self.path / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of what the trackers write."""
+        return self.path / "logs"
+
+    @property
+    def predictions(self) -> Path:
+        """Predictions for held-out patients."""
+        return self.path / "predictions.parquet"
+
+    @property
+    def metrics(self) -> Path:
+        """Metrics on held-out patients."""
+        return self.path / "metrics.json"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the figures."""
+        return self.path / "figures"
+
+    @property
+    def report(self) -> Path:
+        """The page that a user opens."""
+        return self.path / "report.html"
+
+    @classmethod
+    def create(cls, path: Path, config: DictConfig, seeds: Mapping[str, int]) -> RunDirectory:
+        """Make a run's folder, or go on with the one that is there if it is the same run.
+
+        Raises
+        ------
+        InputError
+            If the folder holds a run with another configuration; names the keys that differ.
+        """
+        resolved = DictConfig(OmegaConf.to_container(config, resolve=True))
+        if (path / _RUN).exists():
+            there = cls.open(path)
+            differing = sorted(_differing(there.config, resolved))
+            if differing:
+                problem = Problem(
+                    code="E-RUN-002",
+                    file=path.name,
+                    count=len(differing),
+                    examples=tuple(differing),
+                    what="the folder holds a run with another configuration",
+                    mend="name another folder, paths.run=..., or give these keys the values of "
+                    "that run",
+                )
+                raise InputError([problem])
+            return there
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path, resolved, seeds)
+        run.checkpoints.mkdir(exist_ok=True)
+        run.logs.mkdir(exist_ok=True)
+        write_atomically(path / _CONFIG, OmegaConf.to_yaml(resolved).encode())
+        run.write_json(_VERSIONS, _versions())
+        # the last file: a folder without it is no run yet
+        run.write_json(_RUN, {"schema": SCHEMA, "seeds": dict(seeds)})
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """Open a run's folder.
+
+        Raises
+        ------
+        InputError
+            If it is no run: says what was looked for and which runs are near; or if its files are
+            not as recart writes them.
+        """
+        lacking = [name for name in _LOOKED_FOR if not (path / name).is_file()]
+        if lacking:
+            raise InputError([_no_run(path, lacking)])
+        try:
+            about = json.loads((path / _RUN).read_text(encoding="utf-8"))
+            config: Any = OmegaConf.load(path / _CONFIG)
+        except (ValueError, YAMLError, OmegaConfBaseException) as error:
+            raise InputError([_broken(path, f"{type(error).__name__}: {error}")]) from error
+        if not isinstance(about, dict) or about.get("schema") != SCHEMA:
+            found = about.get("schema") if isinstance(about, dict) else None
+            raise InputError([_broken(path, f"layout {found}, this recart reads {SCHEMA}")])
+        if not isinstance(config, DictConfig) or _has_references(config):
+            raise InputError([_broken(path, f"{_CONFIG} is not a resolved configuration")])
+        return cls(path, config, about["seeds"])
+
+    def write_json(self, name: str, content: Any) -> Path:
+        """Write JSON into the folder, whole or not at all."""
+        text = json.dumps(content, indent=1, allow_nan=False)
+        return write_atomically(self.path / name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """Write bytes into the folder, whole or not at all."""
+        return write_atomically(self.path / name, content)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing into the folder.
+
+        The lock belongs to the process: it goes when the process ends, however it ends.
+
+        Raises
+        ------
+        InputError
+            If another process holds it, and which; or if the file system knows no locks.
+        """
+        path = self.path / _LOCK
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+                problem = Problem(
+                    code="E-RUN-003",
+                    file=self.path.name,
+                    what=f"{holder} is writing into this run",
+                    mend="wait for it or end it, or name another folder, paths.run=...",
+                )
+                raise InputError([problem]) from None
+            except OSError as error:
+                problem = Problem(
+                    code="E-RUN-005",
+                    file=self.path.name,
+                    what=f"the file system of this folder knows no locks ({error.strerror})",
+                    mend="put the run on another disk, paths.run=...",
+                )
+                raise InputError([problem]) from error
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+            yield
+            os.ftruncate(descriptor, 0)
+        finally:
+            os.close(descriptor)
+
+
+def write_atomically(path: Path, content: bytes) -> Path:
+    """Write beside the target, flush to disk, rename: a reader sees old or new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {"python": sys.version.split()[0]}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {**versions, "commit": _commit()}
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that recart runs from, `+` where files were changed since."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        found = [
+            subprocess.run([*git, *command], capture_output=True, text=True, timeout=10, check=True)
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found[0].stdout.strip() + ("+" if found[1].stdout.strip() else "")
+
+
+def _differing(there: DictConfig, wanted: DictConfig) -> Iterator[str]:
+    """Dotted keys whose values differ, those left out that may."""
+
+    def flat(tree: Any, place: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(tree, dict) and tree:
+            for key, value in tree.items():
+                if place or key not in _FREE:
+                    yield from flat(value, f"{place}.{key}" if place else str(key))
+        else:
+            yield place, tree
+
+    first = dict(flat(OmegaConf.to_container(there), ""))
+    second = dict(flat(OmegaConf.to_container(wanted), ""))
+    for key in first.keys() | second.keys():
+        if key not in first or key not in second or first[key] != second[key]:
+            yield key
+
+
+def _has_references(config: DictConfig) -> bool:
+    # a reference can read the environment when it is resolved, so it is not resolved at all
+    return "${" in json.dumps(OmegaConf.to_container(config, resolve=False), default=str)
+
+
+def _no_run(path: Path, lacking: list[str]) -> Problem:
+    what = f"no {', '.join(lacking)} in this folder" if path.is_dir() else "there is no such folder"
+    places = [path, path.parent, path.parent.parent, Path("outputs")]
+    runs = {
+        str(file.parent)
+        for place in places
+        if place.is_dir()
+        for pattern in (f"*/{_RUN}", f"*/*/{_RUN}")
+        for file in place.glob(pattern)
+    }
+    close = difflib.get_close_matches(str(path), sorted(runs), n=1, cutoff=0.8)
+    newest = sorted(runs, key=lambda run: (Path(run) / _RUN).stat().st_mtime, reverse=True)
+    near = [*close, *(run for run in newest if run not in close)][:5]
+    mend = f"run={near[0]}" if near else "run train.py first; its last lines name the folder"
+    return Problem(code="E-RUN-001", file=str(path), what=what, mend=mend, examples=tuple(near))
+
+
+def _broken(path: Path, what: str) -> Problem:
+    mend = "use the version of recart that is named in versions.json, or restore the file"
+    return Problem(code="E-RUN-004", file=path.name, what=what, mend=mend)

@@ -1,0 +1,29 @@
+"""Train a cross-validation: python train.py data=h5mu data.path=cohort.h5mu data.endpoint=response
+
+Every key of configs/ can be set on the command line; -m runs a grid. Started again with
+paths.run=<its folder>, a run trains only the members that are missing.
+"""
+
+from __future__ import annotations
+
+import hydra
+from omegaconf import DictConfig
+
+from recart.config.command import run_command
+
+
+def train(config: DictConfig) -> float:
+    """Train; returns the mean inner cross-validated log loss, which a multirun may minimise."""
+    from recart.training.launch import train_run  # imports Lightning: seconds, not for --help
+
+    return train_run(config)
+
+
+@hydra.main(config_path="configs", config_name="train", version_base="1.3")
+def main(config: DictConfig) -> float:
+    """Entry point."""
+    return train(config)
+
+
+if __name__ == "__main__":
+    run_command(main, "train")
