@@ -1,6 +1,8 @@
-"""Embed and predict new patients: python embed.py run=outputs/<run> data.path=new.h5mu output=out.h5mu
+"""Embed and predict new patients.
 
-Writes the cells with their embedding, and tables of predictions and patient embeddings beside them.
+    python embed.py run=outputs/<run> data.path=new.h5mu output=out.h5mu
+
+Writes the cells with their embedding, and beside them tables of predictions and patient embeddings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Evaluate a run on its held-out patients: python evaluate.py run=outputs/<run>
+"""Evaluate a run on its held-out patients.
+
+    python evaluate.py run=outputs/<run>
 
 The only door to held-out patients. Writes predictions, metrics, figures and the report into the
 run's folder.

@@ -1,4 +1,6 @@
-"""Train a cross-validation: python train.py data=h5mu data.path=cohort.h5mu data.endpoint=response
+"""Train a cross-validation.
+
+    python train.py data=h5mu data.path=cohort.h5mu data.endpoint=response
 
 Every key of configs/ can be set on the command line; -m runs a grid. Started again with
 paths.run=<its folder>, a run trains only the members that are missing.

@@ -40,7 +40,9 @@ class Member:
     def __post_init__(self) -> None:
         sets = [set(self.train), set(self.validation), set(self.held_out)]
         if sum(map(len, sets)) != len(set.union(*sets)):
-            raise ValueError(f"member {self.name}: a patient is in two of train, validation, held_out")
+            raise ValueError(
+                f"member {self.name}: a patient is in two of train, validation, held_out"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python, for checkpoints."""

@@ -1,4 +1,4 @@
-"""With one member, RNA + protein, equal weights and equal noise, the loss is scvi-tools' TOTALVI."""
+"""With one member, equal weights and equal noise, the loss is that of scvi-tools' TOTALVI."""
 
 from __future__ import annotations
 

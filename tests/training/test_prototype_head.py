@@ -12,7 +12,12 @@ from recart.training.heads import BagLatents
 from recart.training.prototype_head import PrototypeHead
 
 HEAD = PrototypeHead(
-    prototypes=4, shrinkage=5.0, cells=2000, strengths=[0.01, 0.1, 1.0, 10.0], inner_folds=4, use_extras=True
+    prototypes=4,
+    shrinkage=5.0,
+    cells=2000,
+    strengths=[0.01, 0.1, 1.0, 10.0],
+    inner_folds=4,
+    use_extras=True,
 )
 
 
@@ -75,7 +80,10 @@ def test_order_of_cells_does_not_matter_and_one_cell_bags_work() -> None:
     )
     np.testing.assert_allclose(head.logits(turned), head.logits(bags), atol=1e-10)
     single = BagLatents(
-        latents=[bags.latents[0][:1]], extras=bags.extras[:1], extra_names=["x", "y"], patients=np.zeros(1)
+        latents=[bags.latents[0][:1]],
+        extras=bags.extras[:1],
+        extra_names=["x", "y"],
+        patients=np.zeros(1),
     )
     assert np.isfinite(head.logits(single)).all()
 
@@ -103,8 +111,10 @@ def test_newton_matches_scikit_learn() -> None:
         y = (x[:, 0] + rng.normal(size=n) > 0).astype(float)
         for strength in (0.05, 1.0, 20.0):
             coefficients, intercept = fit_ridge_logistic(
-                torch.from_numpy(x)[None], torch.from_numpy(y)[None],
-                torch.ones(1, n), torch.tensor([strength]),
+                torch.from_numpy(x)[None],
+                torch.from_numpy(y)[None],
+                torch.ones(1, n),
+                torch.tensor([strength]),
             )
             reference = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=10_000).fit(x, y)
             np.testing.assert_allclose(coefficients[0], reference.coef_[0], atol=1e-4)
@@ -113,7 +123,7 @@ def test_newton_matches_scikit_learn() -> None:
 
 def test_newton_ignores_rows_of_weight_zero_and_refuses_one_class() -> None:
     rng = np.random.default_rng(0)
-    x, y = torch.from_numpy(rng.normal(size=(1, 30, 5))), torch.arange(30)[None] % 2
+    x, y = torch.from_numpy(rng.normal(size=(1, 30, 5))), torch.arange(30.0)[None] % 2
     weight = torch.ones(1, 30)
     weight[:, 20:] = 0
     strength = torch.tensor([0.5])
@@ -126,7 +136,9 @@ def test_newton_ignores_rows_of_weight_zero_and_refuses_one_class() -> None:
 
 def test_pool_equals_its_formula() -> None:
     rng = np.random.default_rng(0)
-    prototypes = Prototypes(centres_kl=torch.from_numpy(rng.normal(size=(3, 2))), width=0.7, shrinkage=4.0)
+    prototypes = Prototypes(
+        centres_kl=torch.from_numpy(rng.normal(size=(3, 2))), width=0.7, shrinkage=4.0
+    )
     z = rng.normal(size=(11, 2))
     fraction, mean = prototypes.pool(torch.from_numpy(z))
     centres = prototypes.centres_kl.numpy()

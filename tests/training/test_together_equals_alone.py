@@ -37,19 +37,45 @@ def _trainer(epochs: int) -> Any:
 def _members() -> list[Member]:
     # members of different sizes, sharing patients, with different batches in training
     return [
-        Member(name="a", fold=0, repeat=0, seed=1, train=(0, 1, 2, 3), validation=(4, 5), held_out=(6, 7)),
-        Member(name="b", fold=1, repeat=0, seed=2, train=(2, 3, 4, 5, 6, 7), validation=(0, 1), held_out=()),
-        Member(name="c", fold=2, repeat=0, seed=3, train=(6, 7), validation=(2, 3), held_out=(0, 1)),
+        Member(
+            name="a",
+            fold=0,
+            repeat=0,
+            seed=1,
+            train=(0, 1, 2, 3),
+            validation=(4, 5),
+            held_out=(6, 7),
+        ),
+        Member(
+            name="b",
+            fold=1,
+            repeat=0,
+            seed=2,
+            train=(2, 3, 4, 5, 6, 7),
+            validation=(0, 1),
+            held_out=(),
+        ),
+        Member(
+            name="c", fold=2, repeat=0, seed=3, train=(6, 7), validation=(2, 3), held_out=(0, 1)
+        ),
     ]
 
 
-def _train(members: list[Member], store: CohortStore, bags: Bags, rna: RnaLikelihood) -> list[TrainedEncoder]:
+def _train(
+    members: list[Member], store: CohortStore, bags: Bags, rna: RnaLikelihood
+) -> list[TrainedEncoder]:
     recipes = Recipes(
         features=FeatureChoice(n_genes=30, exclude=[], prior_cells=10),
         model=TotalVI(4, 8, 2, 1, 0.2, 0.2, rna),
         training=EncoderTraining(
-            epochs=3, batch_size=32, block=8, lr=0.01, weight_decay=1e-3,
-            clip_norm=1.0, warmup_epochs=2, patience=2,
+            epochs=3,
+            batch_size=32,
+            block=8,
+            lr=0.01,
+            weight_decay=1e-3,
+            clip_norm=1.0,
+            warmup_epochs=2,
+            patience=2,
         ),
     )
     return train_encoders(members, store, bags, recipes, _trainer)
@@ -57,7 +83,8 @@ def _train(members: list[Member], store: CohortStore, bags: Bags, rna: RnaLikeli
 
 @pytest.mark.slow  # trains four stacks: about 10 s
 @pytest.mark.parametrize(
-    "rna", [NegativeBinomial(), NegativeBinomial(per_batch=True), ZeroInflated(), Poisson(), Normal()],
+    "rna",
+    [NegativeBinomial(), NegativeBinomial(per_batch=True), ZeroInflated(), Poisson(), Normal()],
     ids=["nb", "nb-per-batch", "zinb", "poisson", "normal"],
 )
 def test_together_equals_alone(

@@ -43,7 +43,7 @@ def check_config(config: DictConfig, schema: type[Any] = TrainConfig) -> None:
         )
     problems.raise_if_any()
     try:
-        tree = OmegaConf.to_container(config, resolve=not absent)
+        tree = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         problem = Problem(
             code="E-CONFIG-006",

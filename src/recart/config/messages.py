@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,11 @@ _NO_KEY: Final = re.compile(
     r"Could not override '([^']+)'|Could not delete from config\. '([^']+)'"
     r"|Could not append to config\. An item is already at '([^']+)'"
 )
-_NOT_IN_SCHEMA: Final = re.compile(r"Key '([^']+)' not in '[^']+'")
+_NOT_IN_SCHEMA: Final = re.compile(r"Key '([^']+)' not in '([^']+)'")
+_NO_VALUE: Final = re.compile(r"[Mm]issing mandatory value: (\S+)")
+_FULL_KEY: Final = re.compile(r"full_key: (\S+)")
+# Where the parts of the schema stand; OmegaConf names a key of a file from its part only.
+_PLACES: Final = {"DataConfig": "data.", "PathsConfig": "paths."}
 
 
 def translate(error: Exception, folder: Path, entry: str) -> InputError:
@@ -37,22 +42,18 @@ def translate(error: Exception, folder: Path, entry: str) -> InputError:
         Name of the entry point's file, without `.yaml`.
     """
     text = str(error)
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     found = _FILE.search(text)
     file = f"configs/{found[1]}.yaml" if found and found[1] != entry else ""
     if option := _NO_OPTION.search(text):
         return _one(_no_option(option[1], folder))
     if key := _NO_KEY.search(text):
         return _one(_no_key(next(filter(None, key.groups())), folder, entry))
-    if key := _NOT_IN_SCHEMA.search(text) or _NOT_IN_SCHEMA.search(str(cause)):
-        name = str(getattr(cause, "full_key", "") or key[1])
-        problem = _no_key(name, folder, entry)
+    if key := _NOT_IN_SCHEMA.search(text):
+        problem = _no_key(_PLACES.get(key[2], "") + key[1], folder, entry)
         mend = problem.mend
-        if name == "experiment":
+        if key[1] == "experiment":
             mend = "begin the file with the line `# @package _global_`"
-        return _one(
-            Problem(code=problem.code, column=name, file=file, what=problem.what, mend=mend)
-        )
+        return _one(replace(problem, file=file, mend=mend))
     if type(error).__name__ == "OverrideParseException":
         what = text.splitlines()[0]
         return _one(
@@ -63,8 +64,20 @@ def translate(error: Exception, folder: Path, entry: str) -> InputError:
                 "around key and value, then around the value: 'key=\"a (b)\"'",
             )
         )
-    column = str(getattr(cause, "full_key", "") or "")
-    what = str(cause).splitlines()[0] if cause is not error else text.splitlines()[0]
+    if absent := _NO_VALUE.search(text):
+        return _one(
+            Problem(
+                code="E-CONFIG-006",
+                column=absent[1],
+                what=f"{absent[1]} has no value",
+                mend=f"set it: {absent[1]}=...",
+            )
+        )
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+    lines = [line.strip() for line in f"{cause or ''}\n{text}".splitlines() if line.strip()]
+    place = _FULL_KEY.search("\n".join(lines))
+    column = place[1] if place else ""
+    what = next((line for line in lines if not _FILE.match(line)), text)
     return _one(
         Problem(
             code="E-CONFIG-010",

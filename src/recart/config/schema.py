@@ -21,7 +21,7 @@ class DataConfig:
     Attributes
     ----------
     path
-        File, folder or sample sheet; the reader says which.
+        File, folder or sample sheet; the reader says which. None for a simulated cohort.
     endpoint
         Column of the outcome.
     positive, negative
@@ -44,7 +44,7 @@ class DataConfig:
         Nodes: thresholds of the checks, reader, receptor embedding, fold scheme.
     """
 
-    path: str | None = None
+    path: str | None = MISSING
     endpoint: str = MISSING
     positive: list[Any] | None = None
     negative: list[Any] | None = None

@@ -1,4 +1,4 @@
-"""Bags: the units of prediction. A bag is the cells of a patient (or of a sample) at decision time."""
+"""Bags, the units of prediction: the cells of a patient, or of a sample, at decision time."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def admitted_samples(store: CohortStore, admission: Admission) -> np.ndarray[Any
             Problem(
                 code="E-TIME-001",
                 what="the samples have no such column, but the configuration selects by it",
-                mend=f"give it in samples.csv or map it with data.columns.{column}, or unset the rule",
+                mend=f"map it with data.columns.{column}, or unset the rule",
                 column=column,
             )
             for column in absent
@@ -99,10 +99,11 @@ def make_bags(
     samples = np.flatnonzero(keep)
     patient_of_sample = store.samples["patient"].to_numpy()
     if unit == "patient":
-        groups = [(p, samples[patient_of_sample[samples] == p]) for p in range(len(store.patients))]
+        of_samples = patient_of_sample[samples]
+        groups = [(p, samples[of_samples == p]) for p in range(len(store.patients))]
         names, values = store.patients.index, labels.to_numpy(dtype=float)
     else:
-        groups = [(s, np.array([s])) for s in samples]
+        groups = [(int(s), np.array([s])) for s in samples]
         names, values = store.samples.index, labels.to_numpy(dtype=float)
     rows, slices = [], []
     unlabelled = without_samples = 0

@@ -86,9 +86,7 @@ class StackBatches(Dataset[CellBatch]):
         return max(map(len, self.steps), default=0)
 
     def __getitem__(self, step: int) -> CellBatch:
-        rows = [
-            own[step] if step < len(own) else np.zeros(0, dtype=np.int64) for own in self.steps
-        ]
+        rows = [own[step] if step < len(own) else np.zeros(0, dtype=np.int64) for own in self.steps]
         # one width for all steps: what a member draws must not depend on its company
         return gather(self.store, self.bound, rows, width=self.blocks[0].width)
 
@@ -148,7 +146,7 @@ def _receptor_dim(bound: Sequence[BoundFeatures]) -> int:
 def _fill_dense(
     rna: sparse.csr_matrix, cells: Rows, genes: np.ndarray[Any, Any], out: np.ndarray[Any, Any]
 ) -> None:
-    """Write the chosen genes of these cells into `out` (cells first), in one pass over non-zeros."""
+    """Write the chosen genes of these cells into `out`, in one pass over the non-zeros."""
     position = np.full(rna.shape[1], -1, dtype=np.int64)
     position[genes[genes >= 0]] = np.flatnonzero(genes >= 0)
     own = rna[cells]

@@ -80,11 +80,13 @@ def build_store(
     samples = samples.loc[present]
     patient_ids = pd.Index(sorted(samples["patient"].astype(str).unique()))
 
-    sample_of_cell = samples.index.get_indexer(cohort.cells["sample"].astype(str))
+    sample_of_cell = samples.index.get_indexer(pd.Index(cohort.cells["sample"].astype(str)))
     order = _order(sample_of_cell, list(samples.index))
     sizes = np.bincount(sample_of_cell, minlength=len(samples))
     stop = np.cumsum(sizes)
-    patient_of_sample = patient_ids.get_indexer(samples["patient"].astype(str)).astype(np.int32)
+    patient_of_sample = patient_ids.get_indexer(pd.Index(samples["patient"].astype(str))).astype(
+        np.int32
+    )
 
     rna = sparse.csr_matrix(cohort.rna)[order]
     rna.sort_indices()
@@ -171,7 +173,9 @@ def _clone_table(
     known = np.zeros(len(table), bool) if receptor is None else receptor[1]
     return pd.DataFrame(
         {
-            "patient": patient_ids.get_indexer(table["patient"].astype(str)).astype(np.int32),
+            "patient": patient_ids.get_indexer(pd.Index(table["patient"].astype(str))).astype(
+                np.int32
+            ),
             "n_cells": table["n_cells"].to_numpy(),
             "has_alpha": table["has_alpha"].to_numpy(),
             "has_beta": table["has_beta"].to_numpy(),

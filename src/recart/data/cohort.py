@@ -12,7 +12,16 @@ from scipy import sparse
 __all__ = ["CHAIN_COLUMNS", "Cohort"]
 
 # AIRR names; one row is one receptor chain of one cell. `clone_id` may be given without sequences.
-CHAIN_COLUMNS = ("cell", "locus", "v_call", "j_call", "junction_aa", "umis", "productive", "clone_id")
+CHAIN_COLUMNS = (
+    "cell",
+    "locus",
+    "v_call",
+    "j_call",
+    "junction_aa",
+    "umis",
+    "productive",
+    "clone_id",
+)
 
 
 @dataclass

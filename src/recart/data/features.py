@@ -1,4 +1,4 @@
-"""What a member fits to its own training patients before training: genes, panel, batches, priors."""
+"""What a member fits to its training patients before training: genes, batches, priors."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class FeatureChoice:
         batch_of_cell: np.ndarray[Any, Any],
         seed: int,
     ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """totalVI's empirical start: per batch the mean background component over some cells."""
+        """TotalVI's empirical start: per batch the mean background component over some cells."""
         panel = len(store.proteins)
         mean, scale = np.zeros((len(batches), panel)), np.ones((len(batches), panel))
         seen = np.zeros(panel, dtype=bool)
@@ -141,10 +141,16 @@ def bind(features: Features, store: CohortStore) -> BoundFeatures:
     batch = samples["batch"].astype(str) if "batch" in samples else pd.Series("", samples.index)
     return BoundFeatures(
         features=features,
-        genes=pd.Index(store.genes).get_indexer(list(features.spec.genes)),
-        proteins=pd.Index(store.proteins, dtype=object).get_indexer(list(features.spec.proteins)),
-        batch_of_sample=pd.Index(features.spec.batches, dtype=object).get_indexer(list(batch)),
+        genes=_positions(features.spec.genes, store.genes),
+        proteins=_positions(features.spec.proteins, store.proteins),
+        batch_of_sample=_positions(tuple(batch), features.spec.batches),
     )
+
+
+def _positions(wanted: Sequence[str], there: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Where each wanted name stands, -1 where it does not."""
+    place = {name: position for position, name in enumerate(there)}
+    return np.array([place.get(name, -1) for name in wanted], dtype=np.intp)
 
 
 def _batches(

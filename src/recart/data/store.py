@@ -158,8 +158,12 @@ def open_store(path: Path) -> CohortStore:
         raise InputError([problem])
     cells = adata.obs.reset_index(drop=True)
     samples, patients = uns["samples"], uns["patients"]
-    cells["sample"] = samples.index.get_indexer(cells["sample"].astype(str)).astype(np.int32)
-    cells["patient"] = patients.index.get_indexer(cells["patient"].astype(str)).astype(np.int32)
+    cells["sample"] = samples.index.get_indexer(pd.Index(cells["sample"].astype(str))).astype(
+        np.int32
+    )
+    cells["patient"] = patients.index.get_indexer(pd.Index(cells["patient"].astype(str))).astype(
+        np.int32
+    )
     return CohortStore(
         rna=sparse.csr_matrix(adata.X),
         genes=tuple(map(str, adata.var_names)),

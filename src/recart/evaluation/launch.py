@@ -1,4 +1,4 @@
-"""`evaluate.py`'s work: held-out predictions of every member, baselines in the same folds, claim."""
+"""`evaluate.py`'s work: held-out predictions of all members, baselines in the same folds."""
 
 from __future__ import annotations
 
@@ -98,9 +98,7 @@ def evaluate_run(run: RunDirectory) -> Evaluated:
     )
 
 
-def _check_complete(
-    split: Split, members: Sequence[LoadedMember], run: RunDirectory
-) -> None:
+def _check_complete(split: Split, members: Sequence[LoadedMember], run: RunDirectory) -> None:
     expected, there = len(split.folds), len(members)
     if there < expected:
         problem = Problem(
@@ -116,7 +114,8 @@ def _obstacles(cohort: PreparedCohort) -> list[str]:
     """Design columns that give the label away."""
     bags, store = cohort.bags, cohort.store
     labelled = np.flatnonzero(bags.table["label"].to_numpy() >= 0)
-    first_sample = [int(store.cells["sample"].iat[bags.slices[n][0].start]) for n in labelled]
+    sample = store.cells["sample"].to_numpy()
+    first_sample = [sample[bags.slices[n][0].start] for n in labelled]
     columns = store.samples.iloc[first_sample][[c for c in _DESIGN if c in store.samples]]
     labels = bags.table["label"].to_numpy()[labelled]
     return aligned_columns(columns.reset_index(drop=True), [int(label) for label in labels])

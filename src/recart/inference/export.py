@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def export(cohort: Cohort, new: NewPatients, output: Path, model: dict[str, str]
         named.columns = named.columns.astype(str)
         for suffix, write in ((".parquet", named.to_parquet), (".csv", named.to_csv)):
             path = stem.with_name(stem.name + suffix)
-            _whole(path, lambda part, write=write: write(part, index=False))
+            _whole(path, partial(write, index=False))
             written.append(path)
     _whole(output, lambda part: _write_cells(adata, cohort, part, output.suffix))
     return [output, *written]
@@ -84,7 +85,7 @@ def _cells(cohort: Cohort, new: NewPatients, model: dict[str, str]) -> Any:
         of_bag = new.patients.reindex(obs["sample"].astype(str))
     obs["recart_probability"] = of_bag["probability"].to_numpy(dtype=float)
     obs["recart_flags"] = pd.Categorical(of_bag["flags"].fillna("").astype(str))
-    for column in obs.columns[obs.dtypes == object]:
+    for column in obs.select_dtypes("object").columns:
         obs[column] = obs[column].astype(str).astype("category")
     adata = anndata.AnnData(X=cohort.rna, obs=obs, var=cohort.genes.copy())
     adata.obsm["X_recart"] = new.latents

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import softplus
 
 __all__ = ["EPS", "log_nb", "log_nb_mixture", "log_nb_sum", "log_zinb"]
 
@@ -31,7 +31,12 @@ def log_nb(x: Tensor, mu: Tensor, theta: Tensor) -> Tensor:
 def log_nb_sum(
     x_mbg: Float[Tensor, "m b g"],
     mu_mbg: Float[Tensor, "m b g"],
-    theta_mbg: Float[Tensor, "m #b g"],
+    theta_mbg: Float[
+        Tensor,
+        (
+            m  # b g
+        ),
+    ],
     mask_mg: Bool[Tensor, "m g"],
 ) -> Float[Tensor, "m b"]:
     """Log NB summed over genes; terms in `x` are evaluated only where `x > 0`.
@@ -59,16 +64,20 @@ def log_nb_sum(
 
 def log_zinb(x: Tensor, mu: Tensor, theta: Tensor, zero_logits: Tensor) -> Tensor:
     """Elementwise log ZINB; `zero_logits` is the logit of the extra-zero component."""
-    softplus_pi = F.softplus(-zero_logits)
+    softplus_pi = softplus(-zero_logits)
     log_theta_mu = torch.log(theta + mu + EPS)
     pi_theta_log = -zero_logits + theta * (torch.log(theta + EPS) - log_theta_mu)
-    zero = F.softplus(pi_theta_log) - softplus_pi
+    zero = softplus(pi_theta_log) - softplus_pi
     positive = -softplus_pi - zero_logits + log_nb(x, mu, theta)
     return torch.where(x < EPS, zero, positive)
 
 
 def log_nb_mixture(
-    y: Tensor, mu_background: Tensor, mu_foreground: Tensor, theta: Tensor, background_logits: Tensor
+    y: Tensor,
+    mu_background: Tensor,
+    mu_foreground: Tensor,
+    theta: Tensor,
+    background_logits: Tensor,
 ) -> Tensor:
     """Elementwise log likelihood of totalVI's two-component NB mixture for proteins.
 
@@ -85,5 +94,5 @@ def log_nb_mixture(
     return (
         shared
         + torch.logaddexp(background, foreground - background_logits)
-        - F.softplus(-background_logits)
+        - softplus(-background_logits)
     )

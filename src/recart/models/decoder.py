@@ -35,7 +35,7 @@ class Decoded:
 
 @final
 class Decoder(nn.Module):
-    """Four trunks as totalVI's decoder, each followed by heads on `[trunk, z]`, and a receptor head.
+    """totalVI's four trunks, each followed by heads on `[trunk, z]`, and a receptor head.
 
     The heads keep totalVI's sizes and order, so that weights can be copied from scvi-tools.
     """

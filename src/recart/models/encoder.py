@@ -25,7 +25,13 @@ class Posterior(NamedTuple):
 
 
 def log_depth_normalised(
-    counts_mbf: Float[Tensor, "m b f"], mask_mbf: Float[Tensor, "m #b f"]
+    counts_mbf: Float[Tensor, "m b f"],
+    mask_mbf: Float[
+        Tensor,
+        (
+            m  # b f
+        ),
+    ],
 ) -> Float[Tensor, "m b f"]:
     """`log(1 + x / (1 + mean x))`, the mean over measured features; masked features are 0.
 
@@ -88,7 +94,9 @@ class Encoder(nn.Module):
     ) -> Float[Tensor, "m b h"]:
         """The first linear map without the batch covariate: the costly part, shared by batches."""
         inputs, missing = self.features(batch, rna_mbg)
-        return self.hidden.blocks[0].linear(inputs) + torch.bmm(missing, self.missing)
+        shift: Tensor = torch.bmm(missing, self.missing)
+        first: Tensor = self.hidden.first.linear(inputs)
+        return first + shift
 
     def given_batch(
         self,
@@ -97,7 +105,7 @@ class Encoder(nn.Module):
         noise: Noise | None,
     ) -> Posterior:
         """The rest of the encoder for a given batch covariate."""
-        first = self.hidden.blocks[0]
+        first = self.hidden.first
         h_mbh = first.activate(first_mbh + torch.bmm(batch_mbe, first.linear.condition), noise)
         for block in list(self.hidden.blocks)[1:]:
             h_mbh = block(h_mbh, batch_mbe, noise)
@@ -118,6 +126,7 @@ class Encoder(nn.Module):
         first = self.first_layer(batch, rna_mbg)
         known = self.given_batch(first, batch.batch_mbe, None)
         unknown_mb1 = batch.batch_mbe.sum(-1, keepdim=True) == 0
+        unknown_mb1 &= batch.weight_mb.unsqueeze(-1) > 0  # padding rows cost no pass over batches
         if not bool(unknown_mb1.any()) or prior_me.shape[1] == 0:
             return known
         mean = torch.zeros_like(known.mean_mbl)

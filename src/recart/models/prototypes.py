@@ -31,9 +31,7 @@ class Prototypes:
         product = z_cl @ self.centres_kl.T - 0.5 * self.centres_kl.square().sum(-1)
         return torch.softmax(product / self.width, dim=-1)
 
-    def pool(
-        self, z_cl: Float[Tensor, "c l"]
-    ) -> tuple[Float[Tensor, " k"], Float[Tensor, "k l"]]:
+    def pool(self, z_cl: Float[Tensor, "c l"]) -> tuple[Float[Tensor, " k"], Float[Tensor, "k l"]]:
         """CLR fractions and shrunken means of one bag; the order of cells does not matter."""
         weight_ck = self.assign(z_cl)
         mass_k = weight_ck.sum(0)

@@ -5,6 +5,7 @@ A likelihood is a recipe (frozen, plain arguments, one YAML each); `stack` gives
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
@@ -45,7 +46,7 @@ class StackedRna(nn.Module, ABC):
     ) -> Float[Tensor, "m b"]:
         """Log likelihood summed over the genes that are not masked."""
 
-    def initialise(self, seeds: list[int]) -> None:  # noqa: B027 -- nothing to draw by default
+    def initialise(self, seeds: list[int]) -> None:
         """Draw what is random at the start, from each member's own stream."""
 
 
@@ -70,7 +71,9 @@ class _CountRna(StackedRna):
     def mean(self, decoded_mbg: Float[Tensor, "m b g"], batch: CellBatch) -> Float[Tensor, "m b g"]:
         """Library size times the softmax over genes."""
         library = (batch.x_mbg * batch.x_mask_mg.unsqueeze(1)).sum(-1, keepdim=True)
-        logits = decoded_mbg.masked_fill(~batch.x_mask_mg.unsqueeze(1), -torch.inf)
+        # the least finite value: with every gene masked the softmax of -inf would be NaN
+        least = torch.finfo(decoded_mbg.dtype).min
+        logits = decoded_mbg.masked_fill(~batch.x_mask_mg.unsqueeze(1), least)
         return library * torch.softmax(logits, dim=-1)
 
 
@@ -89,7 +92,14 @@ class _NegativeBinomialRna(_CountRna):
                 generator = member_generator(seed, _DISPERSION_STREAM)
                 row.copy_(torch.randn(row.shape, generator=generator))
 
-    def theta(self, batch: CellBatch) -> Float[Tensor, "m #b g"]:
+    def theta(
+        self, batch: CellBatch
+    ) -> Float[
+        Tensor,
+        (
+            m  # b g
+        ),
+    ]:
         """Inverse dispersion: one row for all cells, or a row per cell with its batch's."""
         if not self.per_batch:
             return torch.exp(self.log_theta)
@@ -148,7 +158,8 @@ class _NormalRna(StackedRna):
         """Log normal density with a scale per gene."""
         # the floor keeps a gene that is constant in training from dominating the objective
         scale = torch.nn.functional.softplus(self.log_scale) + 0.05
-        log_prob = torch.distributions.Normal(decoded_mbg, scale).log_prob(batch.x_mbg)
+        residual = (batch.x_mbg - decoded_mbg) / scale
+        log_prob = -0.5 * (residual.square() + math.log(2 * math.pi)) - scale.log()
         return torch.where(batch.x_mask_mg.unsqueeze(1), log_prob, 0.0).sum(-1)
 
 

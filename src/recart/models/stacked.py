@@ -34,9 +34,7 @@ class StackedLinear(nn.Module):
     two products so that the covariate may be a distribution over categories.
     """
 
-    def __init__(
-        self, members: int, inputs: int, outputs: int, conditions: int = 0
-    ) -> None:
+    def __init__(self, members: int, inputs: int, outputs: int, conditions: int = 0) -> None:
         super().__init__()
         self.inputs = inputs
         self.weight = nn.Parameter(torch.empty(members, inputs, outputs))
@@ -85,7 +83,9 @@ class StackedBlock(nn.Module):
         """Hidden units of every member's cells."""
         return self.activate(self.linear(x_mbi, batch_mbe), noise)
 
-    def activate(self, h_mbh: Float[Tensor, "m b h"], noise: Noise | None) -> Float[Tensor, "m b h"]:
+    def activate(
+        self, h_mbh: Float[Tensor, "m b h"], noise: Noise | None
+    ) -> Float[Tensor, "m b h"]:
         """What follows the linear map."""
         h_mbh = torch.relu(nn.functional.layer_norm(h_mbh, h_mbh.shape[-1:]))
         if noise is not None and self.dropout > 0:
@@ -105,6 +105,14 @@ class StackedMLP(nn.Module):
             StackedBlock(members, inputs if layer == 0 else hidden, hidden, conditions, dropout)
             for layer in range(layers)
         )
+
+    @property
+    def first(self) -> StackedBlock:
+        """The block that reads the inputs."""
+        block = self.blocks[0]
+        if not isinstance(block, StackedBlock):
+            raise TypeError(f"blocks hold {type(block).__name__}")
+        return block
 
     def forward(
         self,

@@ -72,7 +72,9 @@ class TotalVI:
         stack.rna.initialise(list(seeds))
         with torch.no_grad():
             for seed, row in zip(seeds, stack.log_protein_theta, strict=True):
-                row.copy_(2 * torch.rand(row.shape, generator=member_generator(seed, _PROTEIN_STREAM)))
+                row.copy_(
+                    2 * torch.rand(row.shape, generator=member_generator(seed, _PROTEIN_STREAM))
+                )
         return stack
 
 
@@ -152,9 +154,7 @@ class TotalVIStack(nn.Module):
         background = torch.exp(log_background_mba + torch.bmm(batch_mbe, self.log_efficiency))
         return background, background * decoded.foreground_mba
 
-    def expected(
-        self, batch: CellBatch
-    ) -> tuple[Float[Tensor, "m b g"], Float[Tensor, "m b a"]]:
+    def expected(self, batch: CellBatch) -> tuple[Float[Tensor, "m b g"], Float[Tensor, "m b a"]]:
         """Expected RNA and protein counts of each cell at the mean of `q(z | cell)`.
 
         Proteins that were not measured are imputed from what was: their expectation follows from
@@ -162,28 +162,30 @@ class TotalVIStack(nn.Module):
         """
         z_mbl, batch_mbe = self.latent(batch).mean_mbl, self.known_batch(batch)
         decoded = self.decoder(z_mbl, batch_mbe, None)
-        background, foreground = self.protein_rates(
-            decoded, decoded.background_mean_mba, batch_mbe
-        )
+        background, foreground = self.protein_rates(decoded, decoded.background_mean_mba, batch_mbe)
         is_background = torch.sigmoid(decoded.mixing_mba)
         protein = is_background * background + (1 - is_background) * foreground
         return self.rna.mean(decoded.rna_mbg, batch), protein
 
-    def terms(
-        self, batch: CellBatch, noise: Noise | None
-    ) -> dict[str, Float[Tensor, "m b"]]:
+    def terms(self, batch: CellBatch, noise: Noise | None) -> dict[str, Float[Tensor, "m b"]]:
         """Each term of the negative evidence lower bound per cell, before weights.
 
         `noise` draws `z`, the protein background, dropout and modality dropout; None takes means.
         """
-        seen = batch if noise is None else self._drop_modalities(batch, noise)
-        posterior = self.encoder(seen, self.rna.encode(seen), noise)
-        z_mbl = posterior.mean_mbl
-        if noise is not None:
-            z_mbl = z_mbl + noise.normal(z_mbl) * posterior.variance_mbl.sqrt()
+        if noise is None:  # as the latents that heads read: unknown batches are marginalised
+            posterior = self.latent(batch)
+            z_mbl = posterior.mean_mbl
+        else:
+            seen = self._drop_modalities(batch, noise)
+            posterior = self.encoder(seen, self.rna.encode(seen), noise)
+            z_mbl = posterior.mean_mbl + noise.normal(posterior.mean_mbl) * (
+                posterior.variance_mbl.sqrt()
+            )
         batch_mbe = self.known_batch(batch)
         decoded = self.decoder(z_mbl, batch_mbe, noise)
-        rna = self.rna.log_prob(decoded.rna_mbg, decoded.zero_logits_mbg, batch)
+        rna = self.rna.log_prob(
+            decoded.rna_mbg, decoded.zero_logits_mbg, replace(batch, batch_mbe=batch_mbe)
+        )
         return {
             "rna": -rna,
             "kl_z": kl_standard_normal(*posterior).sum(-1),

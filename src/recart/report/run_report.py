@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recart.data.features import bind
 from recart.evaluation.launch import Evaluated
 from recart.report.content import (
     FlowStep,
@@ -20,7 +21,6 @@ from recart.report.content import (
 from recart.report.page import write_report
 from recart.report.run_figures import latent, training_curves
 from recart.training.encoding import encode
-from recart.data.features import bind
 from recart.training.run_directory import RunDirectory
 
 __all__ = ["write_run_report"]
@@ -65,8 +65,10 @@ def _question(evaluated: Evaluated) -> Question:
     for name, values in (("time points", data.timepoints), ("tissues", data.tissues)):
         when += f", {name} {', '.join(values)}" if values else ""
     store = evaluated.cohort.store
-    parts = ["RNA"] + ["surface protein"] * bool(store.proteins) + ["receptors"] * bool(
-        store.receptor_dim
+    parts = (
+        ["RNA"]
+        + ["surface protein"] * bool(store.proteins)
+        + ["receptors"] * bool(store.receptor_dim)
     )
     return Question(
         endpoint=data.endpoint,
@@ -126,7 +128,9 @@ def _latent_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
     import umap
 
     store, bags, member = evaluated.cohort.store, evaluated.cohort.bags, evaluated.members[0]
-    z = encode(member.stack, bind(member.features, store), store, [s for b in bags.slices for s in b])
+    z = encode(
+        member.stack, bind(member.features, store), store, [s for b in bags.slices for s in b]
+    )
     cells = bags.cells(np.arange(len(bags)))
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.choice(len(z), min(_SHOWN_CELLS, len(z)), replace=False))

@@ -1,0 +1,1 @@
+"""Training: stacks of members, their jobs, files and run directory."""

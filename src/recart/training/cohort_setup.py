@@ -32,9 +32,7 @@ class PreparedCohort:
     extras: pd.DataFrame
 
 
-def preparation(
-    data: Any, folder: Path, *, receptors: Any, labelled: bool = True
-) -> Preparation:
+def preparation(data: Any, folder: Path, *, receptors: Any, labelled: bool = True) -> Preparation:
     """What `data` says about reading, checking and storing.
 
     `receptors` is the node of the receptor embedding. `labelled=False`: new patients, without an

@@ -65,9 +65,7 @@ class CrossValidation:
         jobs = [missing[i : i + size] for i in range(0, len(missing), size)]
         for number, job in enumerate(jobs, start=1):
             progress(f"job {number} of {len(jobs)}: {len(job)} members")
-            encoders = train_encoders(
-                job, self.store, self.bags, self.recipes, trainer_factory
-            )
+            encoders = train_encoders(job, self.store, self.bags, self.recipes, trainer_factory)
             for encoder in encoders:
                 head = self._fit_head(encoder)
                 path = member_path(self.folder, encoder.member.name)

@@ -52,7 +52,8 @@ class TrainedEncoder:
 def labelled_bags(bags: Bags, patients: Sequence[int]) -> np.ndarray[Any, np.dtype[np.intp]]:
     """Rows of the bags of these patients that have a label."""
     own = bags.of_patients(patients)
-    return own[bags.table["label"].to_numpy()[own] >= 0]
+    labelled: np.ndarray[Any, np.dtype[np.intp]] = own[bags.table["label"].to_numpy()[own] >= 0]
+    return labelled
 
 
 def train_encoders(
@@ -112,9 +113,7 @@ def train_encoders(
     ]
 
 
-def restore_stack(
-    recipe: TotalVI, features: Features, state: dict[str, Tensor]
-) -> TotalVIStack:
+def restore_stack(recipe: TotalVI, features: Features, state: dict[str, Tensor]) -> TotalVIStack:
     """One member's model from its checkpoint, as a stack of one."""
     stack = TotalVIStack(recipe, _sizes([features]), 1)
     stack.load_state_dict(state)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from recart.contracts import FeatureSpec, Member
+from recart.contracts import FeatureSpec
 from recart.data.features import Features
 from recart.models.totalvi import TotalVI, TotalVIStack
 from recart.training.checkpoints import load_checkpoint, save_checkpoint
@@ -117,5 +117,3 @@ def load_member(path: Path, model: TotalVI, head: Head) -> LoadedMember:
         best_epoch=content["best_epoch"],
         best_loss=content["best_loss"],
     )
-
-

@@ -124,7 +124,7 @@ class StackModule(pl.LightningModule):
                 self.best_states[member] = self.stack.member_state(member)
             elif self.current_epoch - self.best_epoch_m[member] >= self.recipe.patience:
                 self.stopped_m[member] = self.current_epoch + 1 >= self.recipe.warmup_epochs
-            row = {"member": member, "epoch": self.current_epoch}
+            row: dict[str, Any] = {"member": member, "epoch": self.current_epoch}
             row |= {"elbo_train": -train_m[member], "elbo_validation": -loss}
             row |= {f"train_{name}": float(value[member]) for name, value in train.items()}
             row |= {f"validation_{k}": float(value[member]) for k, value in validation.items()}

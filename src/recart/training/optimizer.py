@@ -45,7 +45,7 @@ class StackedAdam(torch.optim.Optimizer):
         super().load_state_dict({k: v for k, v in state_dict.items() if k != "step_m"})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of every active member (`active_m`; None: all)."""
         loss = None
         if closure is not None:

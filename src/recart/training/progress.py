@@ -33,7 +33,7 @@ class TrainingProgress(pl.Callback):
         self._task: TaskID | None = None
         self._started = 0.0
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Open the bar."""
         self._started = time.monotonic()
         if not _CONSOLE.is_terminal:
@@ -59,7 +59,7 @@ class TrainingProgress(pl.Callback):
         elif epoch % self.every == 0 or trainer.should_stop or epoch == trainer.max_epochs:
             say(f"epoch {epoch}/{trainer.max_epochs}  {text}")
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def teardown(self, *_: object, **__: object) -> None:
         """Close the bar, also after an interruption."""
         if self._progress is not None:
             self._progress.stop()

@@ -1,4 +1,4 @@
-"""The default head: soft prototypes of the latents, then ridge logistic regression solved exactly."""
+"""The default head: soft prototypes of the latents, then an exact ridge logistic regression."""
 
 from __future__ import annotations
 
@@ -84,7 +84,10 @@ class PrototypeHead(Head):
         rng = np.random.default_rng(seed)
         per_bag = max(1, self.cells // len(bags.latents))
         cells = np.concatenate(
-            [z if len(z) <= per_bag else z[rng.choice(len(z), per_bag, False)] for z in bags.latents]
+            [
+                z if len(z) <= per_bag else z[rng.choice(len(z), per_bag, False)]
+                for z in bags.latents
+            ]
         ).astype(np.float64)
         count = min(self.prototypes, len(np.unique(cells, axis=0)))
         with threadpool_limits(1):  # sums in one order, so that a fit repeats to the bit

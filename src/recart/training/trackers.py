@@ -71,7 +71,7 @@ class CsvTracker(Tracker):
 
 @final
 class TensorBoardTracker(Tracker):
-    """Writes event files to `tensorboard/version_<n>`."""
+    """Writes event files to `tensorboard/version_<n>`; TensorBoard names them after the host."""
 
     @contextmanager
     def open(self, folder: Path, settings: Mapping[str, Any]) -> Iterator[Logger]:  # noqa: ARG002

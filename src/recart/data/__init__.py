@@ -1,0 +1,1 @@
+"""From the files of a cohort to minibatches and bags."""

@@ -1,0 +1,279 @@
+"""The house rules that a machine can hold: sizes, names, the tree, imports, what code may call."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "recart"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+ENTRIES = [
+    path for path in (ROOT / f"{n}.py" for n in ("train", "evaluate", "embed")) if path.exists()
+]
+OTHERS = [
+    path
+    for folder in ("tests", "benchmarks", "notebooks")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+CODE = [*SOURCES, *ENTRIES]
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_a_file_stays_under_300_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", ENTRIES, ids=relative)
+def test_an_entry_point_stays_under_70_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 70
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_a_module_is_named_after_its_idea(path: Path) -> None:
+    empty = r"(utils?|helpers?|common|misc|stuff|base_.*|.*_base|.*_utils?|.*_helpers?)"
+    for part in path.relative_to(PACKAGE).with_suffix("").parts:
+        assert not re.fullmatch(empty, part), f"{part} does not say what it is"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_constructors_take_at_most_8_arguments_and_no_others(path: Path) -> None:
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            arguments = node.args
+            count = len(arguments.posonlyargs + arguments.args + arguments.kwonlyargs) - 1
+            assert count <= 8, f"line {node.lineno}: {count} arguments"
+            assert arguments.kwarg is None, f"line {node.lineno}: **{arguments.kwarg.arg}"
+
+
+@pytest.mark.parametrize("path", CODE, ids=relative)
+def test_no_assert_no_print_no_leftovers(path: Path) -> None:
+    text = path.read_text()
+    for node in ast.walk(parse(path)):
+        assert not isinstance(node, ast.Assert), f"line {node.lineno}: assert"
+        if isinstance(node, ast.Call):
+            assert dotted(node.func) != "print", f"line {node.lineno}: print"
+    for word in ("TODO", "FIXME", "XXX", "NotImplementedError"):
+        assert word not in text, word
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` of an attribute chain, empty for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        front = dotted(node.value)
+        return f"{front}.{node.attr}" if front else node.attr
+    return ""
+
+
+def full_names(tree: ast.Module) -> dict[str, str]:
+    """What each imported name stands for, so that an alias hides nothing."""
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                names[alias.asname or alias.name.split(".")[0]] = (
+                    alias.name if alias.asname else alias.name.split(".")[0]
+                )
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return names
+
+
+FORBIDDEN_MODULES = ("pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "hydra.utils")
+FORBIDDEN_CALLS = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "os.system",
+    "os.popen",
+    "numpy.random.seed",
+    "random.seed",
+    "torch.manual_seed",
+    "pandas.eval",
+    "pandas.read_pickle",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "hydra.utils.instantiate",
+    "lightning.pytorch.seed_everything",
+}
+FORBIDDEN_METHODS = {"extractall", "read_pickle", "to_pickle", "load_from_checkpoint"}
+
+
+def security_breaches(tree: ast.Module) -> Iterator[str]:
+    names = full_names(tree)
+    for name in names.values():
+        for module in FORBIDDEN_MODULES:
+            if name == module or name.startswith(f"{module}."):
+                yield f"imports {name}"
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        written = dotted(node.func)
+        first, _, rest = written.partition(".")
+        name = names.get(first, first) + (f".{rest}" if rest else "")
+        given = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
+        place = f"line {node.lineno}: {name}"
+        if name in FORBIDDEN_CALLS or name.rpartition(".")[2] in FORBIDDEN_METHODS:
+            yield place
+        if name == "torch.load" and given.get("weights_only") is not True:
+            yield f"{place} without weights_only=True"
+        if given.get("allow_pickle") or given.get("shell") or given.get("weights_only") is False:
+            yield f"{place} {given}"
+
+
+@pytest.mark.parametrize("path", CODE, ids=relative)
+def test_no_call_runs_what_a_file_says(path: Path) -> None:
+    assert list(security_breaches(parse(path))) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import torch; torch.load(p)",
+        "import torch as t; t.load(p, weights_only=False)",
+        "from torch import load; load(p)",
+        "import pickle",
+        "from pickle import loads",
+        "import numpy as np; np.load(p, allow_pickle=True)",
+        "import pandas as pd; pd.read_pickle(p)",
+        "import subprocess; subprocess.run(c, shell=True)",
+        "from yaml import load as read; read(t)",
+        "eval(text)",
+        "from hydra.utils import instantiate; instantiate(c)",
+        "import hydra; hydra.utils.instantiate(c)",
+        "import numpy as np; np.random.seed(0)",
+        "import torch; torch.manual_seed(0)",
+        "Module.load_from_checkpoint(p)",
+        "archive.extractall(folder)",
+    ],
+)
+def test_the_search_for_such_calls_finds_them(line: str) -> None:
+    assert list(security_breaches(ast.parse(line)))
+
+
+def test_harmless_calls_are_not_reported() -> None:
+    line = "import torch, json, re; torch.load(p, weights_only=True); json.load(f); re.compile(x)"
+    assert not list(security_breaches(ast.parse(line)))
+
+
+def test_imports_run_one_way() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+HEAVY = ("scvi", "lightning", "scanpy", "umap", "sceptr", "wandb", "torch")
+
+
+def test_the_configuration_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, recart.config.command, recart.config.check, recart.config.messages\n"
+        f"sys.stdout.write(' '.join(m for m in {HEAVY} if m in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ""
+
+
+def tracked_texts() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.splitlines()
+    return [ROOT / name for name in listed if (ROOT / name).is_file()]
+
+
+# An absolute path of somebody's machine; `/dev`, `/etc` and the like are everybody's.
+PERSONAL = re.compile(r"(?<![\w.$~/{}-])/(?:home|Users|root|work|mnt|scratch|opt)/\w+")
+
+
+@pytest.mark.parametrize("path", tracked_texts(), ids=relative)
+def test_no_file_names_a_place_on_one_machine(path: Path) -> None:
+    if path.name == Path(__file__).name:
+        return
+    found = PERSONAL.findall(path.read_text(encoding="utf-8", errors="replace"))
+    assert not found
+
+
+def test_a_place_on_one_machine_is_recognised() -> None:
+    assert PERSONAL.search("open('/home/me/x')")
+    assert PERSONAL.search("see /work/cohort")
+    assert not PERSONAL.search("docs/home/me")
+
+
+def test_the_tree_of_the_readme_lists_every_module() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"^#+ .*\btree\b.*?$(.*?)(?=^#+ |\Z)", readme, re.I | re.M | re.S)
+    if section is None:
+        pytest.skip("the README has no section named after the tree yet")
+    words = set(re.findall(r"[\w./]+", section[1]))
+    names = {
+        path.name if path.name != "__init__.py" else f"{path.parent.name}/" for path in SOURCES
+    }
+    lacking = {n for n in names if n not in words and n.rstrip("/") not in words}
+    assert not lacking
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_every_module_and_package_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(parse(path)), "no docstring at the top"
+
+
+def test_every_folder_with_modules_is_a_package() -> None:
+    folders = {path.parent for path in SOURCES}
+    assert not [relative(folder) for folder in folders if not (folder / "__init__.py").exists()]
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    names = [path.name for path in OTHERS if path.name.startswith("test_")]
+    assert len(names) == len(set(names))
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_the_commands_of_make_explain_themselves() -> None:
+    listed = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    targets = [
+        "install",
+        "demo",
+        "test",
+        "test-all",
+        "lint",
+        "types",
+        "notebooks",
+        "bench",
+        "clean",
+    ]
+    for target in targets:
+        assert re.search(rf"^  {target} +\w", listed, re.M)
