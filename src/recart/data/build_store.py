@@ -8,19 +8,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from recart.data.cohort import Cohort
-from recart.data.pseudonyms import Pseudonyms
 from recart.data.receptors.clonotypes import Clonotypes
 from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
 
-__all__ = ["build_store", "separate_car", "smallest_type"]
+__all__ = ["Names", "build_store", "separate_car", "smallest_type"]
+
+
+class Names(Protocol):
+    """What stands for the ids of patients, samples and batches."""
+
+    def patient(self, patient: str) -> str:
+        """Name of a patient."""
+
+    def sample(self, sample: str) -> str:
+        """Name of a sample."""
+
+    def batch(self, batch: str) -> str:
+        """Name of a batch."""
 
 
 def separate_car(
@@ -68,7 +80,7 @@ def build_store(
     car_umi: np.ndarray[Any, Any],
     clonotypes: Clonotypes | None,
     receptor: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None,
-    pseudonyms: Pseudonyms,
+    pseudonyms: Names,
     normalised: bool,
 ) -> CohortStore:
     """Sort cells by (patient, sample), shuffle inside each sample, replace ids by pseudonyms."""
@@ -110,6 +122,8 @@ def build_store(
     table = samples.drop(columns=["_row", "patient"]).assign(
         patient=patient_of_sample, start=stop - sizes, stop=stop, has_receptor=has_receptor
     )
+    if "batch" in table:
+        table["batch"] = [pseudonyms.batch(str(name)) for name in table["batch"]]
     table.index = pd.Index([pseudonyms.sample(name) for name in samples.index])
     patients = cohort.patients.copy()
     patients.index = patients.index.astype(str)

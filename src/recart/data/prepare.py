@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recart.data.build_store import build_store, separate_car
+from recart.data.build_store import Names, build_store, separate_car
 from recart.data.checks import Limits, check_cohort, filter_cohort
 from recart.data.cohort import Cohort
 from recart.data.pseudonyms import Pseudonyms
@@ -108,7 +108,7 @@ def read_checked(preparation: Preparation, progress: Callable[[str], None]) -> C
     return filter_cohort(cohort, normalised=preparation.normalised, limits=preparation.limits)
 
 
-def to_store(cohort: Cohort, preparation: Preparation, pseudonyms: Any) -> CohortStore:
+def to_store(cohort: Cohort, preparation: Preparation, pseudonyms: Names) -> CohortStore:
     """The store of a checked cohort, in memory."""
     car_umi = np.zeros(len(cohort.cells), dtype=np.int64)
     if preparation.car_genes:

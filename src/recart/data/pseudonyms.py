@@ -53,6 +53,10 @@ class Pseudonyms:
         """`S-` and ten digits."""
         return self._name("S", "sample", sample)
 
+    def batch(self, batch: str) -> str:
+        """`B-` and ten digits: a library is often named after who is in it."""
+        return self._name("B", "batch", batch)
+
     def write_id_map(self, path: str | Path) -> None:
         """Write the names given so far beside their ids, as CSV that only its owner may read.
 

@@ -12,8 +12,12 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from recart import __version__
+from recart.config.check import check_config
+from recart.config.schema import EmbedConfig
 from recart.data.bags import make_bags
 from recart.data.prepare import read_checked, to_store
+from recart.data.pseudonyms import Pseudonyms
+from recart.data.store import CohortStore
 from recart.inference.export import check_output, export
 from recart.inference.new_patients import NewPatients, embed_new_patients
 from recart.problems import InputError, Problem
@@ -28,13 +32,22 @@ __all__ = ["embed_run"]
 
 @final
 class _OwnNames:
-    """Ids as they are: an export for the user's own patients speaks of them by their names."""
+    """Ids as they are: an export for the user's own patients speaks of them by their names.
+
+    Batches get the run's pseudonyms, by which its members know them.
+    """
+
+    def __init__(self, of_run: Pseudonyms) -> None:
+        self._of_run = of_run
 
     def patient(self, patient: str) -> str:
         return patient
 
     def sample(self, sample: str) -> str:
         return sample
+
+    def batch(self, batch: str) -> str:
+        return self._of_run.batch(batch)
 
 
 def embed_run(config: DictConfig) -> NewPatients:
@@ -48,6 +61,7 @@ def embed_run(config: DictConfig) -> NewPatients:
     InputError
         With every problem of the new data, before anything is written.
     """
+    check_config(config, EmbedConfig)
     output = Path(config.output)
     check_output(output)
     run = RunDirectory.open(Path(config.run))
@@ -62,6 +76,7 @@ def embed_run(config: DictConfig) -> NewPatients:
         )
         raise InputError([problem])
     folder = Path(trained.paths.prepared)
+    _same_columns(config.data, trained.data)
     made = replace(
         preparation(config.data, folder, receptors=trained.data.receptors, labelled=False),
         normalised=bool(trained.data.normalised),
@@ -70,13 +85,14 @@ def embed_run(config: DictConfig) -> NewPatients:
     cohort = read_checked(made, say)
     present = set(cohort.genes.index.astype(str))
     made = replace(made, car_genes=[gene for gene in made.car_genes if gene in present])
-    store = to_store(cohort, made, _OwnNames())
+    pseudonyms = Pseudonyms(folder / "pseudonym.key")
+    store = to_store(cohort, made, _OwnNames(pseudonyms))
     unit = trained.data.unit
     names = store.patients.index if unit == "patient" else store.samples.index
     labels = pd.Series(float("nan"), index=names)
     bags = make_bags(store, labels, unit=unit, admission=admission(trained.data))
     say(f"embedding {len(store.cells):,} cells of {len(bags)} {unit}s with {len(members)} members")
-    new = embed_new_patients(members, store, bags, _known(folder, members, store))
+    new = embed_new_patients(members, store, bags, _known(pseudonyms, members, store))
     model = {
         "recart": __version__,
         "members": _members_digest(members),
@@ -87,11 +103,18 @@ def embed_run(config: DictConfig) -> NewPatients:
     return new
 
 
-def _known(folder: Path, members: Sequence[LoadedMember], store: Any) -> frozenset[str]:
-    """Patients of the new data whose pseudonym is among those of the run."""
-    from recart.data.pseudonyms import Pseudonyms
+def _same_columns(new: Any, trained: Any) -> None:
+    """Where no column is named for the new data, those of the training data are tried."""
+    if new.columns and trained.columns:
+        for role, name in trained.columns.items():
+            if role in new.columns and new.columns[role] is None:
+                new.columns[role] = name
 
-    pseudonyms = Pseudonyms(folder / "pseudonym.key")
+
+def _known(
+    pseudonyms: Pseudonyms, members: Sequence[LoadedMember], store: CohortStore
+) -> frozenset[str]:
+    """Patients of the new data whose pseudonym is among those of the run."""
     of_run = {name for m in members for name in m.held_out | m.fitted_on["head"]}
     return frozenset(name for name in store.patients.index if pseudonyms.patient(name) in of_run)
 

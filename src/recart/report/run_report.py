@@ -18,7 +18,7 @@ from recart.report.content import (
     ReportFigure,
     performance_figures,
 )
-from recart.report.page import write_report
+from recart.report.page import report_numbers, write_report
 from recart.report.run_figures import latent, training_curves
 from recart.training.encoding import encode
 from recart.training.run_directory import RunDirectory
@@ -54,6 +54,8 @@ def write_run_report(evaluated: Evaluated, run: RunDirectory) -> Path:
         for suffix in ("png", "pdf"):
             figure.figure.savefig(run.figures / f"{name}.{suffix}", dpi=150, bbox_inches="tight")
     write_report(content, run.report)
+    numbers = report_numbers(content)
+    run.write_json(run.metrics.name, {part: numbers[part] for part in ("model", "baselines")})
     return run.report
 
 

@@ -55,10 +55,13 @@ def train_run(config: DictConfig) -> float:
     # everything that can be refused is built before the cohort is read
     made, head, settings = recipes(config), build(config.head), build(config.trainer)
     scheme, trackers = build(config.data.folds), build_each(config.logger)
-    run = RunDirectory.create(run_folder(config), config, {"seed": config.seed})
+    folder, seeds = run_folder(config), {"seed": int(config.seed)}
+    if (folder / "run.json").exists():
+        RunDirectory.create(folder, config, seeds)  # refuses another configuration at once
+    cohort = prepare_cohort(config.data, Path(config.paths.prepared), say)
+    run = RunDirectory.create(folder, config, seeds)
     with run.locked():
         say(f"run directory: {_shown(run.path)}")
-        cohort = prepare_cohort(config.data, Path(config.paths.prepared), say)
         split = _split(run, cohort, scheme, config.seed)
         run.write_json("cohort.json", {"key": cohort.key, "flow": cohort.bags.flow})
         validation = CrossValidation(

@@ -130,7 +130,8 @@ class StackModule(pl.LightningModule):
             row |= {f"validation_{k}": float(value[member]) for k, value in validation.items()}
             self.history.append(row)
         self._log_epoch(train, validation)
-        self.trainer.should_stop = all(self.stopped_m)
+        if all(self.stopped_m):
+            self.trainer.should_stop = True
 
     def _log_epoch(self, train: dict[str, Tensor], validation: dict[str, Tensor]) -> None:
         """Means over the members that still train: what a progress bar and a tracker show."""

@@ -136,7 +136,8 @@ class StudyDesign:
                 "timepoint": np.where(context == 0, "pre", "post"),
                 "day": np.where(context == 0, before[row], after[row]),
                 "tissue": np.where(context == 2, "BM", "PB"),
-                "batch": [f"batch{i + 1}" for i in owner["batch"]],
+                # like the ids of patients: the libraries of another cohort are other libraries
+                "batch": [f"S{seed}batch{i + 1}" for i in owner["batch"]],
                 "site": [f"site{i + 1}" for i in owner["site"]],
                 "product": owner["product"].to_numpy(),
                 "context": context,
