@@ -38,9 +38,11 @@ demo: $(STAMP) ## Simulate a cohort, train, evaluate, write the report, embed tw
 	$(BIN)/python train.py name=demo paths.run=$(DEMO)
 	$(BIN)/python evaluate.py run=$(DEMO)
 	$(BIN)/python embed.py run=$(DEMO) data=simulated data.reader.patients=2 seed=1 \
-	  output=$(DEMO)/new_patients.h5ad
-	@printf '\nThe demo is done.\n  report:        %s\n  new patients:  %s\n' \
-	  "$(DEMO)/report.html" "$(DEMO)/new_patients.h5ad"
+	  output=$(DEMO)/new_patients.h5mu
+	@$(BIN)/python -c 'import json, sys; claim = json.load(open(sys.argv[1]))["claim"]; \
+	  print("\nThe demo is done. It found:", claim["headline"] + ".", claim["text"])' $(DEMO)/report.json
+	@printf '  report:        %s\n  new patients:  %s\n' \
+	  "$(DEMO)/report.html" "$(DEMO)/new_patients.predictions.csv"
 
 test: $(STAMP) ## Run the fast tests
 	$(BIN)/python -m pytest -m "not slow and not real_data" $(PYTEST_ARGS)

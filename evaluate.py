@@ -18,12 +18,13 @@ from recart.config.command import run_command
 
 def evaluate(config: DictConfig) -> Path:
     """Evaluate; returns the page of the report."""
+    from recart.training.run_directory import RunDirectory
+
+    run = RunDirectory.open(Path(config.run))  # before imports that take seconds
     from recart.evaluation.launch import evaluate_run
     from recart.report.run_report import write_run_report
     from recart.training.progress import say
-    from recart.training.run_directory import RunDirectory
 
-    run = RunDirectory.open(Path(config.run))
     with run.locked():
         evaluated = evaluate_run(run)
         say("drawing the report")
