@@ -53,7 +53,9 @@ def _store(patients: int, cells: int, seed: int) -> CohortStore:
     profile = rng.gamma(0.5, 1.0, (3, genes))
     protein_profile = rng.gamma(2.0, 10.0, (3, proteins))
     clones = 5 * patients
-    clone = np.where(rng.random(total) < 0.5, 5 * patient[sample_of_cell] + rng.integers(0, 5, total), -1)
+    clone = np.where(
+        rng.random(total) < 0.5, 5 * patient[sample_of_cell] + rng.integers(0, 5, total), -1
+    )
     receptor = rng.normal(size=(clones, receptor_dim)).astype(np.float32)
     rna = sparse.csr_matrix(rng.poisson(profile[kind]).astype(np.uint16))
     return CohortStore(

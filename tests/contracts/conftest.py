@@ -67,7 +67,11 @@ def take_cells() -> Callable[[CellBatch, torch.Tensor], CellBatch]:
     def take(batch: CellBatch, rows: torch.Tensor) -> CellBatch:
         return replace(
             batch,
-            **{f.name: getattr(batch, f.name)[:, rows] for f in fields(batch) if f.name not in fixed},
+            **{
+                f.name: getattr(batch, f.name)[:, rows]
+                for f in fields(batch)
+                if f.name not in fixed
+            },
         )
 
     return take
@@ -78,6 +82,8 @@ def take_member() -> Callable[[CellBatch, int], CellBatch]:
     """`take_member(batch, m)`: one member alone."""
 
     def take(batch: CellBatch, member: int) -> CellBatch:
-        return CellBatch(**{f.name: getattr(batch, f.name)[member : member + 1] for f in fields(batch)})
+        return CellBatch(
+            **{f.name: getattr(batch, f.name)[member : member + 1] for f in fields(batch)}
+        )
 
     return take

@@ -29,7 +29,9 @@ def stack(batch: CellBatch) -> TotalVIStack:
         own.log_efficiency.normal_(generator=torch.Generator().manual_seed(0))
         own.background_prior_mean.normal_(generator=torch.Generator().manual_seed(1))
     for member in range(members):
-        own.set_batch_prior(member, torch.tensor([[0.5, 0.3, 0.2], [1.0, 0, 0], [0.1, 0, 0.9]])[member])
+        own.set_batch_prior(
+            member, torch.tensor([[0.5, 0.3, 0.2], [1.0, 0, 0], [0.1, 0, 0.9]])[member]
+        )
     return own.double()
 
 
@@ -79,7 +81,7 @@ def test_order_of_batch_categories_has_no_meaning(batch: CellBatch, stack: Total
     per_batch = {
         name
         for name, tensor in state.items()
-        if name.endswith("condition") and tensor.shape[1]
+        if (name.endswith("condition") and tensor.shape[1])
         or name
         in {
             "rna.log_theta",

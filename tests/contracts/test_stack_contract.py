@@ -49,12 +49,16 @@ def _stack(rna: RnaLikelihood, batch: CellBatch, seeds: list[int] | None = None)
     return stack
 
 
-def _loss(stack: TotalVIStack, batch: CellBatch, noise: bool = True, seeds: Any = None) -> torch.Tensor:
+def _loss(
+    stack: TotalVIStack, batch: CellBatch, noise: bool = True, seeds: Any = None
+) -> torch.Tensor:
     drawn = MemberNoise(SEEDS if seeds is None else seeds, 5) if noise else None
     return stack.loss(stack.terms(batch, drawn), batch.weight_mb, 0.7)
 
 
-def _gradients(stack: TotalVIStack, batch: CellBatch, noise: bool = True) -> dict[str, torch.Tensor]:
+def _gradients(
+    stack: TotalVIStack, batch: CellBatch, noise: bool = True
+) -> dict[str, torch.Tensor]:
     stack.zero_grad()
     _loss(stack, batch, noise).sum().backward()
     return {n: p.grad.clone() for n, p in stack.named_parameters() if p.grad is not None}
@@ -176,7 +180,9 @@ def test_float32_is_close_to_float64(rna: RnaLikelihood, make_batch: MakeBatch) 
             if getattr(batch, f.name).dtype == torch.float64
         },
     )
-    torch.testing.assert_close(_loss(stack.float(), single, False).double(), double, rtol=2e-5, atol=1e-4)
+    torch.testing.assert_close(
+        _loss(stack.float(), single, False).double(), double, rtol=2e-5, atol=1e-4
+    )
 
 
 def test_bfloat16_autocast_is_finite_and_near(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
@@ -199,7 +205,8 @@ def test_bfloat16_autocast_is_finite_and_near(rna: RnaLikelihood, make_batch: Ma
     loss.sum().backward()
     for name, parameter in stack.named_parameters():
         if parameter.numel():
-            assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
 
 
 def test_evaluation_is_deterministic_and_training_is_not(
@@ -247,7 +254,9 @@ def test_missing_is_not_zero(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
     missing_mask[:, 0, 2] = False
     missing = replace(zero, y_mask_mba=missing_mask)
     assert (stack.latent(zero).mean_mbl[:, 0] != stack.latent(missing).mean_mbl[:, 0]).all()
-    no_clone = replace(batch, r_mask_mb=batch.r_mask_mb & False, r_measured_mb=batch.r_mask_mb | True)
+    no_clone = replace(
+        batch, r_mask_mb=batch.r_mask_mb & False, r_measured_mb=batch.r_mask_mb | True
+    )
     unsequenced = replace(no_clone, r_measured_mb=batch.r_mask_mb & False)
     assert (stack.latent(no_clone).mean_mbl != stack.latent(unsequenced).mean_mbl).all()
     assert (stack.terms(no_clone, None)["presence"] > 0).all()
@@ -256,10 +265,18 @@ def test_missing_is_not_zero(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
 
 @pytest.mark.parametrize(
     "sizes",
-    [{"proteins": 0}, {"receptor": 0}, {"proteins": 0, "receptor": 0}, {"batches": 1}, {"cells": 1}],
+    [
+        {"proteins": 0},
+        {"receptor": 0},
+        {"proteins": 0, "receptor": 0},
+        {"batches": 1},
+        {"cells": 1},
+    ],
     ids=str,
 )
-def test_absent_modalities(rna: RnaLikelihood, make_batch: MakeBatch, sizes: dict[str, int]) -> None:
+def test_absent_modalities(
+    rna: RnaLikelihood, make_batch: MakeBatch, sizes: dict[str, int]
+) -> None:
     batch = _counts(rna, make_batch, **sizes)
     stack = _stack(rna, batch)
     gradients = _gradients(stack, batch)
@@ -268,14 +285,18 @@ def test_absent_modalities(rna: RnaLikelihood, make_batch: MakeBatch, sizes: dic
     # only what decodes the absent modality has nothing to learn from
     allowed = ("decoder.receptor", "decoder.presence") if "receptor" in sizes else ()
     allowed += (
-        ("decoder.background", "decoder.foreground", "decoder.mixing") if "proteins" in sizes else ()
+        ("decoder.background", "decoder.foreground", "decoder.mixing")
+        if "proteins" in sizes
+        else ()
     )
     assert all(name.startswith(allowed) for name in silent), silent
     terms = stack.terms(batch, None)
     if sizes.get("proteins") == 0:
-        assert not terms["protein"].any() and not terms["kl_background"].any()
+        assert not terms["protein"].any()
+        assert not terms["kl_background"].any()
     if sizes.get("receptor") == 0:
-        assert not terms["receptor"].any() and not terms["presence"].any()
+        assert not terms["receptor"].any()
+        assert not terms["presence"].any()
     assert torch.isfinite(stack.latent(batch).mean_mbl).all()
 
 

@@ -17,7 +17,9 @@ M, B, G = 2, 5, 7
 
 def _counts(high: float = 4.0) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    x = torch.poisson(torch.rand(M, B, G, generator=generator, dtype=torch.float64) * high, generator)
+    x = torch.poisson(
+        torch.rand(M, B, G, generator=generator, dtype=torch.float64) * high, generator
+    )
     x[:, 0] = 0.0  # a cell without any count
     return x
 
@@ -71,7 +73,10 @@ def test_gradcheck_of_the_sum(rows: int) -> None:
 
 def test_gradcheck_of_zinb_and_mixture() -> None:
     x = _counts()
-    mu, theta = _positive(M, B, G, seed=1).requires_grad_(), _positive(M, B, G, seed=2).requires_grad_()
+    mu, theta = (
+        _positive(M, B, G, seed=1).requires_grad_(),
+        _positive(M, B, G, seed=2).requires_grad_(),
+    )
     logits = (_positive(M, B, G, seed=3) - 1.5).requires_grad_()
     other = (_positive(M, B, G, seed=4) + 4).requires_grad_()
     assert torch.autograd.gradcheck(lambda a, b, c: log_zinb(x, a, b, c), (mu, theta, logits))
@@ -93,7 +98,9 @@ def test_masked_genes_have_no_influence_at_all() -> None:
 def test_cells_without_counts() -> None:
     mu, theta = _positive(M, B, G, seed=1), _positive(M, 1, G, seed=2)
     x = torch.zeros(M, B, G, dtype=torch.float64)
-    expected = (theta * (theta / (theta + mu)).log()).sum(-1)  # log P(0) = theta log(theta/(theta+mu))
+    expected = (theta * (theta / (theta + mu)).log()).sum(
+        -1
+    )  # log P(0) = theta log(theta/(theta+mu))
     torch.testing.assert_close(log_nb_sum(x, mu, theta, _all()), expected, rtol=1e-6, atol=1e-6)
     # library size 0 makes every mean 0: the only possible outcome has log probability 0
     empty = log_nb_sum(x, torch.zeros_like(mu), theta, _all())
@@ -110,8 +117,10 @@ def test_large_counts_in_float32(count: float) -> None:
     # lgamma(1e6) is 1.3e7, of which float32 resolves about 1
     assert ours.item() == pytest.approx(exact, abs=max(1e-4, 3e-7 * count * math.log(count + 1)))
     ours.sum().backward()
-    assert mu.grad is not None and torch.isfinite(mu.grad).all()
-    assert theta.grad is not None and torch.isfinite(theta.grad).all()
+    assert mu.grad is not None
+    assert torch.isfinite(mu.grad).all()
+    assert theta.grad is not None
+    assert torch.isfinite(theta.grad).all()
 
 
 def test_zinb_is_a_mixture_of_zero_and_nb() -> None:

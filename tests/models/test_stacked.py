@@ -63,7 +63,7 @@ def test_start_has_the_range_of_torch_linear() -> None:
     initialise(layer, [0], [0])
     bound = 1 / 400**0.5
     assert layer.weight.abs().max() <= bound
-    assert abs(float(layer.weight.std()) - bound / 3**0.5) < 0.01 * bound
+    assert abs(float(layer.weight.detach().std()) - bound / 3**0.5) < 0.01 * bound
 
 
 def test_noise_is_a_function_of_seed_and_step() -> None:

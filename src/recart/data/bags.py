@@ -106,10 +106,9 @@ def make_bags(
         groups = [(int(s), np.array([s])) for s in samples]
         names, values = store.samples.index, labels.to_numpy(dtype=float)
     rows, slices = [], []
-    unlabelled = without_samples = 0
+    unlabelled = 0
     for code, own in groups:
         if not len(own):
-            without_samples += 1
             continue
         unlabelled += int(np.isnan(values[code]))
         ranges = tuple(store.sample_slice(int(s)) for s in own)
@@ -132,7 +131,8 @@ def make_bags(
     flow = {
         "samples": len(store.samples),
         "samples outside the decision time or selection": int((~keep).sum()),
-        "patients without an admitted sample": without_samples,
+        "patients without an admitted sample": len(store.patients)
+        - len(np.unique(patient_of_sample[samples])),
         f"{unit}s without a label": unlabelled,
     }
     return Bags(table=pd.DataFrame(rows).set_index("bag"), slices=tuple(slices), flow=flow)

@@ -121,7 +121,8 @@ def gather(
         one_hot[m, np.flatnonzero(batch >= 0), batch[batch >= 0]] = 1.0
         if store.receptor is not None and store.clones is not None and r.shape[-1]:
             clone = store.cells["clone"].to_numpy()[cells]
-            known = (clone >= 0) & store.clones["known"].to_numpy()[clone]
+            # -1, no clone, reads the last entry
+            known = np.append(store.clones["known"].to_numpy(dtype=bool), False)[clone]
             r[m, np.flatnonzero(known)] = store.receptor[clone[known]]
             r_mask[m, :n] = known
             r_measured[m, :n] = store.samples["has_receptor"].to_numpy()[sample]

@@ -101,7 +101,9 @@ def build_store(
     )
 
     rna = sparse.csr_matrix(cohort.rna)[order]
-    rna.sort_indices()
+    # stored zeros and split entries, which some files hold, would count as genes
+    rna.sum_duplicates()
+    rna.eliminate_zeros()
     clone = np.full(len(order), -1, dtype=np.int32) if clonotypes is None else clonotypes.of_cell
     cells = pd.DataFrame(
         {

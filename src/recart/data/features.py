@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from recart.contracts import FeatureSpec
 from recart.data.store import CohortStore
 
 __all__ = ["BoundFeatures", "FeatureChoice", "Features", "bind"]
+
+_LEAST_VARIANCE = 1e-3  # of a component of log counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +177,9 @@ def _lower_component(log_counts: np.ndarray[Any, Any]) -> tuple[float, float]:
     """Mean and scale of the lower of two Gaussian components over one cell's proteins."""
     from sklearn.mixture import GaussianMixture
 
-    fit = GaussianMixture(2, random_state=0, reg_covar=1e-3, max_iter=200, tol=1e-2)
+    if np.ptp(log_counts) == 0:  # nothing to separate
+        return float(log_counts[0]), math.sqrt(_LEAST_VARIANCE)
+    fit = GaussianMixture(2, random_state=0, reg_covar=_LEAST_VARIANCE, max_iter=200, tol=1e-2)
     fit.fit(log_counts[:, None])
     low = int(np.argmin(fit.means_))
     return float(fit.means_[low, 0]), float(np.sqrt(fit.covariances_[low].ravel()[0]))

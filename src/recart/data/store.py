@@ -112,19 +112,33 @@ def write_store(store: CohortStore, path: Path) -> None:
         protein_measured=store.protein_measured,
         samples=_writable(store.samples),
         patients=_writable(store.patients),
-        dropped={name: int(count) for name, count in store.dropped.items()},
+        dropped={_key(name): int(count) for name, count in store.dropped.items()},
     )
-    if store.clones is not None and store.receptor is not None:
-        adata.uns.update(clones=_writable(store.clones), receptor=store.receptor)
+    if store.clones is not None:
+        adata.uns["clones"] = _writable(store.clones)
+    if store.receptor is not None:
+        adata.uns["receptor"] = store.receptor
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with _zarr_3():
             adata.write_zarr(part)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(part, path)
+        _put_in_place(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _put_in_place(part: Path, path: Path) -> None:
+    """Rename `part` to `path`; a folder can't be replaced in one step: the old steps aside."""
+    aside = part.with_suffix(".old")
+    if path.exists():
+        os.replace(path, aside)
+    try:
+        os.replace(part, path)
+    except BaseException:
+        if aside.exists():
+            os.replace(aside, path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def open_store(path: Path) -> CohortStore:
@@ -157,7 +171,7 @@ def open_store(path: Path) -> CohortStore:
         )
         raise InputError([problem])
     cells = adata.obs.reset_index(drop=True)
-    samples, patients = uns["samples"], uns["patients"]
+    samples, patients = _readable(uns["samples"]), _readable(uns["patients"])
     cells["sample"] = samples.index.get_indexer(pd.Index(cells["sample"].astype(str))).astype(
         np.int32
     )
@@ -174,9 +188,9 @@ def open_store(path: Path) -> CohortStore:
         samples=samples,
         patients=patients,
         receptor=np.asarray(uns["receptor"]) if "receptor" in uns else None,
-        clones=uns.get("clones"),
+        clones=_readable(uns["clones"]).reset_index(drop=True) if "clones" in uns else None,
         normalised=bool(uns["normalised"]),
-        dropped={str(k): int(v) for k, v in dict(uns["dropped"]).items()},
+        dropped={_name(str(k)): int(v) for k, v in dict(uns["dropped"]).items()},
     )
 
 
@@ -184,9 +198,24 @@ def _writable(table: pd.DataFrame) -> pd.DataFrame:
     """Object columns as strings or nullable values that AnnData can write."""
     written = table.copy()
     written.index = written.index.astype(str)
+    written.columns = pd.Index([_key(str(column)) for column in written.columns], dtype=object)
     for column in written.columns:
         values = written[column]
         if values.dtype == object:
             as_text = values.where(values.isna(), values.astype(str))
             written[column] = pd.Categorical(as_text)
     return written
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with the names of columns that it was given."""
+    return table.set_axis([_name(str(column)) for column in table.columns], axis=1)
+
+
+def _key(name: str) -> str:
+    """Zarr reads a slash as a folder; clinical columns are named "CAR+ cells/uL"."""
+    return name.replace("%", "%25").replace("/", "%2F")
+
+
+def _name(key: str) -> str:
+    return key.replace("%2F", "/").replace("%25", "%")

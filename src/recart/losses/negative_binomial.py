@@ -31,12 +31,7 @@ def log_nb(x: Tensor, mu: Tensor, theta: Tensor) -> Tensor:
 def log_nb_sum(
     x_mbg: Float[Tensor, "m b g"],
     mu_mbg: Float[Tensor, "m b g"],
-    theta_mbg: Float[
-        Tensor,
-        (
-            m  # b g
-        ),
-    ],
+    theta_mbg: Float[Tensor, " m #b g"],
     mask_mg: Bool[Tensor, "m g"],
 ) -> Float[Tensor, "m b"]:
     """Log NB summed over genes; terms in `x` are evaluated only where `x > 0`.

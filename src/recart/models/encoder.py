@@ -26,12 +26,7 @@ class Posterior(NamedTuple):
 
 def log_depth_normalised(
     counts_mbf: Float[Tensor, "m b f"],
-    mask_mbf: Float[
-        Tensor,
-        (
-            m  # b f
-        ),
-    ],
+    mask_mbf: Float[Tensor, " m #b f"],
 ) -> Float[Tensor, "m b f"]:
     """`log(1 + x / (1 + mean x))`, the mean over measured features; masked features are 0.
 

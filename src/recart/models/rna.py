@@ -92,14 +92,7 @@ class _NegativeBinomialRna(_CountRna):
                 generator = member_generator(seed, _DISPERSION_STREAM)
                 row.copy_(torch.randn(row.shape, generator=generator))
 
-    def theta(
-        self, batch: CellBatch
-    ) -> Float[
-        Tensor,
-        (
-            m  # b g
-        ),
-    ]:
+    def theta(self, batch: CellBatch) -> Float[Tensor, " m #b g"]:
         """Inverse dispersion: one row for all cells, or a row per cell with its batch's."""
         if not self.per_batch:
             return torch.exp(self.log_theta)

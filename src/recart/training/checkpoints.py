@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from recart.problems import InputError, Problem
 
@@ -14,12 +15,20 @@ __all__ = ["load_checkpoint", "save_checkpoint"]
 
 SCHEMA = 1
 
+_PLAIN = (str, int, float, bool, type(None))
+
 
 def save_checkpoint(content: dict[str, Any], path: Path) -> None:
     """Write beside the target, flush to disk, then rename: a reader sees old or new, never half.
 
     `content` may hold tensors, numbers, strings, lists, dicts and None.
+
+    Raises
+    ------
+    TypeError
+        If it holds anything else: `load_checkpoint` would refuse to read it back.
     """
+    _require_plain(content, "content")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
@@ -61,3 +70,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         )
         raise InputError([problem])
     return content
+
+
+def _require_plain(value: Any, where: str) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _require_plain(key, where)
+            _require_plain(inner, f"{where}[{key!r}]")
+    elif type(value) in (list, tuple):
+        for position, inner in enumerate(value):
+            _require_plain(inner, f"{where}[{position}]")
+    # exact types: numpy's float64 is a float, and is pickled as numpy's
+    elif not isinstance(value, Tensor) and type(value) not in _PLAIN:
+        raise TypeError(f"{where} is a {type(value).__name__}; checkpoints are plain Python")

@@ -67,7 +67,13 @@ def train_encoders(
 
     `trainer_factory` is called with the number of epochs. Each member reads the cells of its own
     training and inner-validation patients only.
+
+    Raises
+    ------
+    ValueError
+        If a member has no cells to train on, or none to choose its epoch with.
     """
+    _require_cells(members, bags)
     features = []
     for member in members:
         cells = bags.cells(bags.of_patients(member.train))
@@ -111,6 +117,16 @@ def train_encoders(
         )
         for i, member in enumerate(members)
     ]
+
+
+def _require_cells(members: Sequence[Member], bags: Bags) -> None:
+    for member in members:
+        for part in ("train", "validation"):
+            if not len(bags.of_patients(getattr(member, part))):
+                raise ValueError(
+                    f"member {member.name} has no cells in {part}; check the split and which "
+                    "samples may enter (data.decision_day, data.timepoints, data.tissues)"
+                )
 
 
 def restore_stack(recipe: TotalVI, features: Features, state: dict[str, Tensor]) -> TotalVIStack:

@@ -77,6 +77,8 @@ class StackedAdam(torch.optim.Optimizer):
                 gradient = parameter.grad * scale_m.view(shape)
                 if group["weight_decay"]:
                     gradient = gradient + group["weight_decay"] * parameter
+                # 0 times a gradient that is not finite would not be 0
+                gradient = torch.where(active, gradient, 0.0)
                 # weight 0 leaves an inactive member's moments as they are, bit by bit
                 state["mean"].lerp_(gradient, runs * (1 - beta_1))
                 state["square"].lerp_(gradient.square(), runs * (1 - beta_2))

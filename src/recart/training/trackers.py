@@ -147,7 +147,7 @@ class WandbTracker(Tracker):
         from lightning.pytorch.loggers import WandbLogger
 
         name = secrets.token_hex(4)
-        with _inside(folder / "wandb"):
+        with _inside(folder):
             try:
                 run = wandb.init(
                     project=self.project,
@@ -172,7 +172,7 @@ class WandbTracker(Tracker):
                 failed = False
             finally:
                 run.finish(exit_code=int(failed))
-                for path in (folder / "wandb").rglob("debug*.log"):
+                for path in (folder / "wandb").rglob("*debug*.log"):
                     path.unlink(missing_ok=True)
 
     def _settings(self, folder: Path) -> Any:

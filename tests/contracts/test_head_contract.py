@@ -1,0 +1,152 @@
+"""What every response head holds to; heads are found, not listed."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import recart.training
+from recart.training.checkpoints import load_checkpoint, save_checkpoint
+from recart.training.heads import BagLatents, FittedHead, Head
+from recart.training.prototype_head import PrototypeHead
+
+for _module in pkgutil.iter_modules(recart.training.__path__):
+    if _module.name.endswith("_head"):
+        importlib.import_module(f"recart.training.{_module.name}")
+
+# one small recipe a class; a head without one fails `test_every_head_is_tried`
+RECIPES: dict[type[Head], Head] = {
+    PrototypeHead: PrototypeHead(
+        prototypes=3, shrinkage=5.0, cells=600, strengths=[0.1, 1.0], inner_folds=3, use_extras=True
+    )
+}
+heads = pytest.mark.parametrize("head", RECIPES.values(), ids=lambda own: type(own).__name__)
+
+
+def _bags(n: int = 12, seed: int = 0, extras: int = 2) -> tuple[BagLatents, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    latents = [
+        rng.normal(size=(int(rng.integers(15, 40)), 3)).astype(np.float32) + 0.8 * label
+        for label in labels
+    ]
+    table = rng.normal(size=(n, extras))
+    table[::3] = np.nan
+    names = [f"extra{i}" for i in range(extras)]
+    return BagLatents(
+        latents=latents, extras=table, extra_names=names, patients=np.arange(n)
+    ), labels
+
+
+def _take(bags: BagLatents, rows: list[int]) -> BagLatents:
+    return replace(
+        bags,
+        latents=[bags.latents[i] for i in rows],
+        extras=bags.extras[rows],
+        patients=bags.patients[rows],
+    )
+
+
+def _fit(head: Head, seed: int = 0) -> tuple[FittedHead, BagLatents, np.ndarray]:
+    bags, labels = _bags()
+    return head.fit(bags, labels, seed), bags, labels
+
+
+def test_every_head_is_tried() -> None:
+    found = {own for own in Head.__subclasses__() if not inspect.isabstract(own)}
+    assert found == set(RECIPES)
+
+
+@heads
+def test_shapes_and_finite_numbers(head: Head) -> None:
+    fitted, bags, labels = _fit(head)
+    logits = fitted.logits(bags)
+    assert logits.shape == (12,)
+    assert np.isfinite(logits).all()
+    features, names = fitted.embedding(bags)
+    assert features.shape == (12, len(names))
+    assert len(set(names)) == len(names)
+    assert np.isfinite(fitted.inner_loss)
+    assert fitted.inner_loss > 0
+    # the classes differ by 0.8 standard deviations in every cell
+    assert logits[labels == 1].min() > logits[labels == 0].max()
+
+
+@heads
+def test_a_bag_scores_the_same_in_any_company(head: Head) -> None:
+    fitted, bags, _ = _fit(head)
+    together = fitted.logits(bags)
+    for rows in ([4], [7, 4, 0]):
+        np.testing.assert_array_equal(fitted.logits(_take(bags, rows)), together[rows])
+
+
+@heads
+def test_order_of_cells_does_not_matter(head: Head) -> None:
+    fitted, bags, _ = _fit(head)
+    rng = np.random.default_rng(1)
+    shuffled = replace(bags, latents=[rng.permutation(z) for z in bags.latents])
+    np.testing.assert_allclose(fitted.logits(shuffled), fitted.logits(bags), atol=1e-9)
+
+
+@heads
+def test_a_fit_repeats_to_the_bit(head: Head) -> None:
+    one, bags, _ = _fit(head)
+    two, _, _ = _fit(head)
+    np.testing.assert_array_equal(one.logits(bags), two.logits(bags))
+    assert one.inner_loss == two.inner_loss
+
+
+@heads
+def test_state_survives_a_checkpoint(head: Head, tmp_path: Path) -> None:
+    fitted, bags, _ = _fit(head)
+    save_checkpoint({"head": fitted.state()}, tmp_path / "head.ckpt")
+    restored = head.restore(load_checkpoint(tmp_path / "head.ckpt")["head"])
+    np.testing.assert_array_equal(restored.logits(bags), fitted.logits(bags))
+    np.testing.assert_array_equal(restored.embedding(bags)[0], fitted.embedding(bags)[0])
+    assert restored.embedding(bags)[1] == fitted.embedding(bags)[1]
+    assert restored.inner_loss == fitted.inner_loss
+
+
+@heads
+def test_one_cell_and_no_extras(head: Head) -> None:
+    fitted, bags, _ = _fit(head)
+    one = replace(
+        bags, latents=[z[:1] for z in bags.latents], extras=np.full_like(bags.extras, np.nan)
+    )
+    assert np.isfinite(fitted.logits(one)).all()
+    bare, labels = _bags(extras=0)
+    assert np.isfinite(head.fit(bare, labels, 0).logits(bare)).all()
+
+
+@heads
+def test_an_extra_that_was_never_measured_has_no_weight(head: Head) -> None:
+    bags, labels = _bags()
+    extras = bags.extras.copy()
+    extras[:, 1] = np.nan
+    unmeasured = replace(bags, extras=extras)
+    fitted = head.fit(unmeasured, labels, 0)
+    later = extras.copy()
+    later[:, 1] = 1e6
+    np.testing.assert_array_equal(
+        fitted.logits(replace(bags, extras=later)), fitted.logits(unmeasured)
+    )
+
+
+@heads
+def test_labels_of_the_other_class_only_flip_the_sign(head: Head) -> None:
+    fitted, bags, labels = _fit(head)
+    flipped = head.fit(bags, 1 - labels, 0)
+    np.testing.assert_allclose(flipped.logits(bags), -fitted.logits(bags), atol=1e-5)
+
+
+@heads
+def test_one_class_is_refused(head: Head) -> None:
+    bags, labels = _bags()
+    with pytest.raises(ValueError, match="class"):
+        head.fit(bags, np.zeros_like(labels), 0)
