@@ -62,8 +62,8 @@ types: $(STAMP) ## Check types only
 notebooks: $(STAMP) ## Execute the notebooks; the results lie beside their sources as .ipynb
 	@for source in $(NOTEBOOKS); do \
 	  echo "executing $$source"; \
-	  PATH="$(abspath $(BIN)):$$PATH" $(BIN)/jupytext --quiet --to ipynb --set-kernel python3 \
-	    --execute "$$source"; \
+	  $(BIN)/jupytext --quiet --to ipynb "$$source"; \
+	  $(BIN)/jupyter-execute --inplace "$${source%.py}.ipynb"; \
 	done
 
 bench: $(STAMP) ## Run the benchmarks: one script a claim

@@ -12,12 +12,11 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from recart.data.build_store import build_store, separate_car, smallest_type
+from recart.data.build_store import build_store
 from recart.data.cohort import Cohort
 from recart.data.pseudonyms import Pseudonyms
 from recart.data.receptors.clonotypes import Clonotypes
 from recart.data.store import CohortStore, write_store
-from recart.problems import InputError
 
 GENES, PROTEINS, RECEPTOR = 12, 4, 3
 # patient of each sample; "empty" has no cells, patient "nobody" no sample
@@ -256,27 +255,6 @@ def _arrays(group: Any) -> list[tuple[str, Any]]:
     for _, inner in group.groups():
         found += _arrays(inner)
     return found
-
-
-def test_car_is_taken_out(cohort: Cohort) -> None:
-    rest, counts = separate_car(cohort, ["CAR", "CAR2"])
-    dense = cohort.rna.toarray()
-    np.testing.assert_array_equal(counts, dense[:, 2] + dense[:, 3])
-    assert list(rest.genes.index) == [g for g in cohort.genes.index if not g.startswith("CAR")]
-    np.testing.assert_array_equal(rest.rna.toarray(), np.delete(dense, [2, 3], axis=1))
-    with pytest.raises(InputError, match="E-CAR-001") as caught:
-        separate_car(cohort, ["CARR", "FMC63"])
-    assert [p.feature for p in caught.value.problems] == ["CARR", "FMC63"]
-    assert "CAR" in caught.value.problems[0].mend
-
-
-@pytest.mark.parametrize(
-    ("largest", "dtype"), [(65535, np.uint16), (65536, np.int32), (0, np.uint16)]
-)
-def test_smallest_type_holds_the_counts(largest: int, dtype: type) -> None:
-    small = smallest_type(sparse.csr_matrix(np.array([[0.0, largest]], dtype=np.float32)))
-    assert small.dtype == dtype
-    assert small[0, 1] == largest
 
 
 def test_without_protein_receptors_and_cell_types(cohort: Cohort, tmp_path: Path) -> None:

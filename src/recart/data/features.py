@@ -163,7 +163,8 @@ def _batches(
     if "batch" not in store.samples:
         return [""], np.zeros(len(cells), dtype=np.intp)
     names = store.samples["batch"].astype(str).to_numpy()[samples]
-    batches, codes = np.unique(names, return_inverse=True)
+    # in the order of the store, not of the names: those are keyed pseudonyms
+    codes, batches = pd.factorize(names)
     return [str(name) for name in batches], codes
 
 
