@@ -77,9 +77,9 @@ def export(cohort: Cohort, new: NewPatients, output: Path, model: dict[str, str]
 def _cells(cohort: Cohort, new: NewPatients, model: dict[str, str]) -> Any:
     import anndata
 
-    obs = cohort.cells.copy()
-    patient = cohort.samples["patient"].astype(str).reindex(obs["sample"]).to_numpy()
-    obs["patient"] = patient
+    obs = cohort.cells.join(cohort.samples, on="sample", rsuffix="_of_sample")
+    obs = obs.join(cohort.patients, on="patient", rsuffix="_of_patient")
+    patient = obs["patient"].astype(str).to_numpy()
     of_bag = new.patients.reindex(patient)
     if of_bag["n_cells"].isna().all():  # bags are samples
         of_bag = new.patients.reindex(obs["sample"].astype(str))
