@@ -88,9 +88,9 @@ simulated = [
 # prediction only if it was there when the prediction is made, and this column decides.
 
 # %%
-cohort, truth = SimulatedCohort(
+cohort = SimulatedCohort(
     patients=patients, cells_per_sample=cells_per_sample, genes=genes, strength=1.0
-).simulate()
+).read()
 cohort.samples.assign(cells=cohort.cells["sample"].value_counts()).head(8)
 
 # %% [markdown]
@@ -287,9 +287,7 @@ sc.pl.umap(cells, color="response", palette=colours, frameon=False)
 # an old batch, cells would be corrected for what that batch had.
 
 # %%
-others, their_truth = SimulatedCohort(
-    patients=2, cells_per_sample=600, genes=genes, seed=1, strength=1.0
-).simulate()
+others = SimulatedCohort(patients=2, cells_per_sample=600, genes=genes, seed=1, strength=1.0).read()
 patient = others.patients.index[0]
 own_samples = others.samples[others.samples["patient"] == patient]
 own = others.cells["sample"].isin(own_samples.index).to_numpy()

@@ -24,6 +24,7 @@ FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 # keeps the log-odds of a saturated probability finite; a float32 sigmoid saturates at about 1e-7
 _CLIP = 1e-7
+_SCORE_DECIMALS = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,9 @@ def aggregate(predictions: pd.DataFrame, name: str) -> BagScores:
         .reset_index()
     )
     in_fold = by_fold.groupby(["repeat", "fold"])
-    by_fold["score"] = by_fold["logit"] - in_fold["logit"].transform("mean")
+    centred = by_fold["logit"] - in_fold["logit"].transform("mean")
+    # a model that says the same of every bag of a fold must not be ranked by rounding errors
+    by_fold["score"] = centred.round(_SCORE_DECIMALS)
     in_repeat = by_fold.groupby("repeat")["y"]
     outside = in_repeat.transform("size") - in_fold["y"].transform("size")
     positive = in_repeat.transform("sum") - in_fold["y"].transform("sum")

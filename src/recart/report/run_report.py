@@ -127,8 +127,6 @@ def _latent_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
     """UMAPs of cells as the first member sees them, its held-out patients among them."""
     import warnings
 
-    import umap
-
     store, bags, member = evaluated.cohort.store, evaluated.cohort.bags, evaluated.members[0]
     z = encode(
         member.stack, bind(member.features, store), store, [s for b in bags.slices for s in b]
@@ -137,12 +135,16 @@ def _latent_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.choice(len(z), min(_SHOWN_CELLS, len(z)), replace=False))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a fixed seed makes UMAP single-threaded, and it says so
+        # umap says that TensorFlow is not there, and that a fixed seed makes it single-threaded
+        warnings.simplefilter("ignore")
+        import umap
+
         flat = umap.UMAP(random_state=0).fit_transform(z[chosen])
     table = store.cells.iloc[cells[chosen]]
     label = {1: evaluated.config.data.endpoint + ": positive", 0: "negative", -1: "no label"}
-    by_patient = dict(zip(bags.table["patient"], bags.table["label"], strict=True))
-    groups = {"response": table["patient"].map(by_patient).map(label).astype(str)}
+    # by bag: where samples have the label, a patient's samples may differ
+    of_bag = np.repeat(bags.table["label"].to_numpy(), bags.table["n_cells"])[chosen]
+    groups = {"response": pd.Series(of_bag, index=table.index).map(label).astype(str)}
     groups["patient"] = table["patient"].map(lambda code: store.patients.index[code])
     if "cell_type" in table:
         groups = {"cell type": table["cell_type"].astype(str), **groups}

@@ -16,6 +16,8 @@ from recart.training.heads import Array, BagLatents, FittedHead, Head
 
 __all__ = ["FittedPrototypeHead", "PrototypeHead"]
 
+_SHARED_UNITS = 2  # the first groups of features, fractions and means, have one unit each
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ class PrototypeHead(Head):
                 centres_kl=state["centres_kl"], width=state["width"], shrinkage=state["shrinkage"]
             ),
             use_extras=state["use_extras"],
-            scaling=_Scaling(state["mean"], state["scale"]),
+            scaling=_Scaling(state["mean"], state["scale"], state["low"], state["high"]),
             coefficients=state["coefficients"],
             intercept=state["intercept"],
             chosen=state["chosen"],
@@ -142,6 +144,8 @@ class FittedPrototypeHead(FittedHead):
             "use_extras": self.use_extras,
             "mean": self.scaling.mean,
             "scale": self.scaling.scale,
+            "low": self.scaling.low,
+            "high": self.scaling.high,
             "coefficients": self.coefficients,
             "intercept": self.intercept,
             "chosen": self.chosen,
@@ -150,10 +154,20 @@ class FittedPrototypeHead(FittedHead):
 
 @dataclass(frozen=True)
 class _Scaling:
-    """Standardisation by training mean and SD; a group of features weighs as one feature."""
+    """Standardisation by training mean and SD; a group of features weighs as one feature.
+
+    Fractions share one unit, and so do prototype means: each of these groups has one scale, its
+    root mean square SD. By its own SD, a prototype that hardly any training bag has would stand
+    thousands of SD away in the first bag that has it.
+
+    Nothing is extrapolated: a bag beyond all training bags in a feature (`low` to `high`) counts as
+    the outermost of them.
+    """
 
     mean: Tensor
     scale: Tensor
+    low: Tensor
+    high: Tensor
 
     @staticmethod
     def fit(features_nf: Tensor, groups_f: Tensor, weight_n: Tensor) -> _Scaling:
@@ -162,13 +176,18 @@ class _Scaling:
         values = torch.where(present, features_nf, 0.0)
         mean = values.sum(0) / count
         variance = torch.where(present, (features_nf - mean).square(), 0.0).sum(0) / count
-        size = torch.bincount(groups_f)[groups_f]
-        scale = torch.where(variance > 1e-12, variance.sqrt() * size.sqrt(), torch.inf)
-        return _Scaling(mean, scale)
+        size_k = torch.bincount(groups_f)
+        shared_k = torch.zeros_like(size_k, dtype=variance.dtype)
+        shared_k = shared_k.index_add(0, groups_f, variance) / size_k
+        unit = torch.where(groups_f < _SHARED_UNITS, shared_k[groups_f], variance)
+        scale = torch.where(variance > 1e-12, (unit * size_k[groups_f]).sqrt(), torch.inf)
+        low = torch.where(present, features_nf, torch.inf).amin(0)
+        high = torch.where(present, features_nf, -torch.inf).amax(0)
+        return _Scaling(mean, scale, low, high)
 
     def apply(self, features_nf: Tensor) -> Tensor:
         """What was not measured becomes 0, the training mean."""
-        scaled = (features_nf - self.mean) / self.scale
+        scaled = (features_nf.clamp(self.low, self.high) - self.mean) / self.scale
         return torch.where(torch.isfinite(scaled), scaled, 0.0)
 
 

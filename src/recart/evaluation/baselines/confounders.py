@@ -99,7 +99,8 @@ def _quality(cells: pd.DataFrame) -> FloatArray:
     """(f) features of one bag; NaN where the cohort does not say."""
 
     def median(column: str) -> float:
-        return float(cells[column].median()) if column in cells.columns else np.nan
+        known = cells[column].dropna() if column in cells.columns else ()
+        return float(np.median(known)) if len(known) else np.nan
 
     receptor = float((cells["clone"] >= 0).mean()) if "clone" in cells.columns else np.nan
     return np.array(

@@ -80,12 +80,15 @@ class PseudobulkPCA(Baseline):
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        # a protein that no bag of an inner fold has stays in the table as a constant
-        impute = SimpleImputer(keep_empty_features=True)
-        parts = [("protein", make_pipeline(impute, StandardScaler()), slice(n_genes, n_columns))]
+        parts = []
         if n_genes:
             pca = PCA(max(1, min(self.components, n_genes, fewest - 1)), random_state=seed)
-            parts.insert(0, ("rna", make_pipeline(StandardScaler(), pca), slice(0, n_genes)))
+            parts.append(("rna", make_pipeline(StandardScaler(), pca), slice(0, n_genes)))
+        if n_columns > n_genes:
+            # a protein that no bag of an inner fold has stays in the table as a constant
+            impute = SimpleImputer(keep_empty_features=True)
+            of_protein = make_pipeline(impute, StandardScaler())
+            parts.append(("protein", of_protein, slice(n_genes, n_columns)))
         return ColumnTransformer(parts)
 
 

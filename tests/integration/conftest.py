@@ -1,0 +1,161 @@
+"""A small cohort in a file, as a user brings it, and a run trained on it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from recart.config.compose import compose
+from recart.data.cohort import Cohort
+from recart.data.simulate import SimulatedCohort
+from recart.training.launch import train_run
+
+# Ids that are looked for in everything a run writes; no other word contains them.
+PATIENT, SAMPLE = "QQPERSON", "QQTUBE"
+# as little as shows that each part works
+SMALL = [
+    "model.latent=4",
+    "model.hidden=16",
+    "features.n_genes=120",
+    "training.epochs=2",
+    "training.warmup_epochs=1",
+    "head.prototypes=4",
+    "head.inner_folds=2",
+]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a test's cohort and runs lie, and what makes more of them."""
+
+    folder: Path
+    cohort: Path
+    secrets = (PATIENT, SAMPLE)
+
+    def settings(self, run: str, *more: str, data: Path | None = None) -> list[str]:
+        """Overrides of a small training on the cohort, or on another file."""
+        return [
+            "data=h5mu",
+            f"data.path={data or self.cohort}",
+            "data.endpoint=response",
+            "data.positive=[CR]",
+            "data.negative=[nonCR]",
+            "data.decision_day=1",
+            "data.car_genes=[CAR-BCMA]",
+            "data.limits.min_cells=5",
+            "data/receptors=physicochemical",
+            "data.folds.k=3",
+            f"paths.run={self.folder / run}",
+            f"paths.prepared={self.folder / 'prepared'}",
+            *SMALL,
+            *more,
+        ]
+
+    def simulate(self, patients: int, seed: int) -> Cohort:
+        """About 60 cells before infusion of each patient, and as many after it."""
+        return simulate(patients, seed)
+
+    def take(self, cohort: Cohort, patients: list[str]) -> Cohort:
+        """Only these patients, their cells in the order they were in."""
+        return take(cohort, patients)
+
+    def write(self, cohort: Cohort, name: str) -> Path:
+        """Write a cohort as MuData."""
+        return write_h5mu(cohort, self.folder / name)
+
+
+def named(cohort: Cohort) -> Cohort:
+    """The cohort with patients and samples named so that they can be searched for."""
+    patients = {old: f"{PATIENT}-{old}" for old in cohort.patients.index}
+    samples = {old: f"{SAMPLE}-{old}" for old in cohort.samples.index}
+    cohort.patients.index = cohort.patients.index.map(patients)
+    cohort.samples["patient"] = cohort.samples["patient"].map(patients)
+    cohort.samples.index = cohort.samples.index.map(samples)
+    cohort.cells["sample"] = cohort.cells["sample"].map(samples)
+    return cohort
+
+
+def write_h5mu(cohort: Cohort, path: Path) -> Path:
+    """Write a cohort as MuData: `rna`, `prot`, and receptors as columns of `obs`."""
+    import mudata
+
+    obs = cohort.cells.join(cohort.samples, on="sample")
+    obs["response"] = cohort.patients["response"].reindex(obs["patient"]).to_numpy()
+    if cohort.chains is not None:
+        fields = {"junction_aa": "cdr3", "v_call": "v_gene", "j_call": "j_gene"}
+        for locus, rows in cohort.chains.groupby("locus"):
+            first = rows.drop_duplicates("cell").set_index("cell").reindex(obs.index)
+            for field, name in fields.items():
+                obs[f"{locus}_{name}"] = first[field]
+    parts = {"rna": ad.AnnData(cohort.rna, obs=obs, var=cohort.genes.copy())}
+    if cohort.protein is not None:
+        names = pd.DataFrame(index=pd.Index(cohort.proteins, dtype=object))
+        parts["prot"] = ad.AnnData(cohort.protein, obs=obs[[]].copy(), var=names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mudata's and pandas' notes on strings
+        mudata.MuData(parts).write_h5mu(path)
+    return path
+
+
+def take(cohort: Cohort, patients: list[str]) -> Cohort:
+    samples = cohort.samples[cohort.samples["patient"].isin(patients)]
+    keep = cohort.cells["sample"].isin(samples.index).to_numpy()
+    cells = cohort.cells[keep]
+    chains = cohort.chains
+    return Cohort(
+        rna=cohort.rna[np.flatnonzero(keep)],
+        genes=cohort.genes,
+        cells=cells,
+        samples=samples,
+        patients=cohort.patients.loc[patients],
+        protein=None if cohort.protein is None else cohort.protein[keep],
+        proteins=cohort.proteins,
+        chains=None if chains is None else chains[chains["cell"].isin(cells.index)],
+    )
+
+
+def simulate(patients: int, seed: int) -> Cohort:
+    reader = SimulatedCohort(
+        patients=patients, cells_per_sample=60, genes=170, seed=seed, strength=1.0
+    )
+    return named(reader.read())
+
+
+@pytest.fixture(scope="session")
+def new_patients() -> Cohort:
+    """Patients that no run has seen, in a batch that none knows."""
+    return simulate(4, seed=9)
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A folder with `cohort.h5mu`, 16 patients."""
+    folder = tmp_path_factory.mktemp("study")
+    return Place(folder, write_h5mu(simulate(16, seed=3), folder / "cohort.h5mu"))
+
+
+@pytest.fixture(scope="session")
+def trained(place: Place) -> Path:
+    """The folder of a trained run; tests that change it work on a copy."""
+    train_run(compose(place.settings("trained")))
+    return place.folder / "trained"
+
+
+@pytest.fixture
+def embed(trained: Path) -> Callable[[Cohort, Path], None]:
+    """`embed(cohort, output)`: what `embed.py` does with a file of this cohort."""
+    from recart.inference.launch import embed_run
+
+    def run(cohort: Cohort, output: Path) -> None:
+        path = write_h5mu(cohort, output.with_name(f"{output.stem}_input.h5mu"))
+        settings = [f"run={trained}", f"data.path={path}", f"output={output}"]
+        embed_run(compose([*settings, "data.limits.min_cells=5"], entry="embed"))
+
+    return run
