@@ -62,7 +62,7 @@ def main(cells: int, genes: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = build_store(
             cohort,
-            car_umi=np.zeros(len(cohort.cells)),
+            car_umi=None,
             clonotypes=None,
             receptor=None,
             pseudonyms=Pseudonyms(Path(folder) / "key"),

@@ -77,7 +77,7 @@ def smallest_type(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
 def build_store(
     cohort: Cohort,
     *,
-    car_umi: np.ndarray[Any, Any],
+    car_umi: np.ndarray[Any, Any] | None,
     clonotypes: Clonotypes | None,
     receptor: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None,
     pseudonyms: Names,
@@ -112,9 +112,10 @@ def build_store(
             "patient": patient_of_sample[sample_of_cell[order]],
             "clone": clone[order].astype(np.int32),
             **_quality(rna, cohort.genes.index, normalised),
-            "car_umi": car_umi[order].astype(np.int32),
         }
     )
+    if car_umi is not None:  # no transgene was named: unknown, not negative
+        cells["car_umi"] = car_umi[order].astype(np.int32)
     if "cell_type" in cohort.cells:
         cells["cell_type"] = pd.Categorical(cohort.cells["cell_type"].astype(str).to_numpy()[order])
 

@@ -110,7 +110,7 @@ def read_checked(preparation: Preparation, progress: Callable[[str], None]) -> C
 
 def to_store(cohort: Cohort, preparation: Preparation, pseudonyms: Names) -> CohortStore:
     """The store of a checked cohort, in memory."""
-    car_umi = np.zeros(len(cohort.cells), dtype=np.int64)
+    car_umi = None
     if preparation.car_genes:
         cohort, car_umi = separate_car(cohort, preparation.car_genes)
     clonotypes = receptor = None

@@ -42,7 +42,7 @@ class CohortStore:
         (s, a) bool.
     cells
         (c) `source` (row in the cohort as read), `sample`, `patient`, `clone` (codes; -1: no
-        receptor), `n_counts`, `n_genes`, `pct_mito`, `car_umi`, and `cell_type` where given.
+        receptor), `n_counts`, `n_genes`, `pct_mito`, and `car_umi`, `cell_type` where given.
     samples
         (s) by pseudonym; `patient` (code), `start`, `stop` (range of cells), `has_receptor`, and
         the sample columns that were given.
@@ -155,7 +155,8 @@ def open_store(path: Path) -> CohortStore:
         problem = Problem(
             code="E-STORE-001",
             what="the prepared cohort is not there",
-            mend="run train.py again with the data in place; it prepares the cohort anew",
+            mend="run this from where train.py ran, or set paths.prepared there; if the prepared "
+            "cohort was deleted, train.py with paths.run=<the run> makes it anew",
             file=path.name,
         )
         raise InputError([problem])

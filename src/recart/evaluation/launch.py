@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ from recart.evaluation.baselines import Fold, cross_validate_baselines
 from recart.evaluation.claims import aligned_columns
 from recart.evaluation.held_out import held_out_predictions
 from recart.problems import InputError, Problem
-from recart.training.cohort_setup import PreparedCohort, reopen_cohort
+from recart.training.cohort_setup import PreparedCohort, prepared_folder, reopen_cohort
 from recart.training.jobs import labelled_bags
 from recart.training.launch import load_members
 from recart.training.member_file import LoadedMember
@@ -59,7 +58,7 @@ def evaluate_run(run: RunDirectory) -> Evaluated:
     config = run.config
     key = json.loads((run.path / "cohort.json").read_text())["key"]
     say("opening the prepared cohort")
-    cohort = reopen_cohort(config.data, Path(config.paths.prepared), key)
+    cohort = reopen_cohort(config.data, prepared_folder(run), key)
     split = Split.read(run.split, list(cohort.store.patients.index))
     members = load_members(run)
     _check_complete(split, members, run)

@@ -21,7 +21,7 @@ from recart.data.store import CohortStore
 from recart.inference.export import check_output, export
 from recart.inference.new_patients import NewPatients, embed_new_patients
 from recart.problems import InputError, Problem
-from recart.training.cohort_setup import admission, preparation
+from recart.training.cohort_setup import admission, preparation, prepared_folder
 from recart.training.launch import load_members
 from recart.training.member_file import LoadedMember
 from recart.training.progress import say
@@ -75,7 +75,9 @@ def embed_run(config: DictConfig) -> NewPatients:
             file=run.path.name,
         )
         raise InputError([problem])
-    folder = Path(trained.paths.prepared)
+    folder = prepared_folder(run)
+    # a sample is too small for this model by the rule it was trained under
+    config.data.limits = config.data.limits or trained.data.limits
     _same_columns(config.data, trained.data)
     made = replace(
         preparation(config.data, folder, receptors=trained.data.receptors, labelled=False),

@@ -15,8 +15,16 @@ from recart.data.checks import resolve_labels
 from recart.data.clone_features import clone_features
 from recart.data.prepare import Endpoint, Preparation, prepare
 from recart.data.store import CohortStore, open_store
+from recart.training.run_directory import RunDirectory
 
-__all__ = ["PreparedCohort", "preparation", "prepare_cohort", "reopen_cohort"]
+__all__ = [
+    "PreparedCohort",
+    "admission",
+    "preparation",
+    "prepare_cohort",
+    "prepared_folder",
+    "reopen_cohort",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +72,17 @@ def prepare_cohort(data: Any, folder: Path, progress: Callable[[str], None]) -> 
 def reopen_cohort(data: Any, folder: Path, key: str) -> PreparedCohort:
     """The cohort that a run was trained on, by its key; no input file is read."""
     return _with_bags(open_store(folder / f"{key}.zarr"), key, data)
+
+
+def prepared_folder(run: RunDirectory) -> Path:
+    """Where the run's prepared cohort lies, also when called from another working directory.
+
+    A relative `paths.prepared` starts at the directory that train.py was called from: it is looked
+    for here, then in the folders above the run.
+    """
+    named = Path(run.config.paths.prepared)
+    places = [named, *(parent / named for parent in run.path.resolve().parents)]
+    return next((place for place in places if (place / "pseudonym.key").exists()), named)
 
 
 def admission(data: Any) -> Admission:
