@@ -1,0 +1,57 @@
+"""Every YAML that makes a part of a training trains one step: found by discovery, none is listed.
+
+Left out, with what runs them: readers of files (test_pipeline, test_real_data), a fixed split
+(test_pipeline), experiments on real data (test_real_data).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recart.config.compose import compose, config_folder
+from recart.training.launch import train_run
+
+FOLDER = config_folder()
+ELSEWHERE = {
+    "data/cellranger",
+    "data/h5ad",
+    "data/h5mu",
+    "data/folds/fixed",
+    "experiment/carpall_tissue",
+    "experiment/melanoma_response",
+}
+OPTIONS = sorted(
+    option
+    for path in FOLDER.rglob("*.yaml")
+    if path.parent != FOLDER and path.parent.name not in ("hydra", "paths", "local")
+    if (option := str(path.relative_to(FOLDER).with_suffix(""))) not in ELSEWHERE
+)
+
+
+@pytest.mark.slow  # about three seconds each
+@pytest.mark.parametrize("option", OPTIONS)
+def test_one_step(option: str, tmp_path: Path) -> None:
+    group, name = option.rsplit("/", 1)
+    overrides = [
+        "data.reader.patients=18",
+        "data.reader.cells_per_sample=20",
+        "data.reader.genes=170",
+        "data.limits.min_cells=2",
+        "data.folds.k=3",
+        "features.prior_cells=5",
+        "training.epochs=1",
+        "training.batch_size=512",
+        "model.hidden=8",
+        "head.prototypes=3",
+        "head.inner_folds=2",
+        f"paths.run={tmp_path / 'run'}",
+        f"paths.prepared={tmp_path / 'prepared'}",
+    ]
+    if not group.startswith("data/receptors"):
+        overrides.append("data/receptors=none")
+    config = compose([f"{group}={name}", *overrides])
+    assert np.isfinite(train_run(config))
+    assert len(list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))) == 3
