@@ -7,7 +7,8 @@ from typing import Any, final
 
 import lightning.pytorch as pl
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 __all__ = ["TrainingProgress", "say"]
 
@@ -38,11 +39,11 @@ class TrainingProgress(pl.Callback):
         self._started = time.monotonic()
         if not _CONSOLE.is_terminal:
             return
+        whole = Column(no_wrap=True, min_width=12)  # the bar gives way, not the numbers
         self._progress = Progress(
-            TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
+            TextColumn("epoch {task.completed:.0f}/{task.total:.0f}", table_column=whole),
+            BarColumn(bar_width=None),
+            TextColumn("{task.description}", table_column=whole),
             console=_CONSOLE,
         )
         self._progress.start()
@@ -68,11 +69,11 @@ class TrainingProgress(pl.Callback):
     def _text(self, trainer: pl.Trainer, pl_module: Any, epoch: int) -> str:
         metrics = trainer.callback_metrics
         terms = [
-            f"{name} {float(metrics[f'validation/{name}']):.4g}"
+            f"{name} {float(metrics[f'validation/{name}']):.3g}"
             for name in _SHOWN
             if f"validation/{name}" in metrics and float(metrics[f"validation/{name}"]) != 0
         ]
         done, members = sum(pl_module.stopped_m), len(pl_module.stopped_m)
         spent = time.monotonic() - self._started
         left = spent / epoch * ((trainer.max_epochs or epoch) - epoch)
-        return f"{done} of {members} members done  {'  '.join(terms)}  at most {left:.0f} s left"
+        return f"{done}/{members} members done  {'  '.join(terms)}  at most {left:.0f} s left"
