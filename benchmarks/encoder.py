@@ -2,8 +2,8 @@
 
 Same cells, genes, proteins, layer sizes, latent size, batch size and epochs; one thread; runs take
 turns, and the ratio is of medians of CPU time, which other work on the machine moves least.
-recart trains on 100 % of the cells and validates on the same cells; TOTALVI trains on 90 % and
-validates on 10 %, its default: both rates count training cells only.
+recart trains on all patients but one, which validates; TOTALVI trains on 90 % of the cells and
+validates on the rest, its default. Rates count training cells only.
 
     python benchmarks/encoder.py [cells] [genes]
 """
