@@ -27,7 +27,7 @@ _DISPERSION_STREAM = -1000  # away from the streams of the linear layers
 class StackedRna(nn.Module, ABC):
     """The weights of a likelihood for a stack of members."""
 
-    needs_zero_logits = False
+    needs_zero_logits: bool = False  # whether the decoder owes it logits of extra zeros
 
     @abstractmethod
     def encode(self, batch: CellBatch) -> Float[Tensor, "m b g"]:
@@ -77,9 +77,13 @@ class _CountRna(StackedRna):
         return library * torch.softmax(logits, dim=-1)
 
 
+@final
 class _NegativeBinomialRna(_CountRna):
-    def __init__(self, members: int, genes: int, conditions: int, per_batch: bool) -> None:
+    def __init__(
+        self, members: int, genes: int, conditions: int, per_batch: bool, zero_inflated: bool
+    ) -> None:
         super().__init__()
+        self.needs_zero_logits = zero_inflated
         shape = (members, conditions, genes) if per_batch else (members, 1, genes)
         self.per_batch = per_batch
         self.log_theta = nn.Parameter(torch.zeros(shape))
@@ -112,10 +116,7 @@ class _NegativeBinomialRna(_CountRna):
         return torch.where(batch.x_mask_mg.unsqueeze(1), log_prob, 0.0).sum(-1)
 
 
-class _ZeroInflatedRna(_NegativeBinomialRna):
-    needs_zero_logits = True
-
-
+@final
 class _PoissonRna(_CountRna):
     def log_prob(
         self,
@@ -129,6 +130,7 @@ class _PoissonRna(_CountRna):
         return torch.where(batch.x_mask_mg.unsqueeze(1), log_prob, 0.0).sum(-1)
 
 
+@final
 class _NormalRna(StackedRna):
     def __init__(self, members: int, genes: int) -> None:
         super().__init__()
@@ -165,7 +167,7 @@ class NegativeBinomial(RnaLikelihood):
 
     def stack(self, members: int, genes: int, conditions: int) -> StackedRna:
         """Weights of the likelihood."""
-        return _NegativeBinomialRna(members, genes, conditions, self.per_batch)
+        return _NegativeBinomialRna(members, genes, conditions, self.per_batch, False)
 
 
 @final
@@ -177,7 +179,7 @@ class ZeroInflated(RnaLikelihood):
 
     def stack(self, members: int, genes: int, conditions: int) -> StackedRna:
         """Weights of the likelihood."""
-        return _ZeroInflatedRna(members, genes, conditions, self.per_batch)
+        return _NegativeBinomialRna(members, genes, conditions, self.per_batch, True)
 
 
 @final
