@@ -77,7 +77,7 @@ simulated = [
     f"data.reader.cells_per_sample={cells_per_sample}",
     f"data.reader.genes={genes}",
     "data.reader.strength=1.0",  # effects as large as they were published
-    "++data.limits.min_cells=40",  # a sample with fewer cells is left out as a failed library
+    "data.limits.min_cells=40",  # a sample with fewer cells is left out as a failed library
 ]
 
 # %% [markdown]

@@ -12,9 +12,11 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from recart import __version__
+from recart.config.build import build
 from recart.config.check import check_config
 from recart.config.schema import EmbedConfig
 from recart.data.bags import make_bags
+from recart.data.checks import Limits
 from recart.data.prepare import read_checked, to_store
 from recart.data.pseudonyms import Pseudonyms
 from recart.data.store import CohortStore
@@ -76,14 +78,14 @@ def embed_run(config: DictConfig) -> NewPatients:
         )
         raise InputError([problem])
     folder = prepared_folder(run)
-    # a sample is too small for this model by the rule it was trained under
-    config.data.limits = config.data.limits or trained.data.limits
     _same_columns(config.data, trained.data)
     made = replace(
         preparation(config.data, folder, receptors=trained.data.receptors, labelled=False),
         normalised=bool(trained.data.normalised),
         car_genes=list(config.data.car_genes or trained.data.car_genes),
     )
+    if made.limits == Limits():  # none was set: the rules that the model was trained under
+        made = replace(made, limits=build(trained.data.limits))
     cohort = read_checked(made, say)
     present = set(cohort.genes.index.astype(str))
     made = replace(made, car_genes=[gene for gene in made.car_genes if gene in present])
