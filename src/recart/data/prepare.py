@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -171,5 +170,4 @@ def content_key(cohort: Cohort, preparation: Preparation) -> str:
 def _key_bytes(folder: Path) -> bytes:
     folder.mkdir(parents=True, exist_ok=True)
     Pseudonyms(folder / "pseudonym.key")  # makes the key on first use
-    with os.fdopen(os.open(folder / "pseudonym.key", os.O_RDONLY), "rb") as file:
-        return file.read()
+    return (folder / "pseudonym.key").read_bytes()
