@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Checks every jaxtyping signature of the models at run time; must stand before they are imported.
 _HOOK = install_import_hook(["recart.models", "recart.losses"], "beartype.beartype")
 
+from recart.contracts import CellBatch, SparseRows  # noqa: E402 -- after the hook
 from recart.data.bags import Admission, Bags, make_bags  # noqa: E402 -- after the hook
 from recart.data.store import CohortStore  # noqa: E402
 
@@ -125,3 +127,18 @@ def make_all_bags() -> Callable[[CohortStore], Bags]:
         return make_bags(store, labels, unit="patient", admission=Admission())
 
     return make
+
+
+@pytest.fixture
+def take_member() -> Callable[[CellBatch, int], CellBatch]:
+    """`take_member(batch, m)`: one member alone."""
+
+    def take(batch: CellBatch, member: int) -> CellBatch:
+        own = slice(member, member + 1)
+        return replace(
+            batch,
+            x=SparseRows.from_dense(batch.x.dense()[own]),
+            **{f.name: getattr(batch, f.name)[own] for f in fields(batch) if f.name != "x"},
+        )
+
+    return take

@@ -11,14 +11,17 @@ Axes stand as suffixes of names (`x_mbg`) and in jaxtyping signatures (`Float[Te
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
+from scipy import sparse
 from torch import Tensor
 
-__all__ = ["CellBatch", "FeatureSpec", "Member"]
+__all__ = ["CellBatch", "FeatureSpec", "Member", "SparseRows"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +71,114 @@ class FeatureSpec:
 
 
 @dataclass(kw_only=True)
+class SparseRows:
+    """The non-zeros of a (m, b, g) array, in order of rows, and the same in order of columns.
+
+    A row is one cell of one member (`m * b + b`), a column one gene of one member (`m * g + g`):
+    the array is block-diagonal over members. `n` runs over non-zeros.
+
+    Attributes
+    ----------
+    shape
+        (m, b, g).
+    value_n, row_n, column_n
+        The non-zeros and where they stand.
+    row_start
+        Where each row's non-zeros begin, and after the last row their number.
+    by_column_n, row_by_column_n, column_start
+        The non-zeros in order of columns: their positions in `value_n`, their rows, and where
+        each column's begin.
+    """
+
+    shape: tuple[int, int, int]
+    value_n: Float[Tensor, " n"]
+    row_n: Int[Tensor, " n"]
+    column_n: Int[Tensor, " n"]
+    row_start: Int[Tensor, " r"]
+    by_column_n: Int[Tensor, " n"]
+    row_by_column_n: Int[Tensor, " n"]
+    column_start: Int[Tensor, " s"]
+
+    @classmethod
+    def from_csr(cls, rows: Sequence[sparse.csr_matrix], width: int) -> SparseRows:
+        """One matrix (cells, g) a member, padded with empty rows to `width` cells."""
+        members, genes = len(rows), rows[0].shape[1]
+        lengths = np.zeros((members, width), dtype=np.int64)
+        for own, matrix in zip(lengths, rows, strict=True):
+            own[: matrix.shape[0]] = np.diff(matrix.indptr)
+        start = np.concatenate(([0], np.cumsum(lengths)))
+        column = np.concatenate([own.indices + m * genes for m, own in enumerate(rows)])
+        value = np.concatenate([own.data for own in rows]).astype(np.float32, copy=False)
+        return cls._indexed((members, width, genes), torch.from_numpy(value), column, start)
+
+    @classmethod
+    def from_dense(cls, x_mbg: Float[Tensor, "m b g"]) -> SparseRows:
+        """The non-zeros of a dense array."""
+        members, width, genes = x_mbg.shape
+        row, gene = np.nonzero(x_mbg.reshape(-1, genes).cpu().numpy())
+        start = np.concatenate(([0], np.cumsum(np.bincount(row, minlength=members * width))))
+        column = row // width * genes + gene
+        return cls._indexed((members, width, genes), x_mbg[x_mbg != 0].cpu(), column, start)
+
+    @classmethod
+    def _indexed(
+        cls,
+        shape: tuple[int, int, int],
+        value_n: Tensor,
+        column: np.ndarray[Any, Any],
+        start: np.ndarray[Any, Any],
+    ) -> SparseRows:
+        members, width, genes = shape
+        whole = (members * width, members * genes)
+        position = np.arange(len(column), dtype=np.int32)
+        by_row = sparse.csr_matrix((position, column, start), shape=whole, copy=False)
+        by_column = by_row.tocsc()
+
+        def tensor(values: np.ndarray[Any, Any]) -> Tensor:
+            return torch.from_numpy(values.astype(np.int64, copy=False))
+
+        return cls(
+            shape=shape,
+            value_n=value_n,
+            row_n=tensor(np.repeat(np.arange(whole[0]), np.diff(start))),
+            column_n=tensor(column),
+            row_start=tensor(start),
+            by_column_n=tensor(by_column.data),
+            row_by_column_n=tensor(by_column.indices),
+            column_start=tensor(by_column.indptr),
+        )
+
+    @property
+    def gene_n(self) -> Int[Tensor, " n"]:
+        """The gene of each non-zero, within its member."""
+        return self.column_n % self.shape[2]
+
+    def row_sums(self, value_n: Float[Tensor, " n"]) -> Float[Tensor, "m b"]:
+        """Sums over genes of values that stand where the non-zeros stand."""
+        members, width, _ = self.shape
+        sums = value_n.new_zeros(members * width)
+        return sums.index_add_(0, self.row_n, value_n).view(members, width)
+
+    def dense(self) -> Float[Tensor, "m b g"]:
+        """The array with its zeros."""
+        out = self.value_n.new_zeros(self.shape)
+        out.view(-1)[self.row_n * self.shape[2] + self.gene_n] = self.value_n
+        return out
+
+    def to(self, device: torch.device | str) -> SparseRows:
+        """The same rows on another device."""
+        return SparseRows(**_moved(self, device))
+
+
+@dataclass(kw_only=True)
 class CellBatch:
     """One minibatch for every member of a stack. Missing modalities are masked, never zero-coded.
 
     Attributes
     ----------
-    x_mbg
+    x
         RNA of each member's own genes: counts, or normalised values under a normal likelihood.
+        There are no entries of masked genes.
     x_mask_mg
         False for genes that the data at hand lack (a new panel); all True in training.
     y_mba, y_mask_mba
@@ -87,11 +191,11 @@ class CellBatch:
         One-hot batch category of the member; an all-zero row where the batch is unknown to it.
     weight_mb
         0 for padding rows, 1 for cells.
-    active_m
-        Whether the member takes this step.
+    active
+        Whether each member takes this step.
     """
 
-    x_mbg: Float[Tensor, "m b g"]
+    x: SparseRows
     x_mask_mg: Bool[Tensor, "m g"]
     y_mba: Float[Tensor, "m b a"]
     y_mask_mba: Bool[Tensor, "m b a"]
@@ -100,8 +204,16 @@ class CellBatch:
     r_measured_mb: Bool[Tensor, "m b"]
     batch_mbe: Float[Tensor, "m b e"]
     weight_mb: Float[Tensor, "m b"]
-    active_m: Bool[Tensor, " m"]
+    active: tuple[bool, ...]
 
     def to(self, device: torch.device | str) -> CellBatch:
         """The same batch on another device."""
-        return CellBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        return CellBatch(**_moved(self, device))
+
+
+def _moved(batch: CellBatch | SparseRows, device: torch.device | str) -> dict[str, Any]:
+    values = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return {
+        name: value if isinstance(value, tuple) else value.to(device)
+        for name, value in values.items()
+    }

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from recart.contracts import CellBatch
+from recart.contracts import CellBatch, SparseRows
 
 MEMBERS, CELLS, GENES, PROTEINS, RECEPTOR, BATCHES = 3, 9, 11, 6, 5, 3
 
@@ -44,7 +44,7 @@ def make_batch() -> Callable[..., CellBatch]:
         codes = torch.randint(batches, shape, generator=g)
         r = torch.randn(*shape, receptor, generator=g, dtype=torch.float64)
         return CellBatch(
-            x_mbg=x if counts else torch.log1p(x) - 0.5,
+            x=SparseRows.from_dense(x if counts else torch.log1p(x) - 0.5),
             x_mask_mg=torch.ones(MEMBERS, GENES, dtype=torch.bool),
             y_mba=torch.poisson(_random(g, *shape, proteins) * 30, g),
             y_mask_mba=_random(g, *shape, proteins) < 0.8,
@@ -53,7 +53,7 @@ def make_batch() -> Callable[..., CellBatch]:
             r_measured_mb=r_mask | (_random(g, *shape) < 0.5),
             batch_mbe=torch.nn.functional.one_hot(codes, batches).double(),
             weight_mb=weight,
-            active_m=torch.ones(MEMBERS, dtype=torch.bool),
+            active=(True,) * MEMBERS,
         )
 
     return make
@@ -62,11 +62,12 @@ def make_batch() -> Callable[..., CellBatch]:
 @pytest.fixture
 def take_cells() -> Callable[[CellBatch, torch.Tensor], CellBatch]:
     """`take_cells(batch, rows)`: these cells of every member, in this order."""
-    fixed = {"x_mask_mg", "active_m"}
+    fixed = {"x", "x_mask_mg", "active"}
 
     def take(batch: CellBatch, rows: torch.Tensor) -> CellBatch:
         return replace(
             batch,
+            x=SparseRows.from_dense(batch.x.dense()[:, rows]),
             **{
                 f.name: getattr(batch, f.name)[:, rows]
                 for f in fields(batch)
@@ -78,12 +79,26 @@ def take_cells() -> Callable[[CellBatch, torch.Tensor], CellBatch]:
 
 
 @pytest.fixture
-def take_member() -> Callable[[CellBatch, int], CellBatch]:
-    """`take_member(batch, m)`: one member alone."""
+def hide_genes() -> Callable[[CellBatch, torch.Tensor], CellBatch]:
+    """`hide_genes(batch, mask_mg)`: a panel that lacks some genes, and so has no counts of them."""
 
-    def take(batch: CellBatch, member: int) -> CellBatch:
-        return CellBatch(
-            **{f.name: getattr(batch, f.name)[member : member + 1] for f in fields(batch)}
-        )
+    def hide(batch: CellBatch, mask_mg: torch.Tensor) -> CellBatch:
+        x = SparseRows.from_dense(batch.x.dense() * mask_mg.unsqueeze(1))
+        return replace(batch, x=x, x_mask_mg=mask_mg)
 
-    return take
+    return hide
+
+
+@pytest.fixture
+def as_float32() -> Callable[[CellBatch], CellBatch]:
+    """`as_float32(batch)`: the same numbers in single precision."""
+
+    def cast(batch: CellBatch) -> CellBatch:
+        doubles = {
+            f.name: getattr(batch, f.name).float()
+            for f in fields(batch)
+            if getattr(getattr(batch, f.name), "dtype", None) == torch.float64
+        }
+        return replace(batch, x=replace(batch.x, value_n=batch.x.value_n.float()), **doubles)
+
+    return cast

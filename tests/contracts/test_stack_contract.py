@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from recart.contracts import CellBatch
+from recart.contracts import CellBatch, SparseRows
 from recart.models.noise import MemberNoise
-from recart.models.rna import RnaLikelihood
+from recart.models.rna_likelihood import RnaLikelihood
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 
 SEEDS = [11, 12, 13]
@@ -27,10 +27,10 @@ pytestmark = pytest.mark.parametrize("rna", LIKELIHOODS, ids=str)
 
 def _sizes(batch: CellBatch) -> Sizes:
     return Sizes(
-        genes=batch.x_mbg.shape[-1],
+        genes=batch.x.dense().shape[-1],
         proteins=batch.y_mba.shape[-1],
         receptor=batch.r_mbt.shape[-1],
-        batches=(batch.batch_mbe.shape[-1],) * batch.x_mbg.shape[0],
+        batches=(batch.batch_mbe.shape[-1],) * batch.x.dense().shape[0],
     )
 
 
@@ -82,11 +82,11 @@ def test_shapes_and_finite_terms(rna: RnaLikelihood, make_batch: MakeBatch) -> N
     assert posterior.mean_mbl.shape == (*batch.weight_mb.shape, 4)
     assert (posterior.variance_mbl > 0).all()
     expected_rna, expected_protein = stack.expected(batch)
-    assert expected_rna.shape == batch.x_mbg.shape
+    assert expected_rna.shape == batch.x.dense().shape
     assert expected_protein.shape == batch.y_mba.shape
     assert (expected_protein > 0).all()
     if rna.counts:  # observed library size
-        torch.testing.assert_close(expected_rna.sum(-1), batch.x_mbg.sum(-1))
+        torch.testing.assert_close(expected_rna.sum(-1), batch.x.dense().sum(-1))
 
 
 def test_finite_gradients_reach_every_parameter(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
@@ -105,11 +105,11 @@ def test_padding_changes_nothing(rna: RnaLikelihood, make_batch: MakeBatch) -> N
     batch = _counts(rna, make_batch)
     stack = _stack(rna, batch)
     loss, gradients = _loss(stack, batch), _gradients(stack, batch)
-    x, y = batch.x_mbg.clone(), batch.y_mba.clone()
+    x, y = batch.x.dense().clone(), batch.y_mba.clone()
     x[:, -1], y[:, -1] = 0.0, 0.0
     blank = replace(
         batch,
-        x_mbg=x,
+        x=SparseRows.from_dense(x),
         y_mba=y,
         y_mask_mba=batch.y_mask_mba & (batch.weight_mb > 0).unsqueeze(-1),
         r_mask_mb=batch.r_mask_mb & (batch.weight_mb > 0),
@@ -125,7 +125,7 @@ def test_order_of_cells_changes_nothing(
 ) -> None:
     batch = _counts(rna, make_batch)
     stack = _stack(rna, batch)
-    order = torch.randperm(batch.x_mbg.shape[1], generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(batch.x.dense().shape[1], generator=torch.Generator().manual_seed(0))
     shuffled = take_cells(batch, order)
     torch.testing.assert_close(_loss(stack, shuffled, False), _loss(stack, batch, False))
     torch.testing.assert_close(
@@ -151,9 +151,11 @@ def test_members_do_not_mix(
     batch = _counts(rna, make_batch)
     stack = _stack(rna, batch)
     loss, gradients = _loss(stack, batch), _gradients(stack, batch)
-    x = batch.x_mbg.clone()
+    x = batch.x.dense().clone()
     x[0] = x[0] * 3 + 1
-    other = replace(batch, x_mbg=x, y_mba=batch.y_mba.index_fill(0, torch.tensor([0]), 9.0))
+    other = replace(
+        batch, x=SparseRows.from_dense(x), y_mba=batch.y_mba.index_fill(0, torch.tensor([0]), 9.0)
+    )
     with torch.no_grad():
         for parameter in stack.parameters():
             parameter[0] += 0.05
@@ -168,33 +170,22 @@ def test_members_do_not_mix(
     torch.testing.assert_close(_loss(alone, single, seeds=[SEEDS[1]])[0], loss[1])
 
 
-def test_float32_is_close_to_float64(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
+def test_float32_is_close_to_float64(
+    rna: RnaLikelihood, make_batch: MakeBatch, as_float32: Callable[[CellBatch], CellBatch]
+) -> None:
     batch = _counts(rna, make_batch)
     stack = _stack(rna, batch)
     double = _loss(stack, batch, False)
-    single = replace(
-        batch,
-        **{
-            f.name: getattr(batch, f.name).float()
-            for f in fields(batch)
-            if getattr(batch, f.name).dtype == torch.float64
-        },
-    )
+    single = as_float32(batch)
     torch.testing.assert_close(
         _loss(stack.float(), single, False).double(), double, rtol=2e-5, atol=1e-4
     )
 
 
-def test_bfloat16_autocast_is_finite_and_near(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
-    batch = _counts(rna, make_batch)
-    batch = replace(
-        batch,
-        **{
-            f.name: getattr(batch, f.name).float()
-            for f in fields(batch)
-            if getattr(batch, f.name).dtype == torch.float64
-        },
-    )
+def test_bfloat16_autocast_is_finite_and_near(
+    rna: RnaLikelihood, make_batch: MakeBatch, as_float32: Callable[[CellBatch], CellBatch]
+) -> None:
+    batch = as_float32(_counts(rna, make_batch))
     stack = _stack(rna, batch).float()
     full = _loss(stack, batch, False)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -222,16 +213,18 @@ def test_evaluation_is_deterministic_and_training_is_not(
 
 @pytest.mark.parametrize("noise", [False, True])
 def test_masked_values_have_no_influence_at_all(
-    rna: RnaLikelihood, make_batch: MakeBatch, noise: bool
+    rna: RnaLikelihood,
+    make_batch: MakeBatch,
+    hide_genes: Callable[..., CellBatch],
+    noise: bool,
 ) -> None:
     batch = _counts(rna, make_batch)
     mask = batch.x_mask_mg.clone()
     mask[0, 3] = mask[1, 0] = mask[2, 10] = False
-    batch = replace(batch, x_mask_mg=mask)
+    batch = hide_genes(batch, mask)
     stack = _stack(rna, batch)
     poisoned = replace(
         batch,
-        x_mbg=torch.where(mask.unsqueeze(1), batch.x_mbg, 1234.0),
         y_mba=torch.where(batch.y_mask_mba, batch.y_mba, 4321.0),
         r_mbt=torch.where(batch.r_mask_mb.unsqueeze(-1), batch.r_mbt, -50.0),
     )
@@ -240,6 +233,14 @@ def test_masked_values_have_no_influence_at_all(
     for name, gradient in _gradients(stack, poisoned, noise).items():
         assert torch.equal(gradient, clean[name]), name
     assert torch.equal(stack.latent(poisoned).mean_mbl, stack.latent(batch).mean_mbl)
+    # nor have the weights of a gene that is not there
+    loss = _loss(stack, batch, noise)
+    with torch.no_grad():
+        stack.rna.head.bias += torch.where(mask, 0.0, 3.0)
+        stack.encoder.rna.weight += torch.where(mask, 0.0, 3.0).unsqueeze(-1)
+    assert torch.equal(_loss(stack, batch, noise), loss)
+    for name, gradient in _gradients(stack, batch, noise).items():
+        assert torch.equal(gradient, clean[name]), name
 
 
 def test_missing_is_not_zero(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
@@ -304,7 +305,7 @@ def test_cells_without_any_count(rna: RnaLikelihood, make_batch: MakeBatch) -> N
     batch = _counts(rna, make_batch)
     batch = replace(
         batch,
-        x_mbg=torch.zeros_like(batch.x_mbg),
+        x=SparseRows.from_dense(torch.zeros_like(batch.x.dense())),
         y_mba=torch.zeros_like(batch.y_mba),
         y_mask_mba=torch.ones_like(batch.y_mask_mba),
     )
@@ -313,10 +314,12 @@ def test_cells_without_any_count(rna: RnaLikelihood, make_batch: MakeBatch) -> N
     assert all(torch.isfinite(g).all() for g in _gradients(stack, batch).values())
 
 
-def test_a_panel_without_any_of_the_genes(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
+def test_a_panel_without_any_of_the_genes(
+    rna: RnaLikelihood, make_batch: MakeBatch, hide_genes: Callable[..., CellBatch]
+) -> None:
     """Protein-only new patients: nothing of the RNA, everything else still finite."""
     batch = _counts(rna, make_batch)
-    batch = replace(batch, x_mask_mg=torch.zeros_like(batch.x_mask_mg))
+    batch = hide_genes(batch, torch.zeros_like(batch.x_mask_mg))
     stack = _stack(rna, batch)
     assert not stack.terms(batch, None)["rna"].any()
     assert torch.isfinite(stack.latent(batch).mean_mbl).all()

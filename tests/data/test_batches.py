@@ -61,7 +61,11 @@ def _slices(store: CohortStore, patients: list[int]) -> list[slice]:
 
 
 def _equal(one: CellBatch, i: int, other: CellBatch, j: int) -> None:
+    assert torch.equal(one.x.dense()[i], other.x.dense()[j])
+    assert one.active[i] == other.active[j]
     for f in fields(CellBatch):
+        if f.name in ("x", "active"):
+            continue
         a, b = getattr(one, f.name)[i], getattr(other, f.name)[j]
         if f.name == "batch_mbe":  # padded to the company's longest list of batches
             width = min(a.shape[-1], b.shape[-1])
@@ -85,7 +89,7 @@ def test_a_member_reads_the_same_in_any_company(make_store: MakeStore) -> None:
             for step in range(len(alone)):
                 _equal(company[step], member, alone[step], 0)
             for step in range(len(alone), len(company)):  # finished: takes no step
-                assert not company[step].active_m[member]
+                assert not company[step].active[member]
                 assert not company[step].weight_mb[member].any()
     # a member that has stopped leaves the others as they are
     company.set_epoch(1, [True, False, True])
@@ -94,7 +98,7 @@ def test_a_member_reads_the_same_in_any_company(make_store: MakeStore) -> None:
     assert company.steps_in_epoch == max(len(blocks[0]), len(blocks[2])) < len(company)
     for step in range(len(alone)):
         _equal(company[step], 2, alone[step], 0)
-        assert not company[step].active_m[1]
+        assert not company[step].active[1]
     company.set_epoch(0, [False] * 3)
     assert company.steps_in_epoch == 0
 
@@ -114,8 +118,8 @@ def test_the_numbers_are_those_of_the_store(make_store: MakeStore) -> None:
     own = _bound(store, [0, 1])
     rows = np.array([5, 6, 70, 71, len(store.cells) - 1])
     batch = gather(store, [own], [rows], width=8)
-    assert batch.x_mbg.shape == (1, 8, 12)
-    np.testing.assert_array_equal(batch.x_mbg[0, :5], store.rna.toarray()[rows][:, own.genes])
+    assert batch.x.dense().shape == (1, 8, 12)
+    np.testing.assert_array_equal(batch.x.dense()[0, :5], store.rna.toarray()[rows][:, own.genes])
     sample = store.cells["sample"].to_numpy()[rows]
     np.testing.assert_array_equal(batch.y_mask_mba[0, :5], measured[sample])
     np.testing.assert_array_equal(batch.y_mba[0, :5], store.protein[rows])
@@ -129,8 +133,8 @@ def test_the_numbers_are_those_of_the_store(make_store: MakeStore) -> None:
     np.testing.assert_array_equal(batch.batch_mbe[0, :5].argmax(-1), own.batch_of_sample[sample])
     # padding
     assert batch.weight_mb[0].tolist() == [1.0] * 5 + [0.0] * 3
+    assert not batch.x.dense()[0, 5:].any()
     for name in (
-        "x_mbg",
         "y_mba",
         "y_mask_mba",
         "r_mbt",
@@ -160,9 +164,9 @@ def test_a_store_that_lacks_features(make_store: MakeStore) -> None:
     batch = gather(other, [bind(own.features, other)], [np.arange(4)], width=4)
     lacks = np.isin(own.features.spec.genes, store.genes[:5])
     np.testing.assert_array_equal(~batch.x_mask_mg[0].numpy(), lacks)
-    assert not batch.x_mbg[0][:, lacks].any()
+    assert not batch.x.dense()[0][:, lacks].any()
     np.testing.assert_array_equal(
-        batch.x_mbg[0].numpy(), store.rna.toarray()[:4][:, own.genes] * ~lacks
+        batch.x.dense()[0].numpy(), store.rna.toarray()[:4][:, own.genes] * ~lacks
     )
     assert batch.y_mask_mba[0, 0].tolist() == [False] * 4 + [True] + [False] * 2
     np.testing.assert_array_equal(batch.y_mba[0, :, 4], store.protein[:4, 0])

@@ -128,14 +128,14 @@ def test_unseen_cells_are_explained_better_than_by_the_mean_of_each_gene(trained
     model = -terms["rna"].mean().item()
     bound = model - terms["kl_z"].mean().item()
 
-    x = trained.batch(trained.store, trained.train).x_mbg[0].double()
+    x = trained.batch(trained.store, trained.train).x.dense()[0].double()
     share = (x.sum(0) + 0.5) / (x + 0.5 / len(x)).sum()
     # the mean model may fit the dispersion of each gene as well as it can
     grid = torch.logspace(-2, 3, 26, dtype=torch.float64)
     mu = x.sum(1, keepdim=True) * share
     fit = torch.stack([log_nb(x, mu, theta.expand(x.shape[1])).sum(0) for theta in grid])
     theta = grid[fit.argmax(0)]
-    y = batch.x_mbg[0].double()
+    y = batch.x.dense()[0].double()
     mean = log_nb(y, y.sum(1, keepdim=True) * share, theta).sum(1).mean().item()
     assert model > mean + 10
     # also after paying for what the latent was told about the cell

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from recart.contracts import CellBatch
+from recart.contracts import CellBatch, SparseRows
 from recart.models.noise import Noise
-from recart.models.rna import NegativeBinomial, RnaLikelihood, ZeroInflated
+from recart.models.rna import NegativeBinomial, ZeroInflated
+from recart.models.rna_likelihood import RnaLikelihood
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 
 CELLS, GENES, PROTEINS, LATENT, HIDDEN = 33, 47, 11, 5, 16
@@ -58,9 +59,15 @@ def scvi_module(batches: int, likelihood: str, dispersion: str) -> Any:
     return module
 
 
-def copy_linear(target: Any, source: Any) -> None:
-    """scvi-tools' linear layer on `[x, one-hot]` into weight and condition."""
+def copy_linear(target: Any, source: Any, rna: Any = None) -> None:
+    """scvi-tools' linear layer on `[x, one-hot]` into weight and condition.
+
+    `rna` takes the first inputs where RNA enters through a layer of its own.
+    """
     weight = source.weight.T
+    if rna is not None:
+        genes = rna.weight.shape[1]
+        rna.weight[0], weight = weight[:genes], weight[genes:]
     target.weight[0] = weight[: target.inputs]
     if target.condition.shape[1] > 1:
         target.condition[0] = weight[target.inputs :]
@@ -76,7 +83,7 @@ def copy_weights(stack: TotalVIStack, module: Any) -> None:
 
     encoder, decoder = module.encoder, module.decoder
     for i, block in enumerate(stack.encoder.hidden.blocks):
-        copy_linear(block.linear, fc(encoder.encoder, i))
+        copy_linear(block.linear, fc(encoder.encoder, i), stack.encoder.rna if i == 0 else None)
     copy_linear(stack.encoder.mean, encoder.z_mean_encoder)
     copy_linear(stack.encoder.log_variance, encoder.z_var_encoder)
     for name, trunk in (
@@ -87,20 +94,22 @@ def copy_weights(stack: TotalVIStack, module: Any) -> None:
     ):
         copy_linear(getattr(stack.decoder, name).blocks[0].linear, fc(trunk))
     for name, head in (
-        ("rna", decoder.px_scale_decoder),
         ("background_mean", decoder.py_back_mean_log_alpha),
         ("background_scale", decoder.py_back_mean_log_beta),
         ("foreground", decoder.py_fore_scale_decoder),
         ("mixing", decoder.py_background_decoder),
-        ("zero_logits", decoder.px_dropout_decoder_gene),
     ):
-        if getattr(stack.decoder, name) is not None:
-            copy_linear(getattr(stack.decoder, name), fc(head))
+        copy_linear(getattr(stack.decoder, name), fc(head))
+    copy_linear(stack.rna.head, fc(decoder.px_scale_decoder))
+    if hasattr(stack.rna, "zero_logits"):
+        copy_linear(stack.rna.zero_logits, fc(decoder.px_dropout_decoder_gene))
     stack.log_protein_theta[0, 0] = module.py_r
     stack.log_efficiency[0] = module.log_per_batch_efficiency.T
     stack.background_prior_mean[0] = module.background_pro_alpha.T
     stack.background_prior_log_scale[0] = module.background_pro_log_beta.T
-    stack.rna.log_theta[0] = module.px_r.T if module.px_r.ndim == 2 else module.px_r[None]
+    stack.rna.dispersion.log_theta[0] = (
+        module.px_r.T if module.px_r.ndim == 2 else module.px_r[None]
+    )
 
 
 @pytest.mark.slow  # imports scvi-tools: about 10 s
@@ -152,7 +161,7 @@ def test_loss_equals_scvi_tools(
     py = generative["py_"]
     epsilon_background = (log_background - py["back_alpha"]) / py["back_beta"]
     ours_batch = CellBatch(
-        x_mbg=x[None],
+        x=SparseRows.from_dense(x[None]),
         x_mask_mg=torch.ones(1, GENES, dtype=torch.bool),
         y_mba=y[None],
         y_mask_mba=torch.ones(1, CELLS, PROTEINS, dtype=torch.bool),
@@ -161,7 +170,7 @@ def test_loss_equals_scvi_tools(
         r_measured_mb=torch.ones(1, CELLS, dtype=torch.bool),
         batch_mbe=torch.nn.functional.one_hot(batch[None, :, 0], batches).to(dtype),
         weight_mb=x.new_ones(1, CELLS),
-        active_m=torch.ones(1, dtype=torch.bool),
+        active=(True,),
     )
     noise = FixedNoise([epsilon_z[None], epsilon_background[None]])
     terms = stack.terms(ours_batch, noise)

@@ -21,8 +21,9 @@ from recart.data.features import FeatureChoice, bind
 from recart.data.store import CohortStore
 from recart.models.rna import NegativeBinomial
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
+from recart.training.encoder_training import EncoderTraining
 from recart.training.jobs import Recipes, train_encoders
-from recart.training.module import EncoderTraining, StackModule
+from recart.training.module import StackModule
 
 MODEL = TotalVI(4, 8, 1, 1, 0.1, 0.1, NegativeBinomial())
 TRAINING = EncoderTraining(
@@ -85,7 +86,9 @@ def _third_party() -> Any:
         yield
 
 
-def test_best_state_is_that_of_the_best_epoch(make_store: Callable[..., CohortStore]) -> None:
+def test_best_state_is_that_of_the_best_epoch(
+    make_store: Callable[..., CohortStore], take_member: Callable[[CellBatch, int], CellBatch]
+) -> None:
     store = make_store(patients=6)
     stack, (train, validation) = _loaders(store, [[0, 1, 2], [3]], [[3], [4, 5]])
     module = StackModule(stack, [0, 1], TRAINING)
@@ -101,9 +104,8 @@ def test_best_state_is_that_of_the_best_epoch(make_store: Callable[..., CohortSt
         alone.load_state_dict(module.best_states[member])
         total = cells = 0.0
         for batch in validation:
-            fields = {n: getattr(batch, n)[member : member + 1] for n in vars(batch)}
-            fields["batch_mbe"] = fields["batch_mbe"][..., : stack.sizes.batches[member]]
-            own = CellBatch(**fields)
+            own = take_member(batch, member)
+            own = replace(own, batch_mbe=own.batch_mbe[..., : stack.sizes.batches[member]])
             weight = float(own.weight_mb.sum())
             with torch.no_grad():
                 loss = alone.loss(alone.terms(own, None), own.weight_mb, 1.0)

@@ -13,10 +13,11 @@ from recart.contracts import Member
 from recart.data.bags import Bags
 from recart.data.features import FeatureChoice
 from recart.data.store import CohortStore
-from recart.models.rna import NegativeBinomial, Normal, Poisson, RnaLikelihood, ZeroInflated
+from recart.models.rna import NegativeBinomial, Normal, Poisson, ZeroInflated
+from recart.models.rna_likelihood import RnaLikelihood
 from recart.models.totalvi import TotalVI
+from recart.training.encoder_training import EncoderTraining
 from recart.training.jobs import Recipes, TrainedEncoder, train_encoders
-from recart.training.module import EncoderTraining
 
 
 def _trainer(epochs: int) -> Any:

@@ -10,7 +10,7 @@ import torch
 from scipy import sparse
 from torch.utils.data import Dataset
 
-from recart.contracts import CellBatch
+from recart.contracts import CellBatch, SparseRows
 from recart.data.features import BoundFeatures
 from recart.data.store import CohortStore
 
@@ -98,7 +98,7 @@ def gather(
     members = len(rows)
     proteins = len(bound[0].proteins)
     batches = max(len(own.features.spec.batches) for own in bound)
-    x = np.zeros((members, width, len(bound[0].genes)), dtype=np.float32)
+    rna = [_chosen(store.rna, cells, own.genes) for own, cells in zip(bound, rows, strict=True)]
     y = np.zeros((members, width, proteins), dtype=np.float32)
     y_mask = np.zeros((members, width, proteins), dtype=bool)
     r = np.zeros((members, width, _receptor_dim(bound)), dtype=np.float32)
@@ -111,7 +111,6 @@ def gather(
             continue
         weight[m, :n] = 1.0
         sample = store.cells["sample"].to_numpy()[cells]
-        _fill_dense(store.rna, cells, own.genes, x[m])
         if store.protein is not None:
             has = (own.proteins >= 0) & own.features.protein_seen
             a = np.flatnonzero(has)
@@ -127,7 +126,7 @@ def gather(
             r_mask[m, :n] = known
             r_measured[m, :n] = store.samples["has_receptor"].to_numpy()[sample]
     return CellBatch(
-        x_mbg=torch.from_numpy(x),
+        x=SparseRows.from_csr(rna, width),
         x_mask_mg=torch.from_numpy(np.stack([own.genes >= 0 for own in bound])),
         y_mba=torch.from_numpy(y),
         y_mask_mba=torch.from_numpy(y_mask),
@@ -136,7 +135,7 @@ def gather(
         r_measured_mb=torch.from_numpy(r_measured),
         batch_mbe=torch.from_numpy(one_hot),
         weight_mb=torch.from_numpy(weight),
-        active_m=torch.from_numpy(weight.sum(axis=1) > 0),
+        active=tuple(len(cells) > 0 for cells in rows),
     )
 
 
@@ -144,14 +143,25 @@ def _receptor_dim(bound: Sequence[BoundFeatures]) -> int:
     return max(own.features.spec.receptor_dim for own in bound)
 
 
-def _fill_dense(
-    rna: sparse.csr_matrix, cells: Rows, genes: np.ndarray[Any, Any], out: np.ndarray[Any, Any]
-) -> None:
-    """Write the chosen genes of these cells into `out`, in one pass over the non-zeros."""
-    position = np.full(rna.shape[1], -1, dtype=np.int64)
+def _chosen(rna: sparse.csr_matrix, cells: Rows, genes: np.ndarray[Any, Any]) -> sparse.csr_matrix:
+    """The chosen genes of these cells, in one pass over their non-zeros."""
+    position = np.full(rna.shape[1], -1, dtype=np.int32)
     position[genes[genes >= 0]] = np.flatnonzero(genes >= 0)
-    own = rna[cells]
+    own = _rows(rna, cells)
     column = position[own.indices]
-    row = np.repeat(np.arange(len(cells)), np.diff(own.indptr))
     keep = column >= 0
-    out[row[keep], column[keep]] = own.data[keep]
+    if keep.all():
+        start, value = own.indptr, own.data
+    else:
+        kept = np.concatenate(([0], np.cumsum(keep)))
+        start, value, column = kept[own.indptr], own.data[keep], column[keep]
+    return sparse.csr_matrix((value, column, start), shape=(len(cells), len(genes)))
+
+
+def _rows(rna: sparse.csr_matrix, cells: Rows) -> sparse.csr_matrix:
+    """These rows; runs of neighbours are copied whole."""
+    if not len(cells):
+        return rna[:0]
+    breaks = np.flatnonzero(np.diff(cells) != 1) + 1
+    runs = np.split(cells, breaks)
+    return sparse.vstack([rna[run[0] : run[-1] + 1] for run in runs], format="csr")

@@ -20,11 +20,12 @@ class Decoded:
     """What a cell is expected to show.
 
     `background_*` are mean and scale of the log background rate of every protein; `foreground` is
-    the factor (> 1) of foreground over background; `mixing` the logit of *background*.
+    the factor (> 1) of foreground over background; `mixing` the logit of *background*. The RNA
+    likelihood reads the features `rna_mbi` (and `mixing_mbi` for extra zeros) through its own head.
     """
 
-    rna_mbg: Float[Tensor, "m b g"]
-    zero_logits_mbg: Float[Tensor, "m b g"] | None
+    rna_mbi: Float[Tensor, "m b i"]
+    mixing_mbi: Float[Tensor, "m b i"]
     background_mean_mba: Float[Tensor, "m b a"]
     background_scale_mba: Float[Tensor, "m b a"]
     foreground_mba: Float[Tensor, "m b a"]
@@ -37,22 +38,22 @@ class Decoded:
 class Decoder(nn.Module):
     """totalVI's four trunks, each followed by heads on `[trunk, z]`, and a receptor head.
 
-    The heads keep totalVI's sizes and order, so that weights can be copied from scvi-tools.
+    The heads keep totalVI's sizes, so that weights can be copied from scvi-tools. The head to genes
+    belongs to the RNA likelihood.
     """
 
     def __init__(
         self,
         members: int,
-        sizes: tuple[int, int, int],
+        sizes: tuple[int, int],
         latent: int,
         hidden: int,
         layers: int,
         conditions: int,
         dropout: float,
-        zero_inflated: bool,
     ) -> None:
         super().__init__()
-        genes, proteins, receptor = sizes
+        proteins, receptor = sizes
 
         def trunk() -> StackedMLP:
             return StackedMLP(members, latent, hidden, layers, conditions, dropout)
@@ -61,14 +62,12 @@ class Decoder(nn.Module):
             return StackedLinear(members, hidden + latent, outputs, conditions)
 
         self.rna_trunk = trunk()
-        self.rna = head(genes)
         self.background_trunk = trunk()
         self.background_mean = head(proteins)
         self.background_scale = head(proteins)
         self.foreground_trunk = trunk()
         self.foreground = head(proteins)
         self.mixing_trunk = trunk()
-        self.zero_logits = head(genes) if zero_inflated else None
         self.mixing = head(proteins)
         # the receptor is read off z alone: its sequence does not depend on the library
         self.receptor = StackedLinear(members, latent, receptor)
@@ -89,10 +88,8 @@ class Decoder(nn.Module):
         foreground, mixing = with_z(self.foreground_trunk), with_z(self.mixing_trunk)
         softplus = nn.functional.softplus
         return Decoded(
-            rna_mbg=self.rna(rna, batch_mbe),
-            zero_logits_mbg=(
-                None if self.zero_logits is None else self.zero_logits(mixing, batch_mbe)
-            ),
+            rna_mbi=rna,
+            mixing_mbi=mixing,
             background_mean_mba=self.background_mean(background, batch_mbe),
             background_scale_mba=softplus(self.background_scale(background, batch_mbe)) + 1e-8,
             foreground_mba=torch.relu(self.foreground(foreground, batch_mbe)) + 1 + 1e-8,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recart.contracts import CellBatch
 from recart.models.noise import Noise
+from recart.models.sparse import SparseLinear
 from recart.models.stacked import StackedLinear, StackedMLP
 
 __all__ = ["Encoder", "Posterior", "log_depth_normalised"]
@@ -58,40 +59,39 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         genes, proteins, receptor = sizes
-        self.hidden = StackedMLP(
-            members, genes + proteins + receptor, hidden, layers, conditions, dropout
-        )
+        rest = proteins + receptor
+        self.rna = SparseLinear(members, genes, hidden, beside=rest)
+        self.hidden = StackedMLP(members, rest, hidden, layers, conditions, dropout, beside=genes)
         # zero: what was never missing in training moves nothing when it is missing later
         self.missing = nn.Parameter(torch.zeros(members, proteins + 1, hidden))
         self.mean = StackedLinear(members, hidden, latent)
         self.log_variance = StackedLinear(members, hidden, latent)
 
-    def features(
-        self, batch: CellBatch, rna_mbg: Float[Tensor, "m b g"]
-    ) -> tuple[Float[Tensor, "m b i"], Float[Tensor, "m b j"]]:
-        """Inputs of the first layer, and the indicators of what is missing."""
-        dtype = rna_mbg.dtype
+    def features(self, batch: CellBatch) -> tuple[Float[Tensor, "m b i"], Float[Tensor, "m b j"]]:
+        """Inputs of the first layer besides RNA, and the indicators of what is missing."""
+        dtype = batch.y_mba.dtype
         y_mask = batch.y_mask_mba.to(dtype)
         protein = log_depth_normalised(batch.y_mba, y_mask)
         has_receptor = batch.r_mask_mb.to(dtype).unsqueeze(-1)
-        inputs = torch.cat((rna_mbg, protein, batch.r_mbt * has_receptor), dim=-1)
+        inputs = torch.cat((protein, batch.r_mbt * has_receptor), dim=-1)
         unmeasured = 1 - batch.r_measured_mb.to(dtype).unsqueeze(-1)
         return inputs, torch.cat((1 - y_mask, unmeasured), dim=-1)
 
     def forward(
-        self, batch: CellBatch, rna_mbg: Float[Tensor, "m b g"], noise: Noise | None
+        self, batch: CellBatch, rna_n: Float[Tensor, " n"], noise: Noise | None
     ) -> Posterior:
-        """`q(z | cell)` given each cell's batch (`batch.batch_mbe`; a zero row gives no shift)."""
-        return self.given_batch(self.first_layer(batch, rna_mbg), batch.batch_mbe, noise)
+        """`q(z | cell)` given each cell's batch (`batch.batch_mbe`; a zero row gives no shift).
 
-    def first_layer(
-        self, batch: CellBatch, rna_mbg: Float[Tensor, "m b g"]
-    ) -> Float[Tensor, "m b h"]:
+        `rna_n` is the transformed RNA at the non-zeros of `batch.x`.
+        """
+        return self.given_batch(self.first_layer(batch, rna_n), batch.batch_mbe, noise)
+
+    def first_layer(self, batch: CellBatch, rna_n: Float[Tensor, " n"]) -> Float[Tensor, "m b h"]:
         """The first linear map without the batch covariate: the costly part, shared by batches."""
-        inputs, missing = self.features(batch, rna_mbg)
-        shift: Tensor = torch.bmm(missing, self.missing)
-        first: Tensor = self.hidden.first.linear(inputs)
-        return first + shift
+        inputs, missing = self.features(batch)
+        shift: Tensor = torch.baddbmm(self.rna(rna_n, batch.x), missing, self.missing)
+        rest: Tensor = self.hidden.first.linear(inputs)
+        return shift + rest
 
     def given_batch(
         self,
@@ -110,7 +110,7 @@ class Encoder(nn.Module):
     def marginal(
         self,
         batch: CellBatch,
-        rna_mbg: Float[Tensor, "m b g"],
+        rna_n: Float[Tensor, " n"],
         prior_me: Float[Tensor, "m e"],
     ) -> Posterior:
         """`q(z | cell)`; for cells of unknown batch averaged over the member's batches.
@@ -118,7 +118,7 @@ class Encoder(nn.Module):
         `prior_me` weighs the batch categories of each member (rows sum to 1). The average is the
         moment-matched Gaussian of the mixture over batches.
         """
-        first = self.first_layer(batch, rna_mbg)
+        first = self.first_layer(batch, rna_n)
         known = self.given_batch(first, batch.batch_mbe, None)
         unknown_mb1 = batch.batch_mbe.sum(-1, keepdim=True) == 0
         unknown_mb1 &= batch.weight_mb.unsqueeze(-1) > 0  # padding rows cost no pass over batches

@@ -43,17 +43,22 @@ class MemberNoise(Noise):
     def __init__(self, seeds: Sequence[int], step: int, device: torch.device | str = "cpu") -> None:
         self.generators = [member_generator(seed, step, device) for seed in seeds]
 
-    def _draw(self, like: Tensor, normal: bool) -> Tensor:
-        draw = torch.randn if normal else torch.rand
-        drawn = torch.empty_like(like)
-        for generator, out in zip(self.generators, drawn, strict=True):
-            draw(out.shape, generator=generator, out=out)
-        return drawn
-
     def normal(self, like: Tensor) -> Tensor:
         """Standard normal numbers, one stream per member."""
-        return self._draw(like.detach(), normal=True)
+        drawn = torch.empty_like(like.detach())
+        for generator, out in zip(self.generators, drawn, strict=True):
+            torch.randn(out.shape, generator=generator, out=out)
+        return drawn
 
     def keep(self, like: Tensor, rate: float) -> Tensor:
-        """Dropout factors, one stream per member."""
-        return (self._draw(like.detach(), normal=False) >= rate).to(like.dtype) / (1.0 - rate)
+        """Dropout factors, one stream per member; `rate` is kept to 1 / 65,536."""
+        own = like[0].numel()
+        # four 16-bit numbers of each 64-bit one: drawing is what dropout costs
+        words = torch.empty(
+            len(self.generators), -(-own // 4), dtype=torch.int64, device=like.device
+        )
+        for generator, out in zip(self.generators, words, strict=True):
+            out.random_(-(2**63), None, generator=generator)
+        drawn = words.view(torch.int16)[:, :own].view(like.shape)
+        kept = drawn >= round(rate * 2**16) - 2**15
+        return kept.to(like.dtype).mul_(1.0 / (1.0 - rate))

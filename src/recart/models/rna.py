@@ -1,12 +1,13 @@
-"""RNA likelihoods: how counts (or normalised values) of a cell follow from its decoded profile.
+"""RNA likelihoods: how counts (or normalised values) of a cell follow from its decoded features.
 
-A likelihood is a recipe (frozen, plain arguments, one YAML each); `stack` gives it its weights.
+A likelihood is a recipe (frozen, plain arguments, one YAML each); `stack` gives it its weights, the
+last linear layer to genes among them.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -15,159 +16,178 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from recart.contracts import CellBatch
-from recart.losses.negative_binomial import log_nb_sum, log_zinb
-from recart.models.encoder import log_depth_normalised
-from recart.models.noise import member_generator
+from recart.losses.gene_head import GeneHead, fused_log_prob, masked_softmax
+from recart.losses.negative_binomial import log_zinb
+from recart.models.decoder import Decoded
+from recart.models.dispersion import Dispersion
+from recart.models.rna_likelihood import RnaLikelihood, RnaSizes, StackedRna
+from recart.models.stacked import StackedLinear
 
-__all__ = ["NegativeBinomial", "Normal", "Poisson", "RnaLikelihood", "StackedRna", "ZeroInflated"]
-
-_DISPERSION_STREAM = -1000  # away from the streams of the linear layers
-
-
-class StackedRna(nn.Module, ABC):
-    """The weights of a likelihood for a stack of members."""
-
-    needs_zero_logits: bool = False  # whether the decoder owes it logits of extra zeros
-
-    @abstractmethod
-    def encode(self, batch: CellBatch) -> Float[Tensor, "m b g"]:
-        """What the encoder sees of the RNA; masked genes are 0."""
-
-    @abstractmethod
-    def mean(self, decoded_mbg: Float[Tensor, "m b g"], batch: CellBatch) -> Float[Tensor, "m b g"]:
-        """Expected value of every gene."""
-
-    @abstractmethod
-    def log_prob(
-        self,
-        decoded_mbg: Float[Tensor, "m b g"],
-        zero_logits_mbg: Float[Tensor, "m b g"] | None,
-        batch: CellBatch,
-    ) -> Float[Tensor, "m b"]:
-        """Log likelihood summed over the genes that are not masked."""
-
-    def initialise(self, seeds: list[int]) -> None:
-        """Draw what is random at the start, from each member's own stream."""
-
-
-class RnaLikelihood(ABC):
-    """A recipe for `StackedRna`."""
-
-    counts: bool = True
-
-    @abstractmethod
-    def stack(self, members: int, genes: int, conditions: int) -> StackedRna:
-        """Weights for `members` models of `genes` genes and `conditions` batch categories."""
+__all__ = ["NegativeBinomial", "Normal", "Poisson", "ZeroInflated"]
 
 
 class _CountRna(StackedRna):
     """Softmax profile times observed library size."""
 
-    def encode(self, batch: CellBatch) -> Float[Tensor, "m b g"]:
-        """Depth-normalised log counts."""
-        mask = batch.x_mask_mg.unsqueeze(1).to(batch.x_mbg.dtype)
-        return log_depth_normalised(batch.x_mbg, mask)
+    def encode(self, batch: CellBatch) -> Float[Tensor, " n"]:
+        """`log(1 + x / (1 + mean x))`, the mean over the genes that are there.
 
-    def mean(self, decoded_mbg: Float[Tensor, "m b g"], batch: CellBatch) -> Float[Tensor, "m b g"]:
+        The input transformation of scvi-tools' TOTALVI.
+        """
+        x = batch.x
+        there_m = batch.x_mask_mg.sum(-1, keepdim=True).clamp_min(1).to(x.value_n.dtype)
+        scale_mb = 1 / (1 + x.row_sums(x.value_n) / there_m)
+        return torch.log1p(x.value_n * scale_mb.view(-1)[x.row_n])
+
+    def profile(
+        self, decoded: Decoded, batch_mbe: Float[Tensor, "m b e"], batch: CellBatch
+    ) -> Float[Tensor, "m b g"]:
+        """Softmax over genes."""
+        return masked_softmax(self.head(decoded.rna_mbi, batch_mbe), batch.x_mask_mg)
+
+    def mean(
+        self, decoded: Decoded, batch_mbe: Float[Tensor, "m b e"], batch: CellBatch
+    ) -> Float[Tensor, "m b g"]:
         """Library size times the softmax over genes."""
-        library = (batch.x_mbg * batch.x_mask_mg.unsqueeze(1)).sum(-1, keepdim=True)
-        # the least finite value: with every gene masked the softmax of -inf would be NaN
-        least = torch.finfo(decoded_mbg.dtype).min
-        logits = decoded_mbg.masked_fill(~batch.x_mask_mg.unsqueeze(1), least)
-        return library * torch.softmax(logits, dim=-1)
+        library = batch.x.row_sums(batch.x.value_n).unsqueeze(-1)
+        return library * self.profile(decoded, batch_mbe, batch)
 
 
 @final
 class _NegativeBinomialRna(_CountRna):
-    def __init__(
-        self, members: int, genes: int, conditions: int, per_batch: bool, zero_inflated: bool
-    ) -> None:
-        super().__init__()
-        self.needs_zero_logits = zero_inflated
-        shape = (members, conditions, genes) if per_batch else (members, 1, genes)
-        self.per_batch = per_batch
-        self.log_theta = nn.Parameter(torch.zeros(shape))
+    def __init__(self, sizes: RnaSizes, per_batch: bool, bfloat16: bool) -> None:
+        super().__init__(sizes)
+        self.half_products = bfloat16
+        self.dispersion = Dispersion(sizes, per_batch)
 
-    @torch.no_grad()
-    def initialise(self, seeds: list[int]) -> None:
+    def draw_dispersion(self, seeds: Sequence[int]) -> None:
         """Standard normal log inverse dispersion, as scvi-tools."""
-        for seed, own in zip(seeds, self.log_theta, strict=True):
-            for row in own:
-                generator = member_generator(seed, _DISPERSION_STREAM)
-                row.copy_(torch.randn(row.shape, generator=generator))
-
-    def theta(self, batch: CellBatch) -> Float[Tensor, " m #b g"]:
-        """Inverse dispersion: one row for all cells, or a row per cell with its batch's."""
-        if not self.per_batch:
-            return torch.exp(self.log_theta)
-        return torch.exp(torch.bmm(batch.batch_mbe, self.log_theta))
+        self.dispersion.draw(seeds)
 
     def log_prob(
-        self,
-        decoded_mbg: Float[Tensor, "m b g"],
-        zero_logits_mbg: Float[Tensor, "m b g"] | None,
-        batch: CellBatch,
+        self, decoded: Decoded, batch_mbe: Float[Tensor, "m b e"], batch: CellBatch
     ) -> Float[Tensor, "m b"]:
-        """Log NB, or log ZINB where zero logits are given."""
-        mu_mbg = self.mean(decoded_mbg, batch)
-        if zero_logits_mbg is None:
-            return log_nb_sum(batch.x_mbg, mu_mbg, self.theta(batch), batch.x_mask_mg)
-        log_prob = log_zinb(batch.x_mbg, mu_mbg, self.theta(batch), zero_logits_mbg)
+        """Log NB."""
+        weight = self.head.weight
+        head = GeneHead(
+            h_mbi=decoded.rna_mbi.to(weight.dtype),
+            weight_mig=weight,
+            condition_meg=self.head.condition,
+            bias_mg=self.head.bias,
+            log_theta_mkg=self.dispersion.log_theta,
+            batch_mbe=batch_mbe,
+            design_mbk=self.dispersion.design(batch_mbe),
+            mask_mg=batch.x_mask_mg,
+        )
+        half = self.half_products or torch.is_autocast_enabled(weight.device.type)
+        with torch.autocast(weight.device.type, enabled=False):  # the likelihood keeps its digits
+            return fused_log_prob(head, batch.x, batch.weight_mb, half)
+
+    def sample(self, mean_mbg: Float[Tensor, "m b g"], batch_mbe: Tensor) -> Tensor:
+        """Gamma-Poisson draws."""
+        return self.dispersion.sample(mean_mbg, batch_mbe)
+
+
+@final
+class _ZeroInflatedRna(_CountRna):
+    def __init__(self, sizes: RnaSizes, per_batch: bool) -> None:
+        super().__init__(sizes)
+        self.dispersion = Dispersion(sizes, per_batch)
+        # reads the mixing features, as in scvi-tools
+        self.zero_logits = StackedLinear(sizes.members, sizes.inputs, sizes.genes, sizes.conditions)
+
+    def draw_dispersion(self, seeds: Sequence[int]) -> None:
+        """Standard normal log inverse dispersion, as scvi-tools."""
+        self.dispersion.draw(seeds)
+
+    def log_prob(
+        self, decoded: Decoded, batch_mbe: Float[Tensor, "m b e"], batch: CellBatch
+    ) -> Float[Tensor, "m b"]:
+        """Log ZINB."""
+        mu = self.mean(decoded, batch_mbe, batch)
+        zero_logits = self.zero_logits(decoded.mixing_mbi, batch_mbe)
+        theta = self.dispersion.theta(batch_mbe)
+        log_prob = log_zinb(batch.x.dense(), mu, theta, zero_logits)
         return torch.where(batch.x_mask_mg.unsqueeze(1), log_prob, 0.0).sum(-1)
+
+    def sample(self, mean_mbg: Float[Tensor, "m b g"], batch_mbe: Tensor) -> Tensor:
+        """Gamma-Poisson draws of the NB component."""
+        return self.dispersion.sample(mean_mbg, batch_mbe)
 
 
 @final
 class _PoissonRna(_CountRna):
     def log_prob(
-        self,
-        decoded_mbg: Float[Tensor, "m b g"],
-        zero_logits_mbg: Float[Tensor, "m b g"] | None,  # noqa: ARG002 -- one signature for all
-        batch: CellBatch,
+        self, decoded: Decoded, batch_mbe: Float[Tensor, "m b e"], batch: CellBatch
     ) -> Float[Tensor, "m b"]:
         """Log Poisson."""
-        rate = self.mean(decoded_mbg, batch).clamp_min(1e-8)
-        log_prob = batch.x_mbg * torch.log(rate) - rate - torch.lgamma(batch.x_mbg + 1)
+        rate = self.mean(decoded, batch_mbe, batch).clamp_min(1e-8)
+        x = batch.x.dense()
+        log_prob = x * torch.log(rate) - rate - torch.lgamma(x + 1)
         return torch.where(batch.x_mask_mg.unsqueeze(1), log_prob, 0.0).sum(-1)
+
+    def sample(self, mean_mbg: Float[Tensor, "m b g"], batch_mbe: Tensor) -> Tensor:  # noqa: ARG002
+        """Poisson draws."""
+        return torch.poisson(mean_mbg)
 
 
 @final
 class _NormalRna(StackedRna):
-    def __init__(self, members: int, genes: int) -> None:
-        super().__init__()
-        self.log_scale = nn.Parameter(torch.zeros(members, 1, genes))
+    def __init__(self, sizes: RnaSizes) -> None:
+        super().__init__(sizes)
+        self.log_scale = nn.Parameter(torch.zeros(sizes.members, 1, sizes.genes))
 
-    def encode(self, batch: CellBatch) -> Float[Tensor, "m b g"]:
+    def encode(self, batch: CellBatch) -> Float[Tensor, " n"]:
         """The values as they are."""
-        return batch.x_mbg * batch.x_mask_mg.unsqueeze(1)
+        return batch.x.value_n
 
-    def mean(self, decoded_mbg: Float[Tensor, "m b g"], batch: CellBatch) -> Float[Tensor, "m b g"]:
-        """The decoded values as they are."""
-        return decoded_mbg * batch.x_mask_mg.unsqueeze(1)
+    def profile(
+        self, decoded: Decoded, batch_mbe: Float[Tensor, "m b e"], batch: CellBatch
+    ) -> Float[Tensor, "m b g"]:
+        """The decoded values as they are: the library size was taken out before."""
+        values: Tensor = self.head(decoded.rna_mbi, batch_mbe)
+        return values * batch.x_mask_mg.unsqueeze(1)
+
+    def mean(
+        self, decoded: Decoded, batch_mbe: Float[Tensor, "m b e"], batch: CellBatch
+    ) -> Float[Tensor, "m b g"]:
+        """The same: there is no library size."""
+        return self.profile(decoded, batch_mbe, batch)
+
+    def scale(self) -> Float[Tensor, "m 1 g"]:
+        """Standard deviation of each gene."""
+        # the floor keeps a gene that is constant in training from dominating the objective
+        return torch.nn.functional.softplus(self.log_scale) + 0.05
 
     def log_prob(
-        self,
-        decoded_mbg: Float[Tensor, "m b g"],
-        zero_logits_mbg: Float[Tensor, "m b g"] | None,  # noqa: ARG002 -- one signature for all
-        batch: CellBatch,
+        self, decoded: Decoded, batch_mbe: Float[Tensor, "m b e"], batch: CellBatch
     ) -> Float[Tensor, "m b"]:
         """Log normal density with a scale per gene."""
-        # the floor keeps a gene that is constant in training from dominating the objective
-        scale = torch.nn.functional.softplus(self.log_scale) + 0.05
-        residual = (batch.x_mbg - decoded_mbg) / scale
+        scale = self.scale()
+        residual = (batch.x.dense() - self.head(decoded.rna_mbi, batch_mbe)) / scale
         log_prob = -0.5 * (residual.square() + math.log(2 * math.pi)) - scale.log()
         return torch.where(batch.x_mask_mg.unsqueeze(1), log_prob, 0.0).sum(-1)
+
+    def sample(self, mean_mbg: Float[Tensor, "m b g"], batch_mbe: Tensor) -> Tensor:  # noqa: ARG002
+        """Normal draws."""
+        return mean_mbg + torch.randn_like(mean_mbg) * self.scale()
 
 
 @final
 @dataclass(frozen=True)
 class NegativeBinomial(RnaLikelihood):
-    """NB with inverse dispersion per gene, or per gene and batch (`per_batch`)."""
+    """NB with inverse dispersion per gene, or per gene and batch (`per_batch`).
+
+    `bfloat16` rounds the inputs of the gene head's products, faster where the processor or the
+    card has them; the likelihood stays in float32.
+    """
 
     per_batch: bool = False
+    bfloat16: bool = False
 
-    def stack(self, members: int, genes: int, conditions: int) -> StackedRna:
+    def stack(self, sizes: RnaSizes) -> StackedRna:
         """Weights of the likelihood."""
-        return _NegativeBinomialRna(members, genes, conditions, self.per_batch, False)
+        return _NegativeBinomialRna(sizes, self.per_batch, self.bfloat16)
 
 
 @final
@@ -177,9 +197,9 @@ class ZeroInflated(RnaLikelihood):
 
     per_batch: bool = False
 
-    def stack(self, members: int, genes: int, conditions: int) -> StackedRna:
+    def stack(self, sizes: RnaSizes) -> StackedRna:
         """Weights of the likelihood."""
-        return _NegativeBinomialRna(members, genes, conditions, self.per_batch, True)
+        return _ZeroInflatedRna(sizes, self.per_batch)
 
 
 @final
@@ -187,9 +207,9 @@ class ZeroInflated(RnaLikelihood):
 class Poisson(RnaLikelihood):
     """Poisson counts; no dispersion."""
 
-    def stack(self, members: int, genes: int, conditions: int) -> StackedRna:  # noqa: ARG002
-        """Weights of the likelihood (there are none)."""
-        return _PoissonRna()
+    def stack(self, sizes: RnaSizes) -> StackedRna:
+        """Weights of the likelihood."""
+        return _PoissonRna(sizes)
 
 
 @final
@@ -199,6 +219,6 @@ class Normal(RnaLikelihood):
 
     counts = False
 
-    def stack(self, members: int, genes: int, conditions: int) -> StackedRna:  # noqa: ARG002
+    def stack(self, sizes: RnaSizes) -> StackedRna:
         """Weights of the likelihood."""
-        return _NormalRna(members, genes)
+        return _NormalRna(sizes)

@@ -7,8 +7,8 @@ With one member the batched product is a plain one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import final
+from collections.abc import Sequence
+from typing import Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from recart.models.noise import Noise, member_generator
 
-__all__ = ["StackedBlock", "StackedLinear", "StackedMLP", "initialise"]
+__all__ = ["StackedBlock", "StackedLinear", "StackedMLP", "fill_uniform", "initialise"]
 
 
-def _uniform(parameter: Tensor, bound: float, generator: torch.Generator) -> None:
+def fill_uniform(parameter: Tensor, bound: float, generator: torch.Generator) -> None:
     """Fill row by row, so that rows do not depend on how many follow."""
     rows = parameter.unsqueeze(0) if parameter.ndim == 1 else parameter
     for row in rows:
@@ -31,12 +31,16 @@ class StackedLinear(nn.Module):
     """`x W + c V + bias`, for every member; `c` is the batch covariate.
 
     The same map as scvi-tools' linear layer on the concatenation `[x, one-hot batch]`, kept as
-    two products so that the covariate may be a distribution over categories.
+    two products so that the covariate may be a distribution over categories. `beside` is how many
+    further inputs enter the same sum through another map.
     """
 
-    def __init__(self, members: int, inputs: int, outputs: int, conditions: int = 0) -> None:
+    def __init__(
+        self, members: int, inputs: int, outputs: int, conditions: int = 0, beside: int = 0
+    ) -> None:
         super().__init__()
         self.inputs = inputs
+        self.beside = beside
         self.weight = nn.Parameter(torch.empty(members, inputs, outputs))
         self.condition = nn.Parameter(torch.empty(members, conditions, outputs))
         self.bias = nn.Parameter(torch.empty(members, outputs))
@@ -44,11 +48,12 @@ class StackedLinear(nn.Module):
     @torch.no_grad()
     def initialise(self, member: int, generator: torch.Generator, conditions: int) -> None:
         """Torch's default for linear layers; categories the member lacks stay zero."""
-        bound = 1 / math.sqrt(self.inputs + conditions)
-        _uniform(self.weight[member], bound, generator)
-        _uniform(self.bias[member], bound, generator)
+        conditions = conditions if self.condition.shape[1] else 0
+        bound = 1 / math.sqrt(max(1, self.inputs + self.beside + conditions))
+        fill_uniform(self.weight[member], bound, generator)
+        fill_uniform(self.bias[member], bound, generator)
         self.condition[member].zero_()
-        _uniform(self.condition[member, :conditions], bound, generator)
+        fill_uniform(self.condition[member, :conditions], bound, generator)
 
     def forward(
         self, x_mbi: Float[Tensor, "m b i"], batch_mbe: Float[Tensor, "m b e"] | None = None
@@ -68,10 +73,16 @@ class StackedBlock(nn.Module):
     """Linear -> LayerNorm (no learned scale, as scvi-tools) -> ReLU -> dropout."""
 
     def __init__(
-        self, members: int, inputs: int, outputs: int, conditions: int, dropout: float
+        self,
+        members: int,
+        inputs: int,
+        outputs: int,
+        conditions: int,
+        dropout: float,
+        beside: int = 0,
     ) -> None:
         super().__init__()
-        self.linear = StackedLinear(members, inputs, outputs, conditions)
+        self.linear = StackedLinear(members, inputs, outputs, conditions, beside)
         self.dropout = dropout
 
     def forward(
@@ -98,13 +109,21 @@ class StackedMLP(nn.Module):
     """`layers` blocks of `hidden` units; the covariate enters every block, as in scvi-tools."""
 
     def __init__(
-        self, members: int, inputs: int, hidden: int, layers: int, conditions: int, dropout: float
+        self,
+        members: int,
+        inputs: int,
+        hidden: int,
+        layers: int,
+        conditions: int,
+        dropout: float,
+        beside: int = 0,
     ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            StackedBlock(members, inputs if layer == 0 else hidden, hidden, conditions, dropout)
-            for layer in range(layers)
+        first = StackedBlock(members, inputs, hidden, conditions, dropout, beside)
+        rest = (
+            StackedBlock(members, hidden, hidden, conditions, dropout) for _ in range(layers - 1)
         )
+        self.blocks = nn.ModuleList([first, *rest])
 
     @property
     def first(self) -> StackedBlock:
@@ -126,17 +145,20 @@ class StackedMLP(nn.Module):
         return x_mbi
 
 
+@runtime_checkable
+class _Drawn(Protocol):
+    """A layer whose weights are drawn at the start."""
+
+    def initialise(self, member: int, generator: torch.Generator, conditions: int) -> None: ...
+
+
 def initialise(module: nn.Module, seeds: Sequence[int], conditions: Sequence[int]) -> None:
     """Draw every linear layer of `module`, each from its own stream of each member.
 
     A layer's stream is keyed by (seed, position of the layer), so members start from the same
     weights alone and in company. `conditions[m]` is how many batch categories member `m` has.
     """
-    for position, layer in enumerate(_linear_layers(module)):
+    layers = [layer for layer in module.modules() if isinstance(layer, _Drawn)]
+    for position, layer in enumerate(layers):
         for member, (seed, own) in enumerate(zip(seeds, conditions, strict=True)):
-            takes = own if layer.condition.shape[1] else 0
-            layer.initialise(member, member_generator(seed, -1 - position), takes)
-
-
-def _linear_layers(module: nn.Module) -> Iterator[StackedLinear]:
-    return (layer for layer in module.modules() if isinstance(layer, StackedLinear))
+            layer.initialise(member, member_generator(seed, -1 - position), own)

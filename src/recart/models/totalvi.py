@@ -20,7 +20,8 @@ from recart.losses.negative_binomial import log_nb_mixture
 from recart.models.decoder import Decoded, Decoder
 from recart.models.encoder import Encoder, Posterior
 from recart.models.noise import Noise, member_generator
-from recart.models.rna import NegativeBinomial, RnaLikelihood
+from recart.models.rna import NegativeBinomial
+from recart.models.rna_likelihood import RnaLikelihood, RnaSizes
 from recart.models.stacked import initialise
 
 __all__ = ["Sizes", "TermWeights", "TotalVI", "TotalVIStack"]
@@ -69,7 +70,7 @@ class TotalVI:
         """Models for `len(seeds)` members, each drawn from its own seed."""
         stack = TotalVIStack(self, sizes, len(seeds))
         initialise(stack, seeds, sizes.batches)
-        stack.rna.initialise(list(seeds))
+        stack.rna.draw_dispersion(seeds)
         with torch.no_grad():
             for seed, row in zip(seeds, stack.log_protein_theta, strict=True):
                 row.copy_(
@@ -87,21 +88,26 @@ class TotalVIStack(nn.Module):
         self.recipe = recipe
         self.sizes = sizes
         e = max(sizes.batches, default=0)
-        of_data = (sizes.genes, sizes.proteins, sizes.receptor)
+        latent, hidden = recipe.latent, recipe.hidden
         self.encoder = Encoder(
-            members, of_data, recipe.latent, recipe.hidden, recipe.encoder_layers, e, recipe.dropout
+            members,
+            (sizes.genes, sizes.proteins, sizes.receptor),
+            latent,
+            hidden,
+            recipe.encoder_layers,
+            e,
+            recipe.dropout,
         )
-        self.rna = recipe.rna.stack(members, sizes.genes, e)
         self.decoder = Decoder(
             members,
-            of_data,
-            recipe.latent,
-            recipe.hidden,
+            (sizes.proteins, sizes.receptor),
+            latent,
+            hidden,
             recipe.decoder_layers,
             e,
             recipe.dropout,
-            self.rna.needs_zero_logits,
         )
+        self.rna = recipe.rna.stack(RnaSizes(members, hidden + latent, sizes.genes, e))
         shape = (members, e, sizes.proteins)
         self.log_protein_theta = nn.Parameter(torch.zeros(members, 1, sizes.proteins))
         self.log_efficiency = nn.Parameter(torch.zeros(shape))
@@ -165,7 +171,7 @@ class TotalVIStack(nn.Module):
         background, foreground = self.protein_rates(decoded, decoded.background_mean_mba, batch_mbe)
         is_background = torch.sigmoid(decoded.mixing_mba)
         protein = is_background * background + (1 - is_background) * foreground
-        return self.rna.mean(decoded.rna_mbg, batch), protein
+        return self.rna.mean(decoded, batch_mbe, batch), protein
 
     def terms(self, batch: CellBatch, noise: Noise | None) -> dict[str, Float[Tensor, "m b"]]:
         """Each term of the negative evidence lower bound per cell, before weights.
@@ -183,11 +189,8 @@ class TotalVIStack(nn.Module):
             )
         batch_mbe = self.known_batch(batch)
         decoded = self.decoder(z_mbl, batch_mbe, noise)
-        rna = self.rna.log_prob(
-            decoded.rna_mbg, decoded.zero_logits_mbg, replace(batch, batch_mbe=batch_mbe)
-        )
         return {
-            "rna": -rna,
+            "rna": -self.rna.log_prob(decoded, batch_mbe, batch),
             "kl_z": kl_standard_normal(*posterior).sum(-1),
             **self._protein_terms(decoded, batch, batch_mbe, noise),
             **self._receptor_terms(decoded, batch),

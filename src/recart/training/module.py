@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, final
 
 import lightning.pytorch as pl
@@ -13,30 +12,12 @@ from torch import Tensor
 from recart.contracts import CellBatch
 from recart.models.noise import MemberNoise
 from recart.models.totalvi import TotalVIStack
+from recart.training.encoder_training import EncoderTraining
 from recart.training.optimizer import StackedAdam
 
-__all__ = ["EncoderTraining", "StackModule"]
+__all__ = ["StackModule"]
 
 _MAX_STEPS = 1_000_000  # steps of one epoch, at most
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderTraining:
-    """How the encoder is trained.
-
-    `block` cells of one sample stand together in a minibatch of `batch_size`. The KL weight rises
-    linearly from 0 over `warmup_epochs`. A member stops after `patience` epochs without a better
-    inner-validation loss, and its best state is kept. `clip_norm` is per member.
-    """
-
-    epochs: int
-    batch_size: int
-    block: int
-    lr: float
-    weight_decay: float
-    clip_norm: float | None
-    warmup_epochs: int
-    patience: int
 
 
 @final
@@ -70,7 +51,7 @@ class StackModule(pl.LightningModule):
         """One optimizer that steps every member by itself."""
         return StackedAdam(
             self.stack.parameters(),
-            lr=self.recipe.lr,
+            lr_m=[self.recipe.lr] * len(self.seeds),
             weight_decay=self.recipe.weight_decay,
             clip_norm=self.recipe.clip_norm,
         )
@@ -83,16 +64,16 @@ class StackModule(pl.LightningModule):
 
     def training_step(self, batch: CellBatch, step: int) -> Tensor | None:
         """Sum of the members' losses: their gradients do not meet."""
-        if not bool(batch.active_m.any()):
+        if not any(batch.active):
             return None
         # not the global step: how many steps an epoch has depends on the company
         noise = MemberNoise(self.seeds, self.current_epoch * _MAX_STEPS + step, self.device)
         terms = self.stack.terms(batch, noise)
         loss_m = self.stack.loss(terms, batch.weight_mb, self.kl_weight)
         optimizer = self.optimizers(use_pl_optimizer=False)
-        optimizer.active_m = batch.active_m  # type: ignore[union-attr]
+        optimizer.active = batch.active  # type: ignore[union-attr]
         _accumulate(self._train_sum, terms, batch.weight_mb)
-        return torch.where(batch.active_m, loss_m, 0.0).sum()
+        return loss_m.sum()  # of an inactive member every weight is 0
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch's sums."""

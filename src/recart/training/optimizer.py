@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, final
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+from torch.optim.adam import adam
 
 __all__ = ["StackedAdam"]
 
@@ -16,86 +18,99 @@ __all__ = ["StackedAdam"]
 class StackedAdam(torch.optim.Optimizer):
     """Adam (Kingma & Ba, 2015) over parameters whose first axis is the member.
 
-    Gradients are clipped by each member's own norm over all its parameters. A member that is not
-    active in a step keeps its weights, moments and step count to the bit.
+    Torch's fused kernel runs over the slices of members that agree in learning rate (`lr_m`) and
+    step count; gradients are clipped by each member's own norm. A member that is not active in a
+    step keeps its weights, moments and step count to the bit and costs nothing.
     """
 
     def __init__(
         self,
         params: Iterable[Parameter],
-        lr: float,
+        lr_m: Sequence[float],
         weight_decay: float,
         clip_norm: float | None,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        defaults = {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps}
-        super().__init__(params, defaults)
+        super().__init__(params, {"weight_decay": weight_decay, "betas": betas, "eps": eps})
+        self.lr_m = list(lr_m)
         self.clip_norm = clip_norm
-        self.active_m: Tensor | None = None
-        self.step_m: Tensor | None = None
+        self.active: Sequence[bool] | None = None
+        self.step_m = [0] * len(self.lr_m)
 
     def state_dict(self) -> dict[str, Any]:
         """Moments as in torch, and the members' step counts."""
-        return {**super().state_dict(), "step_m": self.step_m}
+        return {**super().state_dict(), "step_m": list(self.step_m)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        self.step_m = state_dict["step_m"]
+        self.step_m = list(state_dict["step_m"])
         super().load_state_dict({k: v for k, v in state_dict.items() if k != "step_m"})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of every active member (`active_m`; None: all)."""
+        """One step of every active member (`active`; None: all)."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        own = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-        if not own:  # no member takes this step
+        active = [True] * len(self.lr_m) if self.active is None else self.active
+        groups = [
+            (group, own)
+            for group in self.param_groups
+            if (own := [p for p in group["params"] if p.grad is not None and p.numel()])
+        ]
+        if not groups:  # no member takes this step
             return loss
-        members = own[0].shape[0]
-        active_m = self.active_m
-        if active_m is None:
-            active_m = torch.ones(members, dtype=torch.bool, device=own[0].device)
-        if self.step_m is None:
-            self.step_m = torch.zeros(members, dtype=own[0].dtype, device=own[0].device)
-        self.step_m = self.step_m + active_m.to(self.step_m.dtype)
-        scale_m = self._clip_scale(own)
-        for group in self.param_groups:
-            beta_1, beta_2 = group["betas"]
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["mean"] = torch.zeros_like(parameter)
-                    state["square"] = torch.zeros_like(parameter)
-                shape = (members,) + (1,) * (parameter.ndim - 1)
-                active = active_m.view(shape)
-                runs = active.to(parameter.dtype)
-                gradient = parameter.grad * scale_m.view(shape)
-                if group["weight_decay"]:
-                    gradient = gradient + group["weight_decay"] * parameter
-                # 0 times a gradient that is not finite would not be 0
-                gradient = torch.where(active, gradient, 0.0)
-                # weight 0 leaves an inactive member's moments as they are, bit by bit
-                state["mean"].lerp_(gradient, runs * (1 - beta_1))
-                state["square"].lerp_(gradient.square(), runs * (1 - beta_2))
-                step = self.step_m.clamp_min(1.0).view(shape)
-                mean = state["mean"] / (1 - beta_1**step)
-                square = state["square"] / (1 - beta_2**step)
-                update = group["lr"] * mean / (square.sqrt() + group["eps"])
-                parameter.sub_(torch.where(active, update, 0.0))
+        self._clip([p.grad for _, own in groups for p in own if p.grad is not None])
+        for members in self._alike(active):
+            for group, own in groups:
+                self._step(group, own, members)
+        self.step_m = [count + int(on) for count, on in zip(self.step_m, active, strict=True)]
         return loss
 
-    def _clip_scale(self, parameters: list[Parameter]) -> Tensor:
-        """(m) the factor that brings each member's gradient norm down to `clip_norm`."""
-        members = parameters[0].shape[0]
-        ones = torch.ones(members, dtype=parameters[0].dtype, device=parameters[0].device)
+    def _alike(self, active: Sequence[bool]) -> Iterator[slice]:
+        """Runs of neighbouring active members with one learning rate and step count."""
+        keys = list(zip(active, self.lr_m, self.step_m, strict=True))
+        start = 0
+        for key, run in groupby(keys):
+            stop = start + len(list(run))
+            if key[0]:
+                yield slice(start, stop)
+            start = stop
+
+    def _step(self, group: dict[str, Any], own: list[Parameter], members: slice) -> None:
+        for parameter in own:
+            if not self.state[parameter]:
+                self.state[parameter]["mean"] = torch.zeros_like(parameter)
+                self.state[parameter]["square"] = torch.zeros_like(parameter)
+        # the kernel counts a step for each tensor
+        counts = torch.full(
+            (len(own),), float(self.step_m[members.start]), device=own[0].device
+        ).unbind()
+        adam(
+            [p[members] for p in own],
+            [p.grad[members] for p in own if p.grad is not None],
+            [self.state[p]["mean"][members] for p in own],
+            [self.state[p]["square"][members] for p in own],
+            [],
+            list(counts),
+            fused=True,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=self.lr_m[members.start],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+
+    def _clip(self, gradients: list[Tensor]) -> None:
+        """Bring each member's gradient norm over all its parameters down to `clip_norm`."""
         if self.clip_norm is None:
-            return ones
-        square = torch.stack(
-            [p.grad.reshape(members, -1).square().sum(-1) for p in parameters if p.grad is not None]
-        ).sum(0)
-        return torch.minimum(ones, self.clip_norm / (square.sqrt() + 1e-6))
+            return
+        norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
+        norm_m = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+        factor_m = torch.clamp(self.clip_norm / (norm_m + 1e-6), max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factor_m.view(-1, *(1,) * (gradient.ndim - 1)))

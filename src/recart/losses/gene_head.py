@@ -1,0 +1,280 @@
+"""Linear layer, softmax and negative binomial as one function that never keeps cells x genes.
+
+The gene head costs most of a training step. Here the likelihood and its gradient are taken chunk of
+cells by chunk of cells while it is in cache, terms in the count only at non-zeros. `plain_log_prob`
+is the same in one formula: the reference that tests compare with.
+
+With `q = mu / (theta + eps)` and `v = q / (1 + q)`, up to terms in `x`,
+`log NB = -theta log(1 + q)`, its derivative by `log mu` is `-theta v` and by `theta`
+`v theta / (theta + eps) - log(1 + q)`: differences of large logarithms do not occur.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from recart.contracts import SparseRows
+from recart.losses.negative_binomial import EPS, log_nb_sum
+
+__all__ = ["GeneHead", "fused_log_prob", "log_rising", "masked_softmax", "plain_log_prob"]
+
+_CHUNK_VALUES = 512 * 1024  # of cells x genes on a CPU: the buffers stay in cache
+_CHUNK_VALUES_DEVICE = 512 * 1024 * 1024  # elsewhere few large kernels
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneHead:
+    """The weights of the head, and what it is given.
+
+    `design_mbk` picks each cell's row of `log_theta_mkg`: ones for a dispersion per gene, the
+    batch covariate for one per gene and batch. `mask_mg` is False for genes that are not there.
+    """
+
+    h_mbi: Float[Tensor, "m b i"]
+    weight_mig: Float[Tensor, "m i g"]
+    condition_meg: Float[Tensor, "m e g"]
+    bias_mg: Float[Tensor, "m g"]
+    log_theta_mkg: Float[Tensor, "m k g"]
+    batch_mbe: Float[Tensor, "m b e"]
+    design_mbk: Float[Tensor, "m b k"]
+    mask_mg: Bool[Tensor, "m g"]
+
+
+def masked_softmax(
+    logits_mbg: Float[Tensor, "m b g"], mask_mg: Bool[Tensor, "m g"]
+) -> Float[Tensor, "m b g"]:
+    """Softmax over the genes that are there; the others are 0."""
+    # the least finite value: with every gene masked the softmax of -inf would be NaN
+    least = torch.finfo(logits_mbg.dtype).min
+    mask = mask_mg.unsqueeze(1)
+    return torch.softmax(logits_mbg.masked_fill(~mask, least), dim=-1) * mask
+
+
+def plain_log_prob(head: GeneHead, x: SparseRows) -> Float[Tensor, "m b"]:
+    """Log NB of the counts of each cell given its profile times its library size."""
+    logits = torch.baddbmm(head.bias_mg.unsqueeze(1), head.h_mbi, head.weight_mig)
+    logits = logits + torch.bmm(head.batch_mbe, head.condition_meg)
+    mu = x.row_sums(x.value_n).unsqueeze(-1) * masked_softmax(logits, head.mask_mg)
+    theta = torch.exp(torch.bmm(head.design_mbk, head.log_theta_mkg))
+    return log_nb_sum(x.dense(), mu, theta, head.mask_mg)
+
+
+def fused_log_prob(
+    head: GeneHead, x: SparseRows, weight_mb: Float[Tensor, "m b"], bfloat16: bool
+) -> Float[Tensor, "m b"]:
+    """`plain_log_prob`, with its gradient taken in the same pass.
+
+    The gradient is that of the mean of each member's cells weighted by `weight_mb` and holds for
+    any multiple of it per member; `bfloat16` rounds the inputs of the products.
+
+    Raises
+    ------
+    RuntimeError
+        In `backward`, where the loss does not weigh a member's cells in the ratio of `weight_mb`.
+    """
+    log_prob: Tensor = _FusedGeneHead.apply(  # type: ignore[no-untyped-call]
+        head.h_mbi,
+        head.weight_mig,
+        head.condition_meg,
+        head.bias_mg,
+        head.log_theta_mkg,
+        head,
+        x,
+        weight_mb,
+        bfloat16,
+    )
+    return log_prob
+
+
+class _FusedGeneHead(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        h: Tensor,
+        weight: Tensor,
+        condition: Tensor,  # noqa: ARG004 -- stands in `head`; here to be given a gradient
+        bias: Tensor,
+        log_theta: Tensor,
+        head: GeneHead,
+        x: SparseRows,
+        weight_mb: Tensor,
+        bfloat16: bool,
+    ) -> Tensor:
+        log_prob = torch.empty_like(weight_mb)
+        gradients = None
+        if any(ctx.needs_input_grad[:5]):
+            product = torch.bfloat16 if bfloat16 else h.dtype
+            gradients = _Gradients(
+                by_logits=torch.empty(x.shape, dtype=product, device=h.device),
+                bias=torch.zeros_like(bias),
+                log_theta=torch.zeros_like(log_theta),
+            )
+        for members, rows in _chunks(x.shape, h.device):
+            _Chunk(head, x, weight_mb, members, rows, bfloat16).run(log_prob, gradients)
+        if gradients is not None:
+            by_logits = gradients.by_logits
+            low_h, low_weight = h.to(by_logits.dtype), weight.to(by_logits.dtype)
+            ctx.save_for_backward(
+                weight_mb,
+                torch.bmm(by_logits, low_weight.transpose(1, 2)).to(h.dtype),
+                torch.bmm(low_h.transpose(1, 2), by_logits).to(h.dtype),
+                torch.bmm(head.batch_mbe.to(by_logits.dtype).transpose(1, 2), by_logits).to(
+                    h.dtype
+                ),
+                gradients.bias,
+                gradients.log_theta,
+            )
+        return log_prob
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        weight_mb, *gradients = ctx.saved_tensors
+        given = upstream[0]
+        square = weight_mb.square().sum(-1).clamp_min(torch.finfo(weight_mb.dtype).tiny)
+        scale_m = (given * weight_mb).sum(-1) / square
+        if given.device.type == "cpu":  # elsewhere the question would wait for the device
+            apart = (given - scale_m.unsqueeze(-1) * weight_mb).abs().max()
+            if apart > 1e-4 * given.abs().max():
+                raise RuntimeError(
+                    "the loss weighs cells otherwise than the weights given to fused_log_prob"
+                )
+        for gradient in gradients:
+            gradient.mul_(scale_m.view(-1, *(1,) * (gradient.ndim - 1)))
+        return (*gradients, None, None, None, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Gradients:
+    """What chunks add to; `by_logits` is the one array of cells x genes, for the products."""
+
+    by_logits: Float[Tensor, "m b g"]
+    bias: Float[Tensor, "m g"]
+    log_theta: Float[Tensor, "m k g"]
+
+
+def _chunks(shape: tuple[int, int, int], device: torch.device) -> Iterator[tuple[slice, slice]]:
+    """Members and cells taken at once; several members only with all of their cells."""
+    members, width, genes = shape
+    if device.type == "cpu":
+        together, step = 1, max(1, _CHUNK_VALUES // max(1, genes))
+    else:
+        together, step = max(1, _CHUNK_VALUES_DEVICE // max(1, width * genes)), width
+    for first in range(0, members, together):
+        own = slice(first, min(first + together, members))
+        for start in range(0, width, step):
+            yield own, slice(start, min(start + step, width))
+
+
+class _Chunk:
+    """A chunk of cells: its likelihood, and what it adds to the gradients."""
+
+    def __init__(
+        self,
+        head: GeneHead,
+        x: SparseRows,
+        weight_mb: Tensor,
+        members: slice,
+        rows: slice,
+        bfloat16: bool,
+    ) -> None:
+        _, width, self.genes = x.shape
+        self.members, self.rows, self.bfloat16 = members, rows, bfloat16
+        self.h, self.batch = head.h_mbi[members, rows], head.batch_mbe[members, rows]
+        self.design, self.w = head.design_mbk[members, rows], weight_mb[members, rows]
+        self.weight, self.condition = head.weight_mig[members], head.condition_meg[members]
+        self.bias, self.mask = head.bias_mg[members], head.mask_mg[members]
+        self.log_theta = head.log_theta_mkg[members]
+        first = members.start * width + rows.start
+        last = (members.stop - 1) * width + rows.stop
+        own = slice(None)
+        if last - first < x.shape[0] * width:  # reading the bounds would wait for a device
+            own = slice(int(x.row_start[first]), int(x.row_start[last]))
+        self.x_n, self.row_n = x.value_n[own], x.row_n[own] - first
+        # columns of this chunk's members, and places in an array of the chunk's cells x genes
+        self.column_n = x.column_n[own] - members.start * self.genes
+        self.flat_n = self.row_n * self.genes + self.column_n % self.genes
+        library = x.value_n.new_zeros(self.w.numel()).index_add_(0, self.row_n, self.x_n)
+        self.library = library.view(*self.w.shape, 1)
+
+    def run(self, log_prob_mb: Tensor, gradients: _Gradients | None) -> None:
+        """Write the likelihoods of the chunk; add to the gradients where they are given."""
+        if self.log_theta.shape[1] == 1:
+            theta = torch.exp(self.log_theta)
+        else:
+            theta = torch.exp(torch.bmm(self.design, self.log_theta))
+        floored = theta + EPS
+        p = self._profile()
+        q = (p * floored.reciprocal()).mul_(self.library)
+        log_1q = torch.log1p(q)
+        log_prob = -(log_1q * theta).sum(-1)
+        v = q.div_(q + 1)
+        # at non-zeros
+        x_n, theta_n, floored_n = self.x_n, self._at(theta), self._at(floored)
+        mu_n = self._at(p) * self.library.view(-1)[self.row_n]
+        rising_n, slope_n = log_rising(x_n, theta_n, gradients is not None)
+        ratio_n = torch.log(mu_n + EPS) - torch.log(floored_n) - self._at(log_1q)
+        log_prob.view(-1).index_add_(0, self.row_n, x_n * ratio_n + rising_n)
+        log_prob_mb[self.members, self.rows] = log_prob
+        if gradients is None:
+            return
+        r_n = (1 - self._at(v)) / floored_n  # 1 / (theta + mu + eps)
+        by_theta = (v * (theta / floored)).sub_(log_1q).mul_(theta)
+        by_theta.view(-1).index_add_(0, self.flat_n, (slope_n - x_n * r_n) * theta_n)
+        design = (self.design * self.w.unsqueeze(-1)).transpose(1, 2)
+        gradients.log_theta[self.members].baddbmm_(design, by_theta)
+        by_logits = v.mul_(theta).neg_()
+        by_logits.view(-1).index_add_(0, self.flat_n, x_n * mu_n * (1 / (mu_n + EPS) - r_n))
+        by_logits.addcmul_(p, by_logits.sum(-1, keepdim=True), value=-1)
+        by_logits.mul_(self.w.unsqueeze(-1))
+        gradients.bias[self.members] += by_logits.sum(1)
+        gradients.by_logits[self.members, self.rows] = by_logits
+
+    def _profile(self) -> Tensor:
+        """(m b g) share of each gene."""
+        # finite: with every gene masked the softmax of -inf would be NaN; their library is 0
+        bias = self.bias.masked_fill(~self.mask, torch.finfo(self.bias.dtype).min / 4)
+        logits = bias.unsqueeze(1)
+        if self.condition.shape[1]:
+            logits = torch.baddbmm(logits, self.batch, self.condition)
+        if self.bfloat16:
+            logits = logits + torch.bmm(self.h.bfloat16(), self.weight.bfloat16())
+        else:
+            logits = torch.baddbmm(logits, self.h, self.weight)
+        return torch.softmax(logits, dim=-1)
+
+    def _at(self, values: Tensor) -> Tensor:
+        """Values of the chunk, or of each gene, at the non-zeros."""
+        return values.reshape(-1)[self.column_n if values.shape[1] == 1 else self.flat_n]
+
+
+_TABLE = 4  # counts up to it take the recurrence of the gamma function
+
+
+def log_rising(
+    x_n: Float[Tensor, " n"], theta_n: Float[Tensor, " n"], with_slope: bool
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """`lgamma(x + theta) - lgamma(theta) - lgamma(x + 1)` and its derivative by `theta`.
+
+    Most counts of single cells are 1 to 4: there `theta (theta + 1) .. / x!` and the sum of
+    `1 / (theta + k)` cost a tenth of the functions, and lose no digits where `theta` is large.
+    """
+    product, factorial, slope = theta_n.clone(), torch.ones_like(x_n), theta_n.reciprocal()
+    for k in range(1, _TABLE):
+        further = x_n > k
+        product *= torch.where(further, theta_n + k, 1.0)
+        factorial *= torch.where(further, float(k + 1), 1.0)
+        if with_slope:
+            slope += torch.where(further, (theta_n + k).reciprocal(), 0.0)
+    value = torch.log(product / factorial)
+    (rest,) = torch.nonzero((x_n > _TABLE) | (x_n != x_n.round()), as_tuple=True)
+    x, theta = x_n[rest], theta_n[rest]
+    value[rest] = torch.lgamma(x + theta) - torch.lgamma(theta) - torch.lgamma(x + 1)
+    if with_slope:
+        slope[rest] = torch.digamma(x + theta) - torch.digamma(theta)
+    return value, slope
