@@ -13,7 +13,7 @@ from recart.contracts import SparseRows
 from recart.losses import gene_head
 from recart.losses.gene_head import GeneHead, fused_log_prob, log_rising, plain_log_prob
 
-M, B, G, I, E = 2, 21, 60, 5, 3
+M, B, G, IN, E = 2, 21, 60, 5, 3
 WEIGHTS = ("h_mbi", "weight_mig", "condition_meg", "bias_mg", "log_theta_mkg")
 LogProb = Callable[[GeneHead, SparseRows], Tensor]
 
@@ -35,8 +35,8 @@ def _case(
     weight = torch.rand(M, B, generator=g).double()
     weight[:, -2:] = 0.0
     head = GeneHead(
-        h_mbi=normal(M, B, I).to(dtype),
-        weight_mig=normal(M, I, G).to(dtype),
+        h_mbi=normal(M, B, IN).to(dtype),
+        weight_mig=normal(M, IN, G).to(dtype),
         condition_meg=normal(M, E, G).to(dtype),
         bias_mg=normal(M, G).to(dtype),
         log_theta_mkg=normal(M, E if per_batch else 1, G).to(dtype),

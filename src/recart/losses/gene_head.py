@@ -87,7 +87,8 @@ def fused_log_prob(
         head,
         x,
         weight_mb,
-        bfloat16,
+        torch.bfloat16 if bfloat16 else head.h_mbi.dtype,
+        torch.is_grad_enabled(),  # `forward` below runs with gradients off
     )
     return log_prob
 
@@ -104,29 +105,29 @@ class _FusedGeneHead(torch.autograd.Function):
         head: GeneHead,
         x: SparseRows,
         weight_mb: Tensor,
-        bfloat16: bool,
+        product: torch.dtype,
+        wanted: bool,
     ) -> Tensor:
         log_prob = torch.empty_like(weight_mb)
+        low_h, low_weight = h.to(product), weight.to(product)
         gradients = None
-        if any(ctx.needs_input_grad[:5]):
-            product = torch.bfloat16 if bfloat16 else h.dtype
+        if wanted:
             gradients = _Gradients(
                 by_logits=torch.empty(x.shape, dtype=product, device=h.device),
                 bias=torch.zeros_like(bias),
                 log_theta=torch.zeros_like(log_theta),
             )
         for members, rows in _chunks(x.shape, h.device):
-            _Chunk(head, x, weight_mb, members, rows, bfloat16).run(log_prob, gradients)
+            chunk = _Chunk(head, x, weight_mb, members, rows)
+            logits = torch.bmm(low_h[members, rows], low_weight[members])
+            chunk.run(logits.to(h.dtype), log_prob, gradients)
         if gradients is not None:
             by_logits = gradients.by_logits
-            low_h, low_weight = h.to(by_logits.dtype), weight.to(by_logits.dtype)
             ctx.save_for_backward(
                 weight_mb,
                 torch.bmm(by_logits, low_weight.transpose(1, 2)).to(h.dtype),
                 torch.bmm(low_h.transpose(1, 2), by_logits).to(h.dtype),
-                torch.bmm(head.batch_mbe.to(by_logits.dtype).transpose(1, 2), by_logits).to(
-                    h.dtype
-                ),
+                torch.bmm(head.batch_mbe.to(product).transpose(1, 2), by_logits).to(h.dtype),
                 gradients.bias,
                 gradients.log_theta,
             )
@@ -146,7 +147,7 @@ class _FusedGeneHead(torch.autograd.Function):
                 )
         for gradient in gradients:
             gradient.mul_(scale_m.view(-1, *(1,) * (gradient.ndim - 1)))
-        return (*gradients, None, None, None, None)
+        return (*gradients, None, None, None, None, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,13 +182,11 @@ class _Chunk:
         weight_mb: Tensor,
         members: slice,
         rows: slice,
-        bfloat16: bool,
     ) -> None:
         _, width, self.genes = x.shape
-        self.members, self.rows, self.bfloat16 = members, rows, bfloat16
-        self.h, self.batch = head.h_mbi[members, rows], head.batch_mbe[members, rows]
+        self.members, self.rows = members, rows
+        self.batch, self.condition = head.batch_mbe[members, rows], head.condition_meg[members]
         self.design, self.w = head.design_mbk[members, rows], weight_mb[members, rows]
-        self.weight, self.condition = head.weight_mig[members], head.condition_meg[members]
         self.bias, self.mask = head.bias_mg[members], head.mask_mg[members]
         self.log_theta = head.log_theta_mkg[members]
         first = members.start * width + rows.start
@@ -202,14 +201,17 @@ class _Chunk:
         library = x.value_n.new_zeros(self.w.numel()).index_add_(0, self.row_n, self.x_n)
         self.library = library.view(*self.w.shape, 1)
 
-    def run(self, log_prob_mb: Tensor, gradients: _Gradients | None) -> None:
-        """Write the likelihoods of the chunk; add to the gradients where they are given."""
+    def run(self, logits: Tensor, log_prob_mb: Tensor, gradients: _Gradients | None) -> None:
+        """Write the likelihoods of the chunk; add to the gradients where they are given.
+
+        `logits` are the products without bias and covariate; their memory is used again.
+        """
         if self.log_theta.shape[1] == 1:
             theta = torch.exp(self.log_theta)
         else:
             theta = torch.exp(torch.bmm(self.design, self.log_theta))
         floored = theta + EPS
-        p = self._profile()
+        p = self._profile(logits)
         q = (p * floored.reciprocal()).mul_(self.library)
         log_1q = torch.log1p(q)
         log_prob = -(log_1q * theta).sum(-1)
@@ -235,17 +237,13 @@ class _Chunk:
         gradients.bias[self.members] += by_logits.sum(1)
         gradients.by_logits[self.members, self.rows] = by_logits
 
-    def _profile(self) -> Tensor:
+    def _profile(self, logits: Tensor) -> Tensor:
         """(m b g) share of each gene."""
         # finite: with every gene masked the softmax of -inf would be NaN; their library is 0
         bias = self.bias.masked_fill(~self.mask, torch.finfo(self.bias.dtype).min / 4)
-        logits = bias.unsqueeze(1)
+        logits.add_(bias.unsqueeze(1))
         if self.condition.shape[1]:
-            logits = torch.baddbmm(logits, self.batch, self.condition)
-        if self.bfloat16:
-            logits = logits + torch.bmm(self.h.bfloat16(), self.weight.bfloat16())
-        else:
-            logits = torch.baddbmm(logits, self.h, self.weight)
+            logits.baddbmm_(self.batch, self.condition)
         return torch.softmax(logits, dim=-1)
 
     def _at(self, values: Tensor) -> Tensor:
