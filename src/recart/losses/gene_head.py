@@ -11,7 +11,7 @@ With `q = mu / (theta + eps)` and `v = q / (1 + q)`, up to terms in `x`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,9 @@ from torch import Tensor
 
 from recart.contracts import SparseRows
 from recart.losses.negative_binomial import EPS, log_nb_sum
+from recart.products import product
 
-__all__ = ["GeneHead", "fused_log_prob", "log_rising", "masked_softmax", "plain_log_prob"]
+__all__ = ["GeneHead", "digamma", "fused_log_prob", "masked_softmax", "plain_log_prob"]
 
 _CHUNK_VALUES = 512 * 1024  # of cells x genes on a CPU: the buffers stay in cache
 _CHUNK_VALUES_DEVICE = 512 * 1024 * 1024  # elsewhere few large kernels
@@ -105,29 +106,29 @@ class _FusedGeneHead(torch.autograd.Function):
         head: GeneHead,
         x: SparseRows,
         weight_mb: Tensor,
-        product: torch.dtype,
+        precision: torch.dtype,
         wanted: bool,
     ) -> Tensor:
         log_prob = torch.empty_like(weight_mb)
-        low_h, low_weight = h.to(product), weight.to(product)
+        low_h, low_weight = h.to(precision), weight.to(precision)
         gradients = None
         if wanted:
             gradients = _Gradients(
-                by_logits=torch.empty(x.shape, dtype=product, device=h.device),
+                by_logits=torch.empty(x.shape, dtype=precision, device=h.device),
                 bias=torch.zeros_like(bias),
                 log_theta=torch.zeros_like(log_theta),
             )
         for members, rows in _chunks(x.shape, h.device):
             chunk = _Chunk(head, x, weight_mb, members, rows)
-            logits = torch.bmm(low_h[members, rows], low_weight[members])
+            logits = product(low_h[members, rows], low_weight[members])
             chunk.run(logits.to(h.dtype), log_prob, gradients)
         if gradients is not None:
             by_logits = gradients.by_logits
             ctx.save_for_backward(
                 weight_mb,
-                torch.bmm(by_logits, low_weight.transpose(1, 2)).to(h.dtype),
-                torch.bmm(low_h.transpose(1, 2), by_logits).to(h.dtype),
-                torch.bmm(head.batch_mbe.to(product).transpose(1, 2), by_logits).to(h.dtype),
+                product(by_logits, low_weight.transpose(1, 2)).to(h.dtype),
+                product(low_h.transpose(1, 2), by_logits).to(h.dtype),
+                torch.bmm(head.batch_mbe.to(precision).transpose(1, 2), by_logits).to(h.dtype),
                 gradients.bias,
                 gradients.log_theta,
             )
@@ -219,13 +220,15 @@ class _Chunk:
         # at non-zeros
         x_n, theta_n, floored_n = self.x_n, self._at(theta), self._at(floored)
         mu_n = self._at(p) * self.library.view(-1)[self.row_n]
-        rising_n, slope_n = log_rising(x_n, theta_n, gradients is not None)
+        rising_n = torch.lgamma(x_n + theta_n) - self._of_theta(torch.lgamma, theta, theta_n)
+        rising_n -= torch.lgamma(x_n + 1)
         ratio_n = torch.log(mu_n + EPS) - torch.log(floored_n) - self._at(log_1q)
         log_prob.view(-1).index_add_(0, self.row_n, x_n * ratio_n + rising_n)
         log_prob_mb[self.members, self.rows] = log_prob
         if gradients is None:
             return
         r_n = (1 - self._at(v)) / floored_n  # 1 / (theta + mu + eps)
+        slope_n = digamma(x_n + theta_n) - self._of_theta(torch.digamma, theta, theta_n)
         by_theta = (v * (theta / floored)).sub_(log_1q).mul_(theta)
         by_theta.view(-1).index_add_(0, self.flat_n, (slope_n - x_n * r_n) * theta_n)
         design = (self.design * self.w.unsqueeze(-1)).transpose(1, 2)
@@ -246,33 +249,28 @@ class _Chunk:
             logits.baddbmm_(self.batch, self.condition)
         return torch.softmax(logits, dim=-1)
 
+    def _of_theta(
+        self, function: Callable[[Tensor], Tensor], theta: Tensor, theta_n: Tensor
+    ) -> Tensor:
+        """A function of each non-zero's inverse dispersion, evaluated where there are fewest."""
+        return self._at(function(theta)) if theta.shape[1] == 1 else function(theta_n)
+
     def _at(self, values: Tensor) -> Tensor:
         """Values of the chunk, or of each gene, at the non-zeros."""
         return values.reshape(-1)[self.column_n if values.shape[1] == 1 else self.flat_n]
 
 
-_TABLE = 4  # counts up to it take the recurrence of the gamma function
+def digamma(z: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """The digamma function for `z > 0`; in float32 ten times as fast as torch's on a CPU.
 
-
-def log_rising(
-    x_n: Float[Tensor, " n"], theta_n: Float[Tensor, " n"], with_slope: bool
-) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """`lgamma(x + theta) - lgamma(theta) - lgamma(x + 1)` and its derivative by `theta`.
-
-    Most counts of single cells are 1 to 4: there `theta (theta + 1) .. / x!` and the sum of
-    `1 / (theta + k)` cost a tenth of the functions, and lose no digits where `theta` is large.
+    Recurrence by four, `sum 1 / (z + k) = (2 z + 3)(2 u + 2) / (u (u + 2))` with `u = z (z + 3)`,
+    then the asymptotic series (Abramowitz & Stegun 6.3.18).
     """
-    product, factorial, slope = theta_n.clone(), torch.ones_like(x_n), theta_n.reciprocal()
-    for k in range(1, _TABLE):
-        further = x_n > k
-        product *= torch.where(further, theta_n + k, 1.0)
-        factorial *= torch.where(further, float(k + 1), 1.0)
-        if with_slope:
-            slope += torch.where(further, (theta_n + k).reciprocal(), 0.0)
-    value = torch.log(product / factorial)
-    (rest,) = torch.nonzero((x_n > _TABLE) | (x_n != x_n.round()), as_tuple=True)
-    x, theta = x_n[rest], theta_n[rest]
-    value[rest] = torch.lgamma(x + theta) - torch.lgamma(theta) - torch.lgamma(x + 1)
-    if with_slope:
-        slope[rest] = torch.digamma(x + theta) - torch.digamma(theta)
-    return value, slope
+    if z.dtype == torch.float64:
+        return torch.digamma(z)
+    u = z * (z + 3)
+    shift = (2 * z + 3) * (2 * u + 2) / (u * (u + 2))
+    r = (z + 4).reciprocal()
+    s = r * r
+    series = s * (1 / 12 - s * (1 / 120 - s * (1 / 252 - s / 240)))
+    return -(torch.log(r) + 0.5 * r + series + shift)

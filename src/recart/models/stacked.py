@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from recart.models.noise import Noise, member_generator
+from recart.products import stacked_product
 
 __all__ = ["StackedBlock", "StackedLinear", "StackedMLP", "fill_uniform", "initialise"]
 
@@ -59,10 +60,7 @@ class StackedLinear(nn.Module):
         self, x_mbi: Float[Tensor, "m b i"], batch_mbe: Float[Tensor, "m b e"] | None = None
     ) -> Float[Tensor, "m b o"]:
         """Apply every member's map to its own cells."""
-        if self.weight.shape[0] == 1:
-            out = torch.addmm(self.bias[0], x_mbi[0], self.weight[0]).unsqueeze(0)
-        else:
-            out = torch.baddbmm(self.bias.unsqueeze(1), x_mbi, self.weight)
+        out = stacked_product(x_mbi, self.weight) + self.bias.unsqueeze(1)
         if batch_mbe is not None and self.condition.shape[1]:
             out = out + torch.bmm(batch_mbe, self.condition)
         return out
