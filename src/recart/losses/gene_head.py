@@ -215,7 +215,7 @@ class _Chunk:
         p = self._profile(logits)
         q = (p * floored.reciprocal()).mul_(self.library)
         log_1q = torch.log1p(q)
-        log_prob = -(log_1q * theta).sum(-1)
+        log_prob = -self._over_genes(log_1q, theta)
         v = q.div_(q + 1)
         # at non-zeros
         x_n, theta_n, floored_n = self.x_n, self._at(theta), self._at(floored)
@@ -229,11 +229,9 @@ class _Chunk:
             return
         r_n = (1 - self._at(v)) / floored_n  # 1 / (theta + mu + eps)
         slope_n = digamma(x_n + theta_n) - self._of_theta(torch.digamma, theta, theta_n)
-        by_theta = (v * (theta / floored)).sub_(log_1q).mul_(theta)
-        by_theta.view(-1).index_add_(0, self.flat_n, (slope_n - x_n * r_n) * theta_n)
-        design = (self.design * self.w.unsqueeze(-1)).transpose(1, 2)
-        gradients.log_theta[self.members].baddbmm_(design, by_theta)
-        by_logits = v.mul_(theta).neg_()
+        by_log_theta_n = (slope_n - x_n * r_n) * theta_n
+        gradients.log_theta[self.members] += self._by_log_theta(theta, v, log_1q, by_log_theta_n)
+        by_logits = v.mul_(-theta)
         by_logits.view(-1).index_add_(0, self.flat_n, x_n * mu_n * (1 / (mu_n + EPS) - r_n))
         by_logits.addcmul_(p, by_logits.sum(-1, keepdim=True), value=-1)
         by_logits.mul_(self.w.unsqueeze(-1))
@@ -248,6 +246,28 @@ class _Chunk:
         if self.condition.shape[1]:
             logits.baddbmm_(self.batch, self.condition)
         return torch.softmax(logits, dim=-1)
+
+    @staticmethod
+    def _over_genes(values: Tensor, theta: Tensor) -> Tensor:
+        """(m b) sum over genes of values times inverse dispersion."""
+        if theta.shape[1] == 1:
+            return torch.bmm(values, theta.transpose(1, 2)).squeeze(-1)
+        return (values * theta).sum(-1)
+
+    def _by_log_theta(
+        self, theta: Tensor, v: Tensor, log_1q: Tensor, at_nonzero_n: Tensor
+    ) -> Tensor:
+        """(m k g) derivative by the logarithm of the inverse dispersion."""
+        weighted = (self.design * self.w.unsqueeze(-1)).transpose(1, 2)
+        slope = theta * theta / (theta + EPS)
+        if self.log_theta.shape[1] > 1:
+            by_theta = (v * slope).sub_(log_1q * theta)
+            by_theta.view(-1).index_add_(0, self.flat_n, at_nonzero_n)
+            return torch.bmm(weighted, by_theta)
+        total = slope * torch.bmm(weighted, v) - theta * torch.bmm(weighted, log_1q)
+        at_nonzero_n = at_nonzero_n * self.w.reshape(-1)[self.row_n]
+        total.view(-1).index_add_(0, self.column_n, at_nonzero_n)
+        return total
 
     def _of_theta(
         self, function: Callable[[Tensor], Tensor], theta: Tensor, theta_n: Tensor
