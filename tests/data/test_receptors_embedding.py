@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from recart.data.receptors import clean as clean_module
 from recart.data.receptors.clean import Cleaned, standardise, take_sequences
 from recart.data.receptors.embedding import ReceptorEmbedding, Vectors, embed_cached
+from recart.data.receptors.landmarks import TCRdistLandmarks
 from recart.data.receptors.none import NoReceptor
 from recart.data.receptors.physicochemical import Physicochemical
 from recart.data.receptors.sceptr import Sceptr
@@ -34,7 +35,12 @@ KNOWN = [True, True, True, True, True, False]
 
 embeddings = pytest.mark.parametrize(
     "embedding",
-    [pytest.param(Sceptr(), id="sceptr", marks=pytest.mark.slow), Physicochemical(), NoReceptor()],
+    [
+        pytest.param(Sceptr(), id="sceptr", marks=pytest.mark.slow),
+        TCRdistLandmarks(),
+        Physicochemical(),
+        NoReceptor(),
+    ],
     ids=lambda embedding: embedding.name,
 )
 
@@ -88,7 +94,7 @@ def test_one_bad_v_gene_does_not_stop_the_rest(embedding: ReceptorEmbedding) -> 
 @embeddings
 def test_fingerprint_and_name_are_stable(embedding: ReceptorEmbedding) -> None:
     assert embedding.fingerprint == type(embedding)().fingerprint
-    assert embedding.name in {"sceptr", "physicochemical", "none"}
+    assert embedding.name in {"sceptr", "landmarks", "physicochemical", "none"}
 
 
 @pytest.mark.slow
@@ -139,6 +145,23 @@ def test_cleaning_masks_and_counts_by_reason() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("TRBV7-2*99", "TRBV7-2*01"),  # an allele that is not listed (yet)
+        ("trbv7-2", "TRBV7-2*01"),
+        (" TRBV9*02 ", "TRBV9*02"),
+        ("TRBV6-2,TRBV6-3", "TRBV6-2*01"),  # a tie between genes
+        ("TCRBV07-02*01", "TRBV7-2*01"),  # Adaptive Biotechnologies
+    ],
+)
+def test_usual_spellings_of_v_genes_are_read(given: str, read: str) -> None:
+    table = pd.DataFrame([(None, None, given, "CASSF")], columns=SEQUENCES.columns)
+    cleaned, masked = standardise(table)
+    assert cleaned["v_b"].tolist() == [read]
+    assert masked == {}
+
+
 def test_first_functional_allele_is_of_the_gene_itself() -> None:
     table = SEQUENCES.assign(v_b="TRBV2", cdr3_b="CASSF")
     assert set(standardise(table).table["v_b"]) == {"TRBV2*01"}
@@ -161,8 +184,9 @@ def test_mouse_receptors_are_refused_but_a_single_odd_gene_is_not() -> None:
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clean_module, "find_spec", lambda _: None)
-    with pytest.raises(InputError, match=r"recart\[receptors\].*physicochemical"):
-        Sceptr().embed(SEQUENCES)
+    for embedding in (Sceptr(), TCRdistLandmarks()):
+        with pytest.raises(InputError, match=r"recart\[receptors\].*physicochemical"):
+            embedding.embed(SEQUENCES)
     values, _ = Physicochemical().embed(SEQUENCES)
     assert values.any()
 
@@ -275,7 +299,7 @@ def _held_out_auroc(values: Vectors, epitope: pd.Series[str], subject: pd.Series
 @pytest.mark.real_data
 @pytest.mark.parametrize(
     "embedding",
-    [pytest.param(Sceptr(), marks=pytest.mark.slow), Physicochemical()],
+    [pytest.param(Sceptr(), marks=pytest.mark.slow), TCRdistLandmarks(), Physicochemical()],
     ids=lambda embedding: embedding.name,
 )
 def test_epitopes_are_told_apart_in_subjects_held_out(embedding: ReceptorEmbedding) -> None:

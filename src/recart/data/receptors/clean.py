@@ -135,6 +135,9 @@ def _junction(sequence: str) -> Verdict:
 def _v_gene(symbol: str, locus: str) -> Verdict:
     symbol = symbol.strip()
     name = _imgt(symbol, "homosapiens", False)
+    if name is None:  # an allele newer than tidytcells' table: its gene says what is needed
+        symbol = symbol.partition("*")[0]
+        name = _imgt(symbol, "homosapiens", False)
     if name is None:
         return Verdict(None, "V gene unknown")
     if not name.startswith(locus):
@@ -180,8 +183,8 @@ def _refuse_mouse(sequences: pd.DataFrame) -> None:
                     count=len(symbols),
                     what=f"{mouse:.0%} of the V genes are functional in the mouse, {human:.0%} in "
                     "humans: these are not human receptors",
-                    mend="receptor encoders are trained on human receptors only; "
-                    "choose data/receptors=none",
+                    mend="this embedding knows human receptors only; "
+                    "choose data/receptors=physicochemical, which reads any species, or none",
                 )
             ]
         )
