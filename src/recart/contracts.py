@@ -12,7 +12,8 @@ Axes stand as suffixes of names (`x_mbg`) and in jaxtyping signatures (`Float[Te
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,41 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor
 
-__all__ = ["CellBatch", "FeatureSpec", "Member", "SparseRows"]
+__all__ = ["CellBatch", "FeatureSpec", "Member", "MemberSettings", "SparseRows"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberSettings:
+    """A member's own hyper-parameters; None is the recipe's value.
+
+    `kl_weight` multiplies the KL divergence of `z`, beside the warm-up. `latent` is how many
+    dimensions of `z` the member uses, at most the recipe's.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+    """
+
+    lr: float | None = None
+    kl_weight: float | None = None
+    dropout: float | None = None
+    latent: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, sound in (
+            ("lr", self.lr, self.lr is None or self.lr > 0),
+            ("kl_weight", self.kl_weight, self.kl_weight is None or self.kl_weight >= 0),
+            ("dropout", self.dropout, self.dropout is None or 0 <= self.dropout < 1),
+            ("latent", self.latent, self.latent is None or self.latent >= 1),
+        ):
+            if not sound:
+                raise ValueError(f"{name} of a member can't be {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One model of the stack: which patients it may see, and its seed.
+    """One model of the stack: which patients it may see, its seed, and settings of its own.
 
     Patients are row numbers of the store's patient table. The three sets are disjoint; nothing
     that is fitted for this member may read a patient of `held_out`.
@@ -39,6 +69,7 @@ class Member:
     train: tuple[int, ...]
     validation: tuple[int, ...]
     held_out: tuple[int, ...]
+    settings: MemberSettings = field(default_factory=MemberSettings)
 
     def __post_init__(self) -> None:
         sets = [set(self.train), set(self.validation), set(self.held_out)]
@@ -72,7 +103,7 @@ class FeatureSpec:
 
 @dataclass(kw_only=True)
 class SparseRows:
-    """The non-zeros of a (m, b, g) array, in order of rows, and the same in order of columns.
+    """The non-zeros of a (m, b, g) array, in order of rows.
 
     A row is one cell of one member (`m * b + b`), a column one gene of one member (`m * g + g`):
     the array is block-diagonal over members. `n` runs over non-zeros.
@@ -85,9 +116,6 @@ class SparseRows:
         The non-zeros and where they stand.
     row_start
         Where each row's non-zeros begin, and after the last row their number.
-    by_column_n, row_by_column_n, column_start
-        The non-zeros in order of columns: their positions in `value_n`, their rows, and where
-        each column's begin.
     """
 
     shape: tuple[int, int, int]
@@ -95,9 +123,6 @@ class SparseRows:
     row_n: Int[Tensor, " n"]
     column_n: Int[Tensor, " n"]
     row_start: Int[Tensor, " r"]
-    by_column_n: Int[Tensor, " n"]
-    row_by_column_n: Int[Tensor, " n"]
-    column_start: Int[Tensor, " s"]
 
     @classmethod
     def from_csr(cls, rows: Sequence[sparse.csr_matrix], width: int) -> SparseRows:
@@ -128,11 +153,7 @@ class SparseRows:
         column: np.ndarray[Any, Any],
         start: np.ndarray[Any, Any],
     ) -> SparseRows:
-        members, width, genes = shape
-        whole = (members * width, members * genes)
-        position = np.arange(len(column), dtype=np.int32)
-        by_row = sparse.csr_matrix((position, column, start), shape=whole, copy=False)
-        by_column = by_row.tocsc()
+        members, width, _ = shape
 
         def tensor(values: np.ndarray[Any, Any]) -> Tensor:
             return torch.from_numpy(values.astype(np.int64, copy=False))
@@ -140,13 +161,31 @@ class SparseRows:
         return cls(
             shape=shape,
             value_n=value_n,
-            row_n=tensor(np.repeat(np.arange(whole[0]), np.diff(start))),
+            row_n=tensor(np.repeat(np.arange(members * width), np.diff(start))),
             column_n=tensor(column),
             row_start=tensor(start),
-            by_column_n=tensor(by_column.data),
-            row_by_column_n=tensor(by_column.indices),
-            column_start=tensor(by_column.indptr),
         )
+
+    @cached_property
+    def by_column(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The non-zeros in order of columns, made when first asked for.
+
+        Their positions in `value_n`, their rows, and where each column's begin.
+        """
+        members, width, genes = self.shape
+        if self.value_n.is_cpu:  # a sort by counting, which torch has not
+            position = np.arange(len(self.value_n), dtype=np.int32)
+            rows = (position, self.column_n.numpy(), self.row_start.numpy())
+            by_row = sparse.csr_matrix(rows, shape=(members * width, members * genes), copy=False)
+            by_column = by_row.tocsc()
+            order, row, start = (
+                torch.from_numpy(part.astype(np.int64, copy=False))
+                for part in (by_column.data, by_column.indices, by_column.indptr)
+            )
+            return order, row, start
+        column, order = torch.sort(self.column_n, stable=True)
+        columns = torch.arange(members * genes + 1, device=column.device)
+        return order, self.row_n[order], torch.searchsorted(column, columns)
 
     @property
     def gene_n(self) -> Int[Tensor, " n"]:
@@ -155,9 +194,8 @@ class SparseRows:
 
     def row_sums(self, value_n: Float[Tensor, " n"]) -> Float[Tensor, "m b"]:
         """Sums over genes of values that stand where the non-zeros stand."""
-        members, width, _ = self.shape
-        sums = value_n.new_zeros(members * width)
-        return sums.index_add_(0, self.row_n, value_n).view(members, width)
+        sums = torch.segment_reduce(value_n, "sum", offsets=self.row_start, initial=0)
+        return sums.view(self.shape[:2])
 
     def dense(self) -> Float[Tensor, "m b g"]:
         """The array with its zeros."""

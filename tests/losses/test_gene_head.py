@@ -11,7 +11,8 @@ from torch import Tensor
 
 from recart.contracts import SparseRows
 from recart.losses import gene_head
-from recart.losses.gene_head import GeneHead, digamma, fused_log_prob, plain_log_prob
+from recart.losses.gene_head import GeneHead, fused_log_prob, plain_log_prob
+from recart.losses.negative_binomial import digamma
 
 M, B, G, IN, E = 2, 21, 60, 5, 3
 WEIGHTS = ("h_mbi", "weight_mig", "condition_meg", "bias_mg", "log_theta_mkg")

