@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from recart.contracts import Member
 from recart.data.bags import Admission, Bags, make_bags
 from recart.data.store import CohortStore
 
-__all__ = ["bags_of", "random_store"]
+__all__ = ["bags_of", "fold_members", "member_of", "random_store"]
 
 _SPREAD, _DISPERSION = 2.75, 0.1  # of log gene means, of counts: 7 % non-zeros at 4,000 genes
-_LIBRARY = 5334.0  # mean counts of a cell
+_COUNTS_PER_GENE = 4 / 3  # mean over genes of a cell's counts
 _PIECE = 4096
 
 
@@ -22,7 +23,7 @@ def random_store(
     """A store of `patients` equal patients of one sample each, in two batches."""
     rng = np.random.default_rng(seed)
     profile = rng.lognormal(0, _SPREAD, genes)
-    profile *= _LIBRARY / profile.sum()
+    profile *= _COUNTS_PER_GENE / profile.mean()
     pieces = []
     for start in range(0, cells, _PIECE):
         size = (min(_PIECE, cells - start), genes)
@@ -68,3 +69,44 @@ def bags_of(store: CohortStore) -> Bags:
     """One bag a patient, labelled."""
     labels = store.patients["response"].astype(float)
     return make_bags(store, labels, unit="patient", admission=Admission())
+
+
+def member_of(
+    name: str,
+    train: tuple[int, ...],
+    validation: tuple[int, ...],
+    held_out: tuple[int, ...] = (),
+    seed: int = 0,
+) -> Member:
+    """A member of a fold of its own."""
+    return Member(
+        name=name,
+        fold=seed,
+        repeat=0,
+        seed=seed,
+        train=train,
+        validation=validation,
+        held_out=held_out,
+    )
+
+
+def fold_members(patients: int, folds: int) -> list[Member]:
+    """Patients dealt into folds, two neighbours together, so that each part has both labels.
+
+    A sixth of a fold's development patients, rounded up to pairs, are for validation.
+    """
+    everyone, pair = np.arange(patients), np.arange(patients) // 2
+    members = []
+    for fold in range(folds):
+        development = everyone[pair % folds != fold]
+        aside = 2 * max(1, round(len(development) / 12))
+        members.append(
+            member_of(
+                f"fold{fold}",
+                tuple(development[aside:].tolist()),
+                tuple(development[:aside].tolist()),
+                tuple(everyone[pair % folds == fold].tolist()),
+                seed=fold,
+            )
+        )
+    return members

@@ -105,6 +105,7 @@ class FeatureSpec:
 class SparseRows:
     """The non-zeros of a (m, b, g) array, in order of rows.
 
+    Entries of value 0 may stand among them, also at the place of another.
     A row is one cell of one member (`m * b + b`), a column one gene of one member (`m * g + g`):
     the array is block-diagonal over members. `n` runs over non-zeros.
 
@@ -200,7 +201,8 @@ class SparseRows:
     def dense(self) -> Float[Tensor, "m b g"]:
         """The array with its zeros."""
         out = self.value_n.new_zeros(self.shape)
-        out.view(-1)[self.row_n * self.shape[2] + self.gene_n] = self.value_n
+        place_n = self.row_n * self.shape[2] + self.gene_n
+        out.view(-1).scatter_add_(0, place_n, self.value_n)  # a place may be given as zero besides
         return out
 
     def to(self, device: torch.device | str) -> SparseRows:

@@ -9,11 +9,11 @@ from recart.config.build import build, build_each
 from recart.config.targets import fits, nearest
 from recart.data.checks.limits import Limits
 from recart.problems import InputError, Problem
-from recart.training.module import EncoderTraining
+from recart.training.encoder_training import EncoderTraining
 from recart.training.trackers import CsvTracker, WandbTracker
 
 TRAINING = {
-    "_target_": "recart.training.module.EncoderTraining",
+    "_target_": "recart.training.encoder_training.EncoderTraining",
     "epochs": 3,
     "batch_size": 16,
     "block": 4,
@@ -67,7 +67,10 @@ def test_a_wrong_key_names_the_class_the_key_and_the_nearest_parameter() -> None
     (problem,) = problems({"training": {**TRAINING, "batchsize": 3}}["training"])
     assert problem.code == "E-CONFIG-003"
     assert problem.column.endswith("batchsize")
-    assert "recart.training.module.EncoderTraining has no parameter batchsize" in problem.what
+    assert (
+        "recart.training.encoder_training.EncoderTraining has no parameter batchsize"
+        in problem.what
+    )
     assert "batch_size" in problem.mend
 
 
@@ -113,8 +116,10 @@ def test_a_node_without_target_names_its_nearest_sibling() -> None:
 
 
 def test_a_misspelt_class_names_the_nearest_one() -> None:
-    (problem,) = problems({**TRAINING, "_target_": "recart.training.module.EncoderTrainin"})
-    assert problem.mend == "did you mean recart.training.module.EncoderTraining?"
+    (problem,) = problems(
+        {**TRAINING, "_target_": "recart.training.encoder_training.EncoderTrainin"}
+    )
+    assert problem.mend == "did you mean recart.training.encoder_training.EncoderTraining?"
 
 
 def test_a_group_is_built_by_name_and_null_leaves_one_out() -> None:

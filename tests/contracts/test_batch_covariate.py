@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from recart.contracts import CellBatch
+from recart.models.encoder import JointEncoder
+from recart.models.masking import Masking
 from recart.models.rna import NegativeBinomial
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 
@@ -24,7 +26,9 @@ def batch(make_batch: MakeBatch) -> CellBatch:
 def stack(batch: CellBatch) -> TotalVIStack:
     members, _, genes = batch.x.shape
     sizes = Sizes(genes=genes, proteins=6, receptor=5, batches=(3,) * members)
-    own = TotalVI(4, 8, 2, 1, 0.2, 0.1, NegativeBinomial(per_batch=True)).stack(sizes, [1, 2, 3])
+    own = TotalVI(
+        4, 8, JointEncoder(2), 1, 0.2, Masking(0.1), NegativeBinomial(per_batch=True)
+    ).stack(sizes, [1, 2, 3])
     with torch.no_grad():
         own.log_efficiency.normal_(generator=torch.Generator().manual_seed(0))
         own.background_prior_mean.normal_(generator=torch.Generator().manual_seed(1))
@@ -109,7 +113,7 @@ def test_a_member_keeps_its_own_batches_only(
 ) -> None:
     """A member of two batches in company of one of three: its file has two."""
     sizes = Sizes(genes=11, proteins=6, receptor=5, batches=(2, 3, 1))
-    recipe = TotalVI(4, 8, 2, 1, 0.2, 0.1, NegativeBinomial(per_batch=True))
+    recipe = TotalVI(4, 8, JointEncoder(2), 1, 0.2, Masking(0.1), NegativeBinomial(per_batch=True))
     company = recipe.stack(sizes, [1, 2, 3])
     for member, share in enumerate(([0.6, 0.4], [0.2, 0.3, 0.5], [1.0])):
         company.set_batch_prior(member, torch.tensor(share))

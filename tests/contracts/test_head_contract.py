@@ -103,6 +103,21 @@ def test_a_fit_repeats_to_the_bit(head: Head) -> None:
 
 
 @heads
+def test_a_head_fitted_in_company_equals_the_head_fitted_alone(head: Head) -> None:
+    # of different patients, numbers of bags, labels and seeds; two differ in their labels only
+    first, second = _bags(12, seed=1), _bags(17, seed=2)
+    bags = [first[0], second[0], first[0], _take(second[0], list(range(14)))]
+    labels = [first[1], second[1], np.roll(first[1], 5) ^ (np.arange(12) < 2), second[1][:14]]
+    seeds = [3, 4, 3, 5]
+    together = head.fit_stack(bags, labels, seeds)
+    for fitted, own, y, seed in zip(together, bags, labels, seeds, strict=True):
+        alone = head.fit(own, y, seed)
+        np.testing.assert_allclose(fitted.logits(own), alone.logits(own), rtol=1e-6, atol=1e-8)
+        np.testing.assert_array_equal(fitted.embedding(own)[0], alone.embedding(own)[0])
+        assert fitted.inner_loss == pytest.approx(alone.inner_loss, rel=1e-7)
+
+
+@heads
 def test_state_survives_a_checkpoint(head: Head, tmp_path: Path) -> None:
     fitted, bags, _ = _fit(head)
     save_checkpoint({"head": fitted.state()}, tmp_path / "head.ckpt")

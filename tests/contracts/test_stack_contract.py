@@ -1,7 +1,9 @@
-"""What every stack holds to, whatever its RNA likelihood; likelihoods are found, not listed."""
+"""What every stack holds to; encoders and RNA likelihoods are found, not listed."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
@@ -9,20 +11,34 @@ from typing import Any
 import pytest
 import torch
 
+import recart.models
 from recart.contracts import CellBatch, SparseRows
+from recart.models.cell_encoder import CellEncoder
+from recart.models.masking import Masking
 from recart.models.noise import MemberNoise
 from recart.models.rna_likelihood import RnaLikelihood
+from recart.models.stacked import StackedLinear
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 
 SEEDS = [11, 12, 13]
-LIKELIHOODS: list[RnaLikelihood] = []
-for _found in RnaLikelihood.__subclasses__():
-    LIKELIHOODS.append(_found())
-    if "per_batch" in {f.name for f in fields(_found)}:  # type: ignore[arg-type]
-        LIKELIHOODS.append(_found(per_batch=True))  # type: ignore[call-arg]
+MASKING = Masking(modality=0.3, proteins=0.2, genes=0.2)
+RECIPES: list[TotalVI] = []
+for _module in pkgutil.iter_modules(recart.models.__path__, "recart.models."):
+    importlib.import_module(_module.name)
+for _encoder in [_found() for _found in CellEncoder.__subclasses__()]:
+    for _found in RnaLikelihood.__subclasses__():
+        RECIPES.append(TotalVI(4, 8, _encoder, 2, 0.2, MASKING, _found()))
+        if "per_batch" in {f.name for f in fields(_found)}:  # type: ignore[arg-type]
+            _rna = _found(per_batch=True)  # type: ignore[call-arg]
+            RECIPES.append(TotalVI(4, 8, _encoder, 2, 0.2, MASKING, _rna))
+
+
+def _name(recipe: TotalVI) -> str:
+    return f"{type(recipe.encoder).__name__}-{recipe.rna}"
+
 
 MakeBatch = Callable[..., CellBatch]
-pytestmark = pytest.mark.parametrize("rna", LIKELIHOODS, ids=str)
+pytestmark = pytest.mark.parametrize("recipe", RECIPES, ids=_name)
 
 
 def _sizes(batch: CellBatch) -> Sizes:
@@ -34,10 +50,10 @@ def _sizes(batch: CellBatch) -> Sizes:
     )
 
 
-def _stack(rna: RnaLikelihood, batch: CellBatch, seeds: list[int] | None = None) -> TotalVIStack:
+def _stack(recipe: TotalVI, batch: CellBatch, seeds: list[int] | None = None) -> TotalVIStack:
     """A stack in float64 whose every weight differs from its start, as after some training."""
     seeds = SEEDS if seeds is None else seeds
-    stack = TotalVI(4, 8, 2, 2, 0.2, 0.3, rna).stack(_sizes(batch), seeds).double()
+    stack = recipe.stack(_sizes(batch), seeds).double()
     e = batch.batch_mbe.shape[-1]
     with torch.no_grad():
         for position, parameter in enumerate(stack.parameters()):
@@ -61,16 +77,18 @@ def _gradients(
 ) -> dict[str, torch.Tensor]:
     stack.zero_grad()
     _loss(stack, batch, noise).sum().backward()
-    return {n: p.grad.clone() for n, p in stack.named_parameters() if p.grad is not None}
+    return {
+        n: p.grad.clone() for n, p in stack.named_parameters() if p.grad is not None and p.numel()
+    }
 
 
-def _counts(rna: RnaLikelihood, make_batch: MakeBatch, **sizes: Any) -> CellBatch:
-    return make_batch(counts=rna.counts, **sizes)
+def _counts(recipe: TotalVI, make_batch: MakeBatch, **sizes: Any) -> CellBatch:
+    return make_batch(counts=recipe.rna.counts, **sizes)
 
 
-def test_shapes_and_finite_terms(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
-    batch = _counts(rna, make_batch)
-    stack = _stack(rna, batch)
+def test_shapes_and_finite_terms(recipe: TotalVI, make_batch: MakeBatch) -> None:
+    batch = _counts(recipe, make_batch)
+    stack = _stack(recipe, batch)
     terms = stack.terms(batch, MemberNoise(SEEDS, 0))
     assert set(terms) == {"rna", "kl_z", "protein", "kl_background", "receptor", "presence"}
     for name, value in terms.items():
@@ -85,15 +103,15 @@ def test_shapes_and_finite_terms(rna: RnaLikelihood, make_batch: MakeBatch) -> N
     assert expected_rna.shape == batch.x.dense().shape
     assert expected_protein.shape == batch.y_mba.shape
     assert (expected_protein > 0).all()
-    if rna.counts:  # observed library size
+    if recipe.rna.counts:  # observed library size
         torch.testing.assert_close(expected_rna.sum(-1), batch.x.dense().sum(-1))
 
 
-def test_finite_gradients_reach_every_parameter(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
-    batch = _counts(rna, make_batch)
-    gradients = _gradients(_stack(rna, batch), batch)
+def test_finite_gradients_reach_every_parameter(recipe: TotalVI, make_batch: MakeBatch) -> None:
+    batch = _counts(recipe, make_batch)
+    gradients = _gradients(_stack(recipe, batch), batch)
     # a layer without covariate has a weight of no elements for it
-    sized = {n for n, p in _stack(rna, batch).named_parameters() if p.numel()}
+    sized = {n for n, p in _stack(recipe, batch).named_parameters() if p.numel()}
     assert set(gradients) == sized
     for name, gradient in gradients.items():
         assert torch.isfinite(gradient).all(), name
@@ -101,9 +119,9 @@ def test_finite_gradients_reach_every_parameter(rna: RnaLikelihood, make_batch: 
             assert gradient[member].abs().sum() > 0, (name, member)
 
 
-def test_padding_changes_nothing(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
-    batch = _counts(rna, make_batch)
-    stack = _stack(rna, batch)
+def test_padding_changes_nothing(recipe: TotalVI, make_batch: MakeBatch) -> None:
+    batch = _counts(recipe, make_batch)
+    stack = _stack(recipe, batch)
     loss, gradients = _loss(stack, batch), _gradients(stack, batch)
     x, y = batch.x.dense().clone(), batch.y_mba.clone()
     x[:, -1], y[:, -1] = 0.0, 0.0
@@ -121,10 +139,10 @@ def test_padding_changes_nothing(rna: RnaLikelihood, make_batch: MakeBatch) -> N
 
 
 def test_order_of_cells_changes_nothing(
-    rna: RnaLikelihood, make_batch: MakeBatch, take_cells: Callable[..., CellBatch]
+    recipe: TotalVI, make_batch: MakeBatch, take_cells: Callable[..., CellBatch]
 ) -> None:
-    batch = _counts(rna, make_batch)
-    stack = _stack(rna, batch)
+    batch = _counts(recipe, make_batch)
+    stack = _stack(recipe, batch)
     order = torch.randperm(batch.x.dense().shape[1], generator=torch.Generator().manual_seed(0))
     shuffled = take_cells(batch, order)
     torch.testing.assert_close(_loss(stack, shuffled, False), _loss(stack, batch, False))
@@ -134,10 +152,10 @@ def test_order_of_cells_changes_nothing(
 
 
 def test_one_cell(
-    rna: RnaLikelihood, make_batch: MakeBatch, take_cells: Callable[..., CellBatch]
+    recipe: TotalVI, make_batch: MakeBatch, take_cells: Callable[..., CellBatch]
 ) -> None:
-    batch = _counts(rna, make_batch)
-    stack = _stack(rna, batch)
+    batch = _counts(recipe, make_batch)
+    stack = _stack(recipe, batch)
     one = take_cells(batch, torch.tensor([2]))
     whole = stack.terms(batch, None)
     for name, value in stack.terms(one, None).items():
@@ -146,10 +164,10 @@ def test_one_cell(
 
 
 def test_members_do_not_mix(
-    rna: RnaLikelihood, make_batch: MakeBatch, take_member: Callable[..., CellBatch]
+    recipe: TotalVI, make_batch: MakeBatch, take_member: Callable[..., CellBatch]
 ) -> None:
-    batch = _counts(rna, make_batch)
-    stack = _stack(rna, batch)
+    batch = _counts(recipe, make_batch)
+    stack = _stack(recipe, batch)
     loss, gradients = _loss(stack, batch), _gradients(stack, batch)
     x = batch.x.dense().clone()
     x[0] = x[0] * 3 + 1
@@ -166,15 +184,15 @@ def test_members_do_not_mix(
         assert torch.equal(gradient[1:], gradients[name][1:]), name
     # and a member alone: other products, the same numbers but for rounding
     single = take_member(batch, 1)
-    alone = _stack(rna, single, [SEEDS[1]])
+    alone = _stack(recipe, single, [SEEDS[1]])
     torch.testing.assert_close(_loss(alone, single, seeds=[SEEDS[1]])[0], loss[1])
 
 
 def test_float32_is_close_to_float64(
-    rna: RnaLikelihood, make_batch: MakeBatch, as_float32: Callable[[CellBatch], CellBatch]
+    recipe: TotalVI, make_batch: MakeBatch, as_float32: Callable[[CellBatch], CellBatch]
 ) -> None:
-    batch = _counts(rna, make_batch)
-    stack = _stack(rna, batch)
+    batch = _counts(recipe, make_batch)
+    stack = _stack(recipe, batch)
     double = _loss(stack, batch, False)
     single = as_float32(batch)
     torch.testing.assert_close(
@@ -183,10 +201,10 @@ def test_float32_is_close_to_float64(
 
 
 def test_bfloat16_autocast_is_finite_and_near(
-    rna: RnaLikelihood, make_batch: MakeBatch, as_float32: Callable[[CellBatch], CellBatch]
+    recipe: TotalVI, make_batch: MakeBatch, as_float32: Callable[[CellBatch], CellBatch]
 ) -> None:
-    batch = as_float32(_counts(rna, make_batch))
-    stack = _stack(rna, batch).float()
+    batch = as_float32(_counts(recipe, make_batch))
+    stack = _stack(recipe, batch).float()
     full = _loss(stack, batch, False)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = _loss(stack, batch, False)
@@ -201,10 +219,10 @@ def test_bfloat16_autocast_is_finite_and_near(
 
 
 def test_evaluation_is_deterministic_and_training_is_not(
-    rna: RnaLikelihood, make_batch: MakeBatch
+    recipe: TotalVI, make_batch: MakeBatch
 ) -> None:
-    batch = _counts(rna, make_batch)
-    stack = _stack(rna, batch)
+    batch = _counts(recipe, make_batch)
+    stack = _stack(recipe, batch)
     assert torch.equal(_loss(stack, batch, False), _loss(stack, batch, False))
     assert torch.equal(_loss(stack, batch), _loss(stack, batch))  # same seed and step
     later = stack.loss(stack.terms(batch, MemberNoise(SEEDS, 6)), batch.weight_mb, 0.7)
@@ -213,16 +231,16 @@ def test_evaluation_is_deterministic_and_training_is_not(
 
 @pytest.mark.parametrize("noise", [False, True])
 def test_masked_values_have_no_influence_at_all(
-    rna: RnaLikelihood,
+    recipe: TotalVI,
     make_batch: MakeBatch,
     hide_genes: Callable[..., CellBatch],
     noise: bool,
 ) -> None:
-    batch = _counts(rna, make_batch)
+    batch = _counts(recipe, make_batch)
     mask = batch.x_mask_mg.clone()
     mask[0, 3] = mask[1, 0] = mask[2, 10] = False
     batch = hide_genes(batch, mask)
-    stack = _stack(rna, batch)
+    stack = _stack(recipe, batch)
     poisoned = replace(
         batch,
         y_mba=torch.where(batch.y_mask_mba, batch.y_mba, 4321.0),
@@ -243,9 +261,9 @@ def test_masked_values_have_no_influence_at_all(
         assert torch.equal(gradient, clean[name]), name
 
 
-def test_missing_is_not_zero(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
-    batch = _counts(rna, make_batch)
-    stack = _stack(rna, batch)
+def test_missing_is_not_zero(recipe: TotalVI, make_batch: MakeBatch) -> None:
+    batch = _counts(recipe, make_batch)
+    stack = _stack(recipe, batch)
     y = batch.y_mba.clone()
     y[:, 0, 2] = 0.0
     measured = batch.y_mask_mba.clone()
@@ -275,11 +293,9 @@ def test_missing_is_not_zero(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
     ],
     ids=str,
 )
-def test_absent_modalities(
-    rna: RnaLikelihood, make_batch: MakeBatch, sizes: dict[str, int]
-) -> None:
-    batch = _counts(rna, make_batch, **sizes)
-    stack = _stack(rna, batch)
+def test_absent_modalities(recipe: TotalVI, make_batch: MakeBatch, sizes: dict[str, int]) -> None:
+    batch = _counts(recipe, make_batch, **sizes)
+    stack = _stack(recipe, batch)
     gradients = _gradients(stack, batch)
     assert all(torch.isfinite(g).all() for g in gradients.values())
     silent = {n for n, p in stack.named_parameters() if n not in gradients and p.numel()}
@@ -301,26 +317,26 @@ def test_absent_modalities(
     assert torch.isfinite(stack.latent(batch).mean_mbl).all()
 
 
-def test_cells_without_any_count(rna: RnaLikelihood, make_batch: MakeBatch) -> None:
-    batch = _counts(rna, make_batch)
+def test_cells_without_any_count(recipe: TotalVI, make_batch: MakeBatch) -> None:
+    batch = _counts(recipe, make_batch)
     batch = replace(
         batch,
         x=SparseRows.from_dense(torch.zeros_like(batch.x.dense())),
         y_mba=torch.zeros_like(batch.y_mba),
         y_mask_mba=torch.ones_like(batch.y_mask_mba),
     )
-    stack = _stack(rna, batch)
+    stack = _stack(recipe, batch)
     assert torch.isfinite(_loss(stack, batch)).all()
     assert all(torch.isfinite(g).all() for g in _gradients(stack, batch).values())
 
 
 def test_a_panel_without_any_of_the_genes(
-    rna: RnaLikelihood, make_batch: MakeBatch, hide_genes: Callable[..., CellBatch]
+    recipe: TotalVI, make_batch: MakeBatch, hide_genes: Callable[..., CellBatch]
 ) -> None:
     """Protein-only new patients: nothing of the RNA, everything else still finite."""
-    batch = _counts(rna, make_batch)
+    batch = _counts(recipe, make_batch)
     batch = hide_genes(batch, torch.zeros_like(batch.x_mask_mg))
-    stack = _stack(rna, batch)
+    stack = _stack(recipe, batch)
     assert not stack.terms(batch, None)["rna"].any()
     assert torch.isfinite(stack.latent(batch).mean_mbl).all()
     expected_rna, expected_protein = stack.expected(batch)
@@ -328,15 +344,14 @@ def test_a_panel_without_any_of_the_genes(
     assert torch.isfinite(expected_protein).all()
 
 
-def test_unknown_batches_take_the_training_mixture(
-    rna: RnaLikelihood, make_batch: MakeBatch
-) -> None:
+def test_unknown_batches_take_the_training_mixture(recipe: TotalVI, make_batch: MakeBatch) -> None:
     """A mixture row and an unknown row are the same thing after the encoder."""
-    batch = _counts(rna, make_batch)
-    stack = _stack(rna, batch)
+    batch = _counts(recipe, make_batch)
+    stack = _stack(recipe, batch)
     with torch.no_grad():  # the encoder averages over batches, so take its covariate out
-        for block in stack.encoder.hidden.blocks:
-            block.linear.condition.zero_()  # type: ignore[operator, union-attr]
+        for layer in stack.encoder.modules():
+            if isinstance(layer, StackedLinear):
+                layer.condition.zero_()
     unknown = replace(batch, batch_mbe=torch.zeros_like(batch.batch_mbe))
     mixture = replace(
         batch, batch_mbe=stack.batch_prior_me.unsqueeze(1).expand_as(batch.batch_mbe).clone()
@@ -346,11 +361,11 @@ def test_unknown_batches_take_the_training_mixture(
 
 
 def test_evaluation_terms_use_the_latents_that_are_exported(
-    rna: RnaLikelihood, make_batch: MakeBatch
+    recipe: TotalVI, make_batch: MakeBatch
 ) -> None:
     """The inner-validation loss of an unknown batch is that of its marginal encoding."""
-    batch = _counts(rna, make_batch)
-    stack = _stack(rna, batch)
+    batch = _counts(recipe, make_batch)
+    stack = _stack(recipe, batch)
     unknown = replace(batch, batch_mbe=torch.zeros_like(batch.batch_mbe))
     mean, variance = stack.latent(unknown)
     kl = 0.5 * (variance + mean.square() - 1 - variance.log()).sum(-1)

@@ -83,7 +83,7 @@ def trained(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
     member = Member(
         name="r0f0", fold=0, repeat=0, seed=1, train=(0,), validation=(1,), held_out=(2,)
     )
-    config = compose(["features.n_genes=1000", "training.epochs=40", "model.modality_dropout=0.3"])
+    config = compose(["features.n_genes=1000", "training.epochs=40", "model.masking.modality=0.3"])
     settings, made = build(config.trainer), recipes(config)
     with quiet_lightning():
         (encoder,) = train_encoders(

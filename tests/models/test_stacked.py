@@ -94,3 +94,26 @@ def test_streams_of_near_seeds_and_steps_differ() -> None:
         for step in range(-20, 20)
     }
     assert len(first) == 1600
+
+
+def test_each_member_has_its_own_dropout_and_draws_as_it_would_alone() -> None:
+    like = torch.empty(3, 500, 41)
+    rates = [0.3, 0.0, 0.6]
+    company = MemberNoise([5, 6, 7], 2)
+    keep, after = company.keep(like, rates), company.normal(like)
+    for member, rate in enumerate(rates):
+        alone = MemberNoise([5 + member], 2)
+        assert torch.equal(alone.keep(like[:1], rate)[0], keep[member])
+        assert torch.equal(alone.normal(like[:1])[0], after[member])
+        # five standard errors of 20,500 draws
+        assert abs(float((keep[member] == 0).float().mean()) - rate) < 0.018
+        assert abs(float(keep[member].mean()) - 1) < 0.045
+    assert (keep[1] == 1).all()
+
+
+def test_padding_of_other_members_draws_nothing() -> None:
+    company = MemberNoise([5, 6], 2)
+    keep, after = company.keep(torch.empty(2, 13), 0.5, [13, 6]), company.normal(torch.empty(2, 9))
+    alone = MemberNoise([6], 2)
+    assert torch.equal(alone.keep(torch.empty(1, 6), 0.5)[0], keep[1, :6])
+    assert torch.equal(alone.normal(torch.empty(1, 9))[0], after[1])

@@ -13,6 +13,8 @@ import torch
 from recart.data.bags import Bags
 from recart.data.features import BoundFeatures, FeatureChoice, Features, bind
 from recart.data.store import CohortStore
+from recart.models.encoder import JointEncoder
+from recart.models.masking import Masking
 from recart.models.rna import NegativeBinomial
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 from recart.training.bag_latents import bag_latents
@@ -36,7 +38,9 @@ def features(store: CohortStore) -> Features:
 @pytest.fixture
 def stack(features: Features) -> TotalVIStack:
     sizes = Sizes(genes=20, proteins=7, receptor=6, batches=(3,))
-    own = TotalVI(4, 16, 2, 1, 0.2, 0.1, NegativeBinomial()).stack(sizes, [5])
+    own = TotalVI(4, 16, JointEncoder(2), 1, 0.2, Masking(0.1), NegativeBinomial()).stack(
+        sizes, [5]
+    )
     own.set_batch_prior(0, torch.from_numpy(features.batch_share))
     with torch.no_grad():
         own.encoder.missing.normal_(generator=torch.Generator().manual_seed(0))

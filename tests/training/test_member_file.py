@@ -11,24 +11,34 @@ import pandas as pd
 import pytest
 import torch
 
-from recart.contracts import Member
+from recart.contracts import Member, MemberSettings
 from recart.data.bags import Bags
 from recart.data.features import FeatureChoice, Features, bind
 from recart.data.store import CohortStore
+from recart.models.encoder import JointEncoder
+from recart.models.masking import Masking
 from recart.models.rna import NegativeBinomial
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 from recart.training.bag_latents import bag_latents
+from recart.training.checkpoints import load_checkpoint, save_checkpoint
 from recart.training.heads import BagLatents, FittedHead
 from recart.training.jobs import TrainedEncoder
 from recart.training.member_file import load_member, member_path, save_member
 from recart.training.prototype_head import PrototypeHead
 
-MODEL = TotalVI(4, 8, 2, 1, 0.2, 0.1, NegativeBinomial(per_batch=True))
+MODEL = TotalVI(4, 8, JointEncoder(2), 1, 0.2, Masking(0.1), NegativeBinomial(per_batch=True))
 HEAD = PrototypeHead(
     prototypes=3, shrinkage=5.0, cells=500, strengths=[0.1, 1.0], inner_folds=2, use_extras=True
 )
 MEMBER = Member(
-    name="r0f1", fold=1, repeat=0, seed=4, train=(0, 1, 2, 3), validation=(4, 5), held_out=(6, 7)
+    name="r0f1",
+    fold=1,
+    repeat=0,
+    seed=4,
+    train=(0, 1, 2, 3),
+    validation=(4, 5),
+    held_out=(6, 7),
+    settings=MemberSettings(lr=0.01, latent=3),
 )
 
 
@@ -53,6 +63,7 @@ def trained(
     features = FeatureChoice(n_genes=20, exclude=[], prior_cells=5).fit(store, cells, 0)
     assert len(features.spec.batches) == 2
     company = MODEL.stack(Sizes(genes=20, proteins=7, receptor=6, batches=(3, 2)), [1, MEMBER.seed])
+    company.set_settings(1, MEMBER.settings)
     company.set_batch_prior(1, torch.from_numpy(features.batch_share))
     state = company.member_state(1)
     stack = TotalVIStack(MODEL, Sizes(genes=20, proteins=7, receptor=6, batches=(2,)), 1)
@@ -97,7 +108,17 @@ def test_reading_gives_the_same_member(
     assert loaded.head.inner_loss == trained.head.inner_loss
     assert (loaded.best_epoch, loaded.best_loss, loaded.fold, loaded.repeat) == (2, 12.5, 1, 0)
     assert loaded.history == [{"member": "r0f1", "epoch": 0, "elbo_train": -3.0}]
+    assert loaded.settings == MEMBER.settings
     assert not loaded.stack.training
+
+
+def test_files_from_before_members_had_settings(trained: Trained) -> None:
+    content = load_checkpoint(trained.path)
+    del content["member"]["settings"], content["encoder"]["latent_mask_ml"], content["schema"]
+    save_checkpoint(content, trained.path)
+    loaded = load_member(trained.path, MODEL, HEAD)
+    assert loaded.settings == MemberSettings()
+    assert loaded.stack.latent_mask_ml.all()
 
 
 def test_it_names_whose_patients_each_part_saw(trained: Trained) -> None:

@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,16 @@ from recart.data.bags import Bags
 from recart.data.batches import Blocks, StackBatches
 from recart.data.features import FeatureChoice, bind
 from recart.data.store import CohortStore
+from recart.models.cell_encoder import Posterior
+from recart.models.encoder import JointEncoder
+from recart.models.masking import Masking
 from recart.models.rna import NegativeBinomial
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 from recart.training.encoder_training import EncoderTraining
 from recart.training.jobs import Recipes, train_encoders
 from recart.training.module import StackModule
 
-MODEL = TotalVI(4, 8, 1, 1, 0.1, 0.1, NegativeBinomial())
+MODEL = TotalVI(4, 8, JointEncoder(1), 1, 0.1, Masking(0.1), NegativeBinomial())
 TRAINING = EncoderTraining(
     epochs=4,
     batch_size=32,
@@ -118,23 +122,36 @@ def test_a_member_stops_by_itself_and_then_rests(make_store: Callable[..., Cohor
     store = make_store(patients=6)
     stack, (train, validation) = _loaders(store, [[0, 1], [2, 3]], [[4], [5]])
     module = StackModule(stack, [0, 1], replace(TRAINING, epochs=8, lr=0.01, patience=1))
-    end_of_epoch = module.on_validation_epoch_end
+    end_of_epoch, latent = module.on_validation_epoch_end, stack.latent
     weights: list[torch.Tensor] = []
+    encoded: list[set[int]] = []
 
     def watch() -> None:
         end_of_epoch()
         weights.append(stack.encoder.mean.weight.detach().clone())
         module.best_loss_m[0] = -math.inf  # member 0 can't improve any more
+        encoded.append(set())
+
+    def count(batch: CellBatch) -> Posterior:
+        if encoded:
+            encoded[-1].add(batch.x.shape[0])
+        return latent(batch)
 
     module.on_validation_epoch_end = watch  # type: ignore[method-assign]
+    stack.latent = count  # type: ignore[method-assign]
     _trainer(8).fit(module, train, validation)
     assert module.stopped_m[0]
     epochs = [sum(row["member"] == m for row in module.history) for m in (0, 1)]
     assert epochs[0] == 2 < epochs[1]  # best in epoch 0, stopped after `patience` more
-    for later in weights[2:]:
-        assert torch.equal(later[0], weights[1][0])
-        assert not torch.equal(later[1], weights[1][1])
+    assert [len(own) for own in weights] == [2, 2] + [1] * (epochs[1] - 2)
+    assert encoded[0] == {2}
+    assert all(own <= {1} for own in encoded[1:])  # no cell of member 0 is read any more
+    for before, later in pairwise([weights[1][1:], *weights[2:]]):
+        assert not torch.equal(before, later)
     assert module.best_epoch_m[0] == 0
+    assert module.running == [1]
+    for name, tensor in module.best_states[0].items():
+        assert len(tensor) == 1, name
 
 
 def test_kl_weight_rises_over_the_warm_up(make_store: Callable[..., CohortStore]) -> None:

@@ -153,3 +153,23 @@ def test_no_gradient_at_all_is_no_step() -> None:
     optimizer.step()
     assert torch.equal(parameter, torch.ones(2, 3))
     assert optimizer.step_m == [0, 0]
+
+
+def test_members_that_are_kept_go_on_as_before() -> None:
+    seeds = [1, 2, 3]
+    ours, alone = _parameters(seeds), _parameters([3])
+    lr_m = [0.02, 0.02, 0.05]
+    optimizer = StackedAdam(ours, lr_m=lr_m, weight_decay=0.1, clip_norm=1.0)
+    reference = StackedAdam(alone, lr_m=[0.05], weight_decay=0.1, clip_norm=1.0)
+    for step in range(6):
+        if step == 3:
+            for parameter in ours:
+                parameter.grad = None
+                parameter.data = parameter.data[[2, 0]]
+            optimizer.keep([2, 0])
+            seeds = [3, 1]
+        _step(optimizer, ours, step, seeds)
+        _step(reference, alone, step, [3])
+    assert optimizer.lr_m == [0.05, 0.02]
+    for one, other in zip(ours, alone, strict=True):
+        torch.testing.assert_close(one[0], other[0], rtol=1e-13, atol=1e-14)

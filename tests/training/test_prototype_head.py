@@ -114,11 +114,11 @@ def test_newton_matches_scikit_learn() -> None:
                 torch.from_numpy(x)[None],
                 torch.from_numpy(y)[None],
                 torch.ones(1, n),
-                torch.tensor([strength]),
+                torch.tensor([[strength]]),
             )
             reference = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=10_000).fit(x, y)
-            np.testing.assert_allclose(coefficients[0], reference.coef_[0], atol=1e-4)
-            np.testing.assert_allclose(intercept[0], reference.intercept_[0], atol=1e-4)
+            np.testing.assert_allclose(coefficients[0, 0], reference.coef_[0], atol=1e-4)
+            np.testing.assert_allclose(intercept[0, 0], reference.intercept_[0], atol=1e-4)
 
 
 def test_newton_ignores_rows_of_weight_zero_and_refuses_one_class() -> None:
@@ -126,7 +126,7 @@ def test_newton_ignores_rows_of_weight_zero_and_refuses_one_class() -> None:
     x, y = torch.from_numpy(rng.normal(size=(1, 30, 5))), torch.arange(30.0)[None] % 2
     weight = torch.ones(1, 30)
     weight[:, 20:] = 0
-    strength = torch.tensor([0.5])
+    strength = torch.tensor([[0.5]])
     part = fit_ridge_logistic(x[:, :20], y[:, :20], weight[:, :20], strength)
     whole = fit_ridge_logistic(x, y, weight, strength)
     torch.testing.assert_close(part, whole)

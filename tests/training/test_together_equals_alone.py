@@ -1,23 +1,78 @@
-"""A member trained in company equals the member trained alone."""
+"""A member trained in company equals the member trained alone, whatever is its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from recart.contracts import Member
+from recart.contracts import Member, MemberSettings
 from recart.data.bags import Bags
-from recart.data.features import FeatureChoice
+from recart.data.features import FeatureChoice, Features
 from recart.data.store import CohortStore
+from recart.models.encoder import JointEncoder
+from recart.models.masking import Masking
+from recart.models.product_of_experts import ProductOfExperts
 from recart.models.rna import NegativeBinomial, Normal, Poisson, ZeroInflated
-from recart.models.rna_likelihood import RnaLikelihood
 from recart.models.totalvi import TotalVI
 from recart.training.encoder_training import EncoderTraining
-from recart.training.jobs import Recipes, TrainedEncoder, train_encoders
+from recart.training.jobs import Recipes, TrainedEncoder, restore_stack, train_encoders
+
+PLAIN = TotalVI(4, 8, JointEncoder(2), 1, 0.2, Masking(0.2), NegativeBinomial())
+OWN_GENES = {1: 12, 2: 9, 3: 10}  # by seed
+OWN_SETTINGS = [
+    MemberSettings(lr=0.02, kl_weight=2.0, dropout=0.0),
+    MemberSettings(dropout=0.5, latent=2),
+    MemberSettings(kl_weight=0.0, latent=1),
+]
+
+
+@dataclass(frozen=True)
+class OwnGenes:
+    """Each member has a gene list of its own length."""
+
+    def fit(self, store: CohortStore, cells: np.ndarray, seed: int) -> Features:
+        choice = FeatureChoice(n_genes=OWN_GENES[seed], exclude=[], prior_cells=10)
+        return choice.fit(store, cells, seed)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A combination to be tried."""
+
+    model: TotalVI = PLAIN
+    settings: list[MemberSettings] = field(default_factory=lambda: [MemberSettings()] * 3)
+    genes: Any = field(default_factory=lambda: FeatureChoice(n_genes=30, exclude=[], prior_cells=9))
+    epochs: int = 3
+    patience: int = 2
+    lr: float = 0.01
+
+
+ALL_MASKS = Masking(0.2, proteins=0.3, genes=0.3)
+CASES = {
+    "nb": Case(),
+    "nb-per-batch": Case(replace(PLAIN, rna=NegativeBinomial(per_batch=True))),
+    "zinb": Case(replace(PLAIN, rna=ZeroInflated())),
+    "poisson": Case(replace(PLAIN, rna=Poisson())),
+    "normal": Case(replace(PLAIN, rna=Normal())),
+    "product": Case(replace(PLAIN, encoder=ProductOfExperts(2))),
+    "masks": Case(replace(PLAIN, masking=ALL_MASKS)),
+    "settings": Case(settings=OWN_SETTINGS),
+    "genes": Case(genes=OwnGenes()),
+    "stops": Case(epochs=12, patience=1, lr=0.1),
+    "all": Case(
+        TotalVI(4, 8, ProductOfExperts(2), 1, 0.2, ALL_MASKS, NegativeBinomial(per_batch=True)),
+        OWN_SETTINGS,
+        OwnGenes(),
+        epochs=12,
+        patience=1,
+        lr=0.1,
+    ),
+}
 
 
 def _trainer(epochs: int) -> Any:
@@ -63,54 +118,88 @@ def _members() -> list[Member]:
 
 
 def _train(
-    members: list[Member], store: CohortStore, bags: Bags, rna: RnaLikelihood
+    members: list[Member], store: CohortStore, bags: Bags, case: Case
 ) -> list[TrainedEncoder]:
     recipes = Recipes(
-        features=FeatureChoice(n_genes=30, exclude=[], prior_cells=10),
-        model=TotalVI(4, 8, 2, 1, 0.2, 0.2, rna),
+        features=case.genes,
+        model=case.model,
         training=EncoderTraining(
-            epochs=3,
+            epochs=case.epochs,
             batch_size=32,
             block=8,
-            lr=0.01,
+            lr=case.lr,
             weight_decay=1e-3,
             clip_norm=1.0,
             warmup_epochs=2,
-            patience=2,
+            patience=case.patience,
         ),
     )
     return train_encoders(members, store, bags, recipes, _trainer)
 
 
-@pytest.mark.slow  # trains four stacks: about 10 s
-@pytest.mark.parametrize(
-    "rna",
-    [NegativeBinomial(), NegativeBinomial(per_batch=True), ZeroInflated(), Poisson(), Normal()],
-    ids=["nb", "nb-per-batch", "zinb", "poisson", "normal"],
-)
+@pytest.mark.slow  # each trains four stacks: about 3 s
+@pytest.mark.filterwarnings("ignore:.*training_step.*returned:UserWarning")
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_together_equals_alone(
-    rna: RnaLikelihood,
+    case: Case,
     make_store: Callable[..., CohortStore],
     make_all_bags: Callable[[CohortStore], Bags],
 ) -> None:
     store = make_store(patients=8)
     bags = make_all_bags(store)
-    together = _train(_members(), store, bags, rna)
-    for member, company in zip(_members(), together, strict=True):
-        (alone,) = _train([member], store, bags, rna)
+    members = [
+        replace(member, settings=own) for member, own in zip(_members(), case.settings, strict=True)
+    ]
+    together = _train(members, store, bags, case)
+    epochs = {len(own.history) for own in together}
+    assert len(epochs) > 1 if case.epochs > 3 else epochs == {3}  # stopped one by one, or not
+    for member, company in zip(members, together, strict=True):
+        (alone,) = _train([member], store, bags, case)
         assert alone.features.spec == company.features.spec
         assert alone.best_epoch == company.best_epoch
         assert alone.best_loss == pytest.approx(company.best_loss, rel=1e-9)
+        assert len(alone.history) == len(company.history)
+        for one, other in zip(alone.history, company.history, strict=True):
+            assert one.keys() == other.keys()
+            for key in one.keys() - {"member"}:
+                np.testing.assert_allclose(one[key], other[key], 1e-6, 1e-9, err_msg=key)
         assert alone.state.keys() == company.state.keys()
         for name, tensor in alone.state.items():
-            torch.testing.assert_close(company.state[name], tensor, rtol=1e-7, atol=1e-9, msg=name)
+            torch.testing.assert_close(company.state[name], tensor, rtol=1e-6, atol=1e-8, msg=name)
+
+
+def test_own_genes_and_settings_come_out_of_the_stack(
+    make_store: Callable[..., CohortStore], make_all_bags: Callable[[CohortStore], Bags]
+) -> None:
+    store = make_store(patients=8)
+    case = CASES["all"]
+    members = [
+        replace(member, settings=own) for member, own in zip(_members(), OWN_SETTINGS, strict=True)
+    ]
+    for own in _train(members, store, make_all_bags(store), replace(case, epochs=1)):
+        count = OWN_GENES[own.member.seed]
+        assert len(own.features.spec.genes) == count
+        assert own.state["encoder.rna.weight"].shape[1] == count
+        assert own.state["rna.head.weight"].shape[2] == count
+        assert (own.state["rna.head.weight"] != 0).all()  # none of it is padding
+        used = own.member.settings.latent or 4
+        assert own.state["latent_mask_ml"].sum() == used
+        (row,) = own.history
+        kl = row["kl_per_dimension"]
+        assert len(kl) == 4
+        assert all(value > 0 for value in kl[:used])
+        assert not any(kl[used:])
+        assert sum(kl) == pytest.approx(row["validation_kl_z"], rel=1e-6)
+        assert row["active_dimensions"] == sum(value > 0.01 for value in kl)
+        restored = restore_stack(case.model, own.features, own.state)
+        assert torch.equal(restored.latent_mask_ml, own.state["latent_mask_ml"])
 
 
 def test_members_differ_and_training_lowers_the_loss(
     make_store: Callable[..., CohortStore], make_all_bags: Callable[[CohortStore], Bags]
 ) -> None:
     store = make_store(patients=8)
-    trained = _train(_members(), store, make_all_bags(store), NegativeBinomial())
+    trained = _train(_members(), store, make_all_bags(store), CASES["nb"])
     weights = [own.state["encoder.mean.weight"].numpy() for own in trained]
     assert not np.allclose(weights[0], weights[1])
     for own in trained:

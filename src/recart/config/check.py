@@ -43,7 +43,7 @@ def check_config(config: DictConfig, schema: type[Any] = TrainConfig) -> None:
         )
     problems.raise_if_any()
     try:
-        tree = OmegaConf.to_container(config, resolve=True)
+        tree: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         problem = Problem(
             code="E-CONFIG-006",
@@ -53,6 +53,8 @@ def check_config(config: DictConfig, schema: type[Any] = TrainConfig) -> None:
         )
         raise InputError([problem]) from None
     _check_fields(tree, schema, "", problems)
+    if schema is TrainConfig:
+        _check_members_per_job(tree.get("members_per_job"), problems)
     problems.raise_if_any()
 
 
@@ -89,6 +91,19 @@ def _check_component(entry: Any, path: str, problems: Problems) -> None:
             column=path,
             what=f"{path} has no {TARGET}, so nothing can be built from it",
             mend=f"choose a file of configs/{group} ({group}=<name>), or give it a {TARGET}",
+        )
+    )
+
+
+def _check_members_per_job(value: object, problems: Problems) -> None:
+    if value in (None, "auto") or (isinstance(value, int) and value >= 1):
+        return
+    problems.error(
+        Problem(
+            code="E-CONFIG-004",
+            column="members_per_job",
+            what=f"{value!r} is neither auto nor null nor a number of members",
+            mend="use auto, null for all in one stack, or a number from 1",
         )
     )
 

@@ -38,6 +38,9 @@ class DataConfig:
         Genes of the CAR construct, kept out of the encoder.
     normalised
         True where RNA holds log-normalised values instead of counts.
+    in_memory
+        Whether the prepared cohort's counts are read into memory (True), or read from disk while
+        they are needed (False); `auto` reads them where they take less than half of what is free.
     columns
         Column names by role, for the reader.
     limits, reader, receptors, folds
@@ -55,6 +58,7 @@ class DataConfig:
     tissues: list[str] | None = None
     car_genes: list[str] = field(default_factory=list)
     normalised: bool = False
+    in_memory: bool | str = "auto"
     columns: Any = None
     limits: Any = None
     reader: Any = MISSING
@@ -92,20 +96,24 @@ class TrainConfig:
     name
         Stands in the name of the run's folder; never sent to a tracker.
     members_per_job
-        Members trained in one stack; None trains all in one.
+        Members trained in one stack, a job; None trains all in one; `auto` takes one on a CPU, and
+        as many as memory holds on a GPU.
+    executor
+        Node: where jobs run if there are several; a GPU's always run in this process.
     callbacks, logger, baselines
         Name -> node; null leaves one out.
     """
 
     seed: int = MISSING
     name: str = MISSING
-    members_per_job: int | None = None
+    members_per_job: int | str | None = "auto"
     data: DataConfig = field(default_factory=DataConfig)
     features: Any = MISSING
     model: Any = MISSING
     head: Any = MISSING
     training: Any = MISSING
     trainer: Any = MISSING
+    executor: Any = MISSING
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
     baselines: dict[str, Any] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from scipy import sparse
 
 from recart.data.cohort import Cohort
 from recart.data.receptors.clonotypes import Clonotypes
+from recart.data.rows import pieces, read_rows
 from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
 
@@ -100,10 +101,7 @@ def build_store(
         np.int32
     )
 
-    rna = sparse.csr_matrix(cohort.rna)[order]
-    # stored zeros and split entries, which some files hold, would count as genes
-    rna.sum_duplicates()
-    rna.eliminate_zeros()
+    rna = _sorted(sparse.csr_matrix(cohort.rna), order, normalised)
     clone = np.full(len(order), -1, dtype=np.int32) if clonotypes is None else clonotypes.of_cell
     cells = pd.DataFrame(
         {
@@ -134,7 +132,7 @@ def build_store(
     patients.index = pd.Index([pseudonyms.patient(name) for name in patient_ids])
     clones = None if clonotypes is None else _clone_table(clonotypes, patient_ids, receptor)
     return CohortStore(
-        rna=rna.astype(np.float32) if normalised else smallest_type(rna),
+        rna=rna,
         genes=tuple(map(str, cohort.genes.index)),
         protein=None if cohort.protein is None else _small(cohort.protein[order]),
         proteins=tuple(cohort.proteins),
@@ -151,6 +149,31 @@ def build_store(
     )
 
 
+def _sorted(
+    rna: sparse.csr_matrix, order: np.ndarray[Any, Any], normalised: bool
+) -> sparse.csr_matrix:
+    """Rows in the given order and the smallest type; beside the input only the result is held."""
+    parts = []
+    for rows in pieces(order):
+        part = rna[rows]
+        # stored zeros and split entries, which some files hold, would count as genes
+        part.sum_duplicates()
+        part.eliminate_zeros()
+        parts.append(part.astype(np.float32) if normalised else smallest_type(part))
+    start = np.concatenate(
+        [[0], np.cumsum(np.concatenate([np.diff(part.indptr) for part in parts]))]
+    )
+    data = np.empty(start[-1], dtype=np.result_type(*{part.dtype for part in parts}))
+    indices = np.empty(start[-1], dtype=np.int32)
+    at = 0
+    while parts:
+        part = parts.pop(0)
+        own = slice(at, at + part.nnz)
+        data[own], indices[own] = part.data, part.indices
+        at += part.nnz
+    return sparse.csr_matrix((data, indices, start), shape=rna.shape)
+
+
 def _order(sample_of_cell: np.ndarray[Any, Any], names: list[str]) -> np.ndarray[Any, Any]:
     """Cells by sample; inside a sample shuffled by a seed of the sample's own name."""
     key = np.empty(len(sample_of_cell))
@@ -164,9 +187,13 @@ def _order(sample_of_cell: np.ndarray[Any, Any], names: list[str]) -> np.ndarray
 def _quality(
     rna: sparse.csr_matrix, genes: pd.Index[str], normalised: bool
 ) -> dict[str, np.ndarray[Any, Any]]:
-    total = np.asarray(rna.sum(axis=1)).ravel().astype(np.float32)
-    is_mito = genes.astype(str).str.upper().str.startswith("MT-")
-    mito = np.asarray(rna[:, np.flatnonzero(is_mito)].sum(axis=1)).ravel()
+    is_mito = np.flatnonzero(genes.astype(str).str.upper().str.startswith("MT-"))
+    sums = []
+    for rows in pieces(np.arange(rna.shape[0])):  # a sum holds its counts once more, as wide types
+        part = read_rows(rna, rows)
+        sums.append(np.asarray(np.hstack([part.sum(axis=1), part[:, is_mito].sum(axis=1)])))
+    total, mito = np.concatenate(sums).T
+    total = total.astype(np.float32)
     share = np.divide(mito, total, out=np.zeros_like(total), where=total > 0)
     return {
         "n_counts": total,

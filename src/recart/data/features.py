@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from recart.contracts import FeatureSpec
+from recart.data.background_mixture import lower_components
+from recart.data.rows import pieces, read_rows
 from recart.data.store import CohortStore
+from recart.data.variable_genes import most_variable
 
 __all__ = ["BoundFeatures", "FeatureChoice", "Features", "bind"]
 
@@ -76,22 +77,10 @@ class FeatureChoice:
         eligible = np.array([pattern.search(name) is None for name in names])
         candidates = np.flatnonzero(eligible)
         if len(candidates) > self.n_genes:
-            candidates = candidates[self._most_variable(store.rna[cells][:, candidates], store)]
+            candidates = most_variable(
+                store.rna, cells, candidates, self.n_genes, normalised=store.normalised
+            )
         return list(names[np.sort(candidates)])
-
-    def _most_variable(
-        self, rna: sparse.csr_matrix, store: CohortStore
-    ) -> np.ndarray[Any, np.dtype[np.intp]]:
-        """Highly variable genes as scanpy's users know them (seurat_v3 on counts)."""
-        import anndata
-        import scanpy
-
-        adata = anndata.AnnData(X=rna.astype(np.float32))
-        flavor = "seurat" if store.normalised else "seurat_v3"
-        scanpy.pp.highly_variable_genes(adata, n_top_genes=self.n_genes, flavor=flavor)
-        column = "dispersions_norm" if store.normalised else "variances_norm"
-        rank = adata.var[column].fillna(-np.inf).to_numpy()
-        return np.argsort(-rank, kind="stable")[: self.n_genes]
 
     def _background(
         self,
@@ -111,17 +100,16 @@ class FeatureChoice:
             own = cells[batch_of_cell == batch]
             chosen = _some(own, self.prior_cells, seed)
             samples = store.cells["sample"].to_numpy()[chosen]
-            counts = np.log1p(store.protein[chosen].astype(np.float64))
-            fits = [
-                _lower_component(row[measured])
-                for row, measured in zip(counts, store.protein_measured[samples], strict=True)
-                if measured.sum() >= 5 and row[measured].max() > 0
-            ]
-            if fits:
-                mean[batch], scale[batch] = np.mean(fits, axis=0)
+            counts = np.log1p(read_rows(store.protein, chosen).astype(np.float64))
+            measured = store.protein_measured[samples]
+            enough = (measured.sum(axis=1) >= 5) & ((counts > 0) & measured).any(axis=1)
+            if enough.any():
+                lower = lower_components(counts[enough], measured[enough], _LEAST_VARIANCE)
+                mean[batch], scale[batch] = (part.mean() for part in lower)
             else:
                 mean[batch], scale[batch] = 0.0, 0.05
-            seen |= np.asarray(store.protein[own].sum(axis=0) > 0).ravel()
+            for part in pieces(own):
+                seen |= (read_rows(store.protein, part) > 0).any(axis=0)
         return mean, scale, seen
 
 
@@ -162,25 +150,15 @@ def _batches(
     samples = store.cells["sample"].to_numpy()[cells]
     if "batch" not in store.samples:
         return [""], np.zeros(len(cells), dtype=np.intp)
-    names = store.samples["batch"].astype(str).to_numpy()[samples]
+    own = pd.unique(samples)
     # in the order of the store, not of the names: those are keyed pseudonyms
-    codes, batches = pd.factorize(names)
-    return [str(name) for name in batches], codes
+    codes, batches = pd.factorize(store.samples["batch"].astype(str).to_numpy()[own])
+    code_of_sample = np.zeros(len(store.samples), dtype=np.intp)
+    code_of_sample[own] = codes
+    return [str(name) for name in batches], code_of_sample[samples]
 
 
 def _some(cells: np.ndarray[Any, Any], count: int, seed: int) -> np.ndarray[Any, Any]:
     if len(cells) <= count:
         return cells
     return np.random.default_rng(seed).choice(cells, count, replace=False)
-
-
-def _lower_component(log_counts: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """Mean and scale of the lower of two Gaussian components over one cell's proteins."""
-    from sklearn.mixture import GaussianMixture
-
-    if np.ptp(log_counts) == 0:  # nothing to separate
-        return float(log_counts[0]), math.sqrt(_LEAST_VARIANCE)
-    fit = GaussianMixture(2, random_state=0, reg_covar=_LEAST_VARIANCE, max_iter=200, tol=1e-2)
-    fit.fit(log_counts[:, None])
-    low = int(np.argmin(fit.means_))
-    return float(fit.means_[low, 0]), float(np.sqrt(fit.covariances_[low].ravel()[0]))

@@ -47,7 +47,7 @@ class Preparation:
 
     `reader` is a file reader or the simulator. `folder` keeps the stores, the project's pseudonym
     key, the map from ids to pseudonyms and the cache of receptor embeddings: it is as private as
-    the data.
+    the data. `in_memory` says how the store is opened, see `open_store`.
     """
 
     reader: Reader
@@ -57,6 +57,7 @@ class Preparation:
     limits: Limits
     receptors: ReceptorEmbedding
     folder: Path
+    in_memory: bool | None
 
 
 def prepare(preparation: Preparation, progress: Callable[[str], None]) -> tuple[CohortStore, str]:
@@ -76,8 +77,10 @@ def prepare(preparation: Preparation, progress: Callable[[str], None]) -> tuple[
         store = to_store(cohort, preparation, pseudonyms)
         write_store(store, path)
         pseudonyms.write_id_map(preparation.folder / f"{key}.ids.csv")
+        del store
+    del cohort  # its place in memory is the store's
     progress(f"opening the prepared cohort {key}")
-    return open_store(path), key
+    return open_store(path, in_memory=preparation.in_memory), key
 
 
 def read_checked(preparation: Preparation, progress: Callable[[str], None]) -> Cohort:

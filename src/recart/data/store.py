@@ -2,6 +2,7 @@
 
 On disk it is an AnnData in Zarr (`anndata.read_zarr` opens it): `X` the RNA, `obsm["protein"]`,
 `uns["samples"]`, `uns["patients"]`, `uns["clones"]`, `uns["receptor"]`. Ids in it are pseudonyms.
+A store that does not fit in memory is left on disk and read by contiguous rows.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
+from recart.data.free_memory import free_memory
+from recart.data.rows import RowArray
+from recart.data.store_arrays import CsrOnDisk, read_csr, size_in_memory, write_dense, write_rna
 from recart.problems import InputError, Problem
 
 __all__ = ["CohortStore", "open_store", "write_store"]
@@ -35,9 +38,11 @@ class CohortStore:
     Attributes
     ----------
     rna
-        (c, g) CSR in the smallest integer type that holds it, or float32 where normalised.
+        (c, g) in the smallest integer type that holds it, or float32 where normalised: a CSR matrix
+        in memory, or a `CsrOnDisk`. `rna[a:b]` is a CSR matrix in either case.
     protein, proteins
-        (c, a) raw counts, 0 where not measured, and their names; None and () without proteins.
+        (c, a) raw counts, 0 where not measured, and their names; None and () without proteins. A
+        numpy array, or a `zarr.Array` on disk; `protein[a:b]` is a numpy array in either case.
     protein_measured
         (s, a) bool.
     cells
@@ -55,11 +60,14 @@ class CohortStore:
         True where `rna` holds normalised values and not counts.
     dropped
         What was left out on the way here, by reason.
+    path
+        Where `rna` and `protein` are read from; None where they are in memory. Another process
+        opens the same store by it.
     """
 
-    rna: sparse.csr_matrix
+    rna: RowArray
     genes: tuple[str, ...]
-    protein: np.ndarray[Any, Any] | None
+    protein: RowArray | None
     proteins: tuple[str, ...]
     protein_measured: np.ndarray[Any, np.dtype[np.bool_]]
     cells: pd.DataFrame
@@ -69,6 +77,7 @@ class CohortStore:
     clones: pd.DataFrame | None
     normalised: bool
     dropped: dict[str, int]
+    path: Path | None = None
 
     @property
     def receptor_dim(self) -> int:
@@ -92,19 +101,20 @@ def _zarr_3() -> Iterator[None]:
 
 
 def write_store(store: CohortStore, path: Path) -> None:
-    """Write `store` to `path`, whole or not at all: beside the target first, then renamed."""
+    """Write `store` to `path`, whole or not at all: beside the target first, then renamed.
+
+    `rna` and `protein` are written piece by piece, so that neither need be in memory.
+    """
     import anndata
+    import zarr
 
     cells = store.cells.assign(
         sample=pd.Categorical.from_codes(store.cells["sample"], store.samples.index),
         patient=pd.Categorical.from_codes(store.cells["patient"], store.patients.index),
     )
     cells.index = pd.Index([f"cell{i}" for i in range(len(cells))])
-    adata = anndata.AnnData(
-        X=store.rna, obs=cells, var=pd.DataFrame(index=pd.Index(store.genes, dtype=object))
-    )
-    if store.protein is not None:
-        adata.obsm["protein"] = store.protein
+    genes = pd.DataFrame(index=pd.Index(store.genes, dtype=object))
+    adata = anndata.AnnData(obs=cells, var=genes)
     adata.uns.update(
         schema=SCHEMA,
         normalised=store.normalised,
@@ -122,6 +132,11 @@ def write_store(store: CohortStore, path: Path) -> None:
     try:
         with _zarr_3():
             adata.write_zarr(part)
+            group: Any = zarr.open_group(part, mode="r+", use_consolidated=False)
+            write_rna(group, store.rna)
+            if store.protein is not None:
+                write_dense(group["obsm"], "protein", store.protein)
+            zarr.consolidate_metadata(group.store)
         _put_in_place(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -141,15 +156,24 @@ def _put_in_place(part: Path, path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def open_store(path: Path) -> CohortStore:
-    """Read a store into memory.
+def open_store(path: Path, *, in_memory: bool | None = None) -> CohortStore:
+    """Read a store into memory, or leave `rna` and `protein` on disk.
+
+    Parameters
+    ----------
+    path
+        Folder that `write_store` made.
+    in_memory
+        Whether `rna` and `protein` are read into memory; None reads them where they take less than
+        half of the memory that is free.
 
     Raises
     ------
     InputError
         If there is no store at `path`, or it was written by another version of the layout.
     """
-    import anndata
+    import zarr
+    from anndata.io import read_elem
 
     if not (path / "zarr.json").exists():
         problem = Problem(
@@ -161,28 +185,33 @@ def open_store(path: Path) -> CohortStore:
         )
         raise InputError([problem])
     with _zarr_3():
-        adata = anndata.read_zarr(path)
-    uns = adata.uns
-    if int(uns["schema"]) != SCHEMA:
-        problem = Problem(
-            code="E-STORE-002",
-            what=f"layout version {uns['schema']}, this version of recart reads {SCHEMA}",
-            mend="delete the prepared cohort; the next run prepares it anew",
-            file=path.name,
-        )
-        raise InputError([problem])
-    cells = adata.obs.reset_index(drop=True)
+        group: Any = zarr.open_group(path, mode="r")
+        uns = read_elem(group["uns"])
+        if int(uns["schema"]) != SCHEMA:
+            problem = Problem(
+                code="E-STORE-002",
+                what=f"layout version {uns['schema']}, this version of recart reads {SCHEMA}",
+                mend="delete the prepared cohort; the next run prepares it anew",
+                file=path.name,
+            )
+            raise InputError([problem])
+        if in_memory is None:
+            in_memory = 2 * size_in_memory(group) < free_memory()
+        protein = group["obsm"].get("protein")
+        columns = [str(name) for name in group["obs"].attrs["column-order"]]
+        # without the index: a name for every cell, which nothing here reads
+        cells = pd.DataFrame({name: read_elem(group["obs"][name]) for name in columns})
+        genes = read_elem(group["var"]).index
+        rna: RowArray = read_csr(group["X"]) if in_memory else CsrOnDisk(group["X"])
+        if protein is not None and in_memory:
+            protein = protein[...]
     samples, patients = _readable(uns["samples"]), _readable(uns["patients"])
-    cells["sample"] = samples.index.get_indexer(pd.Index(cells["sample"].astype(str))).astype(
-        np.int32
-    )
-    cells["patient"] = patients.index.get_indexer(pd.Index(cells["patient"].astype(str))).astype(
-        np.int32
-    )
+    cells["sample"] = _codes(cells["sample"], samples.index)
+    cells["patient"] = _codes(cells["patient"], patients.index)
     return CohortStore(
-        rna=sparse.csr_matrix(adata.X),
-        genes=tuple(map(str, adata.var_names)),
-        protein=np.asarray(adata.obsm["protein"]) if "protein" in adata.obsm else None,
+        rna=rna,
+        genes=tuple(map(str, genes)),
+        protein=protein,
         proteins=tuple(map(str, uns["proteins"])),
         protein_measured=np.asarray(uns["protein_measured"], dtype=bool),
         cells=cells,
@@ -192,7 +221,15 @@ def open_store(path: Path) -> CohortStore:
         clones=_readable(uns["clones"]).reset_index(drop=True) if "clones" in uns else None,
         normalised=bool(uns["normalised"]),
         dropped={_name(str(k)): int(v) for k, v in dict(uns["dropped"]).items()},
+        path=None if in_memory else path.absolute(),
     )
+
+
+def _codes(of_cells: pd.Series[Any], names: pd.Index[Any]) -> np.ndarray[Any, Any]:
+    """Row of each cell's sample or patient in its table."""
+    rows = names.get_indexer(pd.Index(of_cells.cat.categories.astype(str))).astype(np.int32)
+    codes: np.ndarray[Any, Any] = rows[of_cells.cat.codes.to_numpy()]
+    return codes
 
 
 def _writable(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from recart.data.cohort import Cohort
 from recart.inference.new_patients import NewPatients
+from recart.inference.outputs.exported import ExportedOutputs
 from recart.problems import InputError, Problem
 
 __all__ = ["check_output", "export"]
@@ -51,13 +52,26 @@ def check_output(output: Path) -> None:
         raise InputError(problems)
 
 
-def export(cohort: Cohort, new: NewPatients, output: Path, model: dict[str, str]) -> list[Path]:
+def export(
+    cohort: Cohort,
+    new: NewPatients,
+    output: Path,
+    model: dict[str, str],
+    exported: ExportedOutputs | None = None,
+) -> list[Path]:
     """Write cells to `output`, and beside it the tables of predictions and patient embeddings.
 
     Cells keep their ids, order and columns; `obsm["X_recart"]` is the embedding, `obs` says what
     was predicted for the cell's patient, `uns["recart"]` which model did it (`model`).
+
+    With `exported`, `layers["denoised_rna"]` has entries for the genes with
+    `var["recart_modelled"]`, and protein outputs are tables in `obsm` under their names, with
+    `obsm["protein_measured"]` False where a value was imputed. In MuData they stand in `rna`, and
+    those of the panel's proteins as layers of `prot` as well.
     """
     adata = _cells(cohort, new, model)
+    if exported is not None:
+        _add_outputs(adata, exported)
     tables = {
         output.with_name(f"{output.stem}.predictions"): new.patients,
         output.with_name(f"{output.stem}.patients"): new.embedding,
@@ -70,7 +84,13 @@ def export(cohort: Cohort, new: NewPatients, output: Path, model: dict[str, str]
             path = stem.with_name(stem.name + suffix)
             _whole(path, partial(write, index=False))
             written.append(path)
-    _whole(output, lambda part: _write_cells(adata, cohort, part, output.suffix))
+
+    def write_all(part: Path) -> None:
+        _write_cells(adata, cohort, part, output.suffix)
+        if exported is not None and "denoised_rna" in exported.names:
+            _write_denoised_rna(part, exported, list(adata.var_names))
+
+    _whole(output, write_all)
     return [output, *written]
 
 
@@ -93,6 +113,23 @@ def _cells(cohort: Cohort, new: NewPatients, model: dict[str, str]) -> Any:
     return adata
 
 
+def _add_outputs(adata: Any, exported: ExportedOutputs) -> None:
+    if "latents" not in exported.names:
+        del adata.obsm["X_recart"]
+    if "denoised_rna" in exported.names:
+        adata.var["recart_modelled"] = adata.var_names.isin(list(exported.outputs.genes))
+    for name, table in exported.tables().items():
+        adata.obsm[name] = table.set_axis(adata.obs_names)
+
+
+def _write_denoised_rna(path: Path, exported: ExportedOutputs, genes: list[str]) -> None:
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        layers = file["layers" if path.suffix == ".h5ad" else "mod/rna/layers"]
+        exported.write_rna(layers, genes)
+
+
 def _write_cells(adata: Any, cohort: Cohort, path: Path, suffix: str) -> None:
     import anndata
 
@@ -110,13 +147,17 @@ def _write_cells(adata: Any, cohort: Cohort, path: Path, suffix: str) -> None:
         parts = {"rna": adata}
         if cohort.protein is not None:
             protein_names = pd.DataFrame(index=pd.Index(cohort.proteins, dtype=object))
-            parts["prot"] = anndata.AnnData(
-                X=cohort.protein, obs=adata.obs[[]].copy(), var=protein_names
-            )
+            prot = anndata.AnnData(X=cohort.protein, obs=adata.obs[[]].copy(), var=protein_names)
+            for name in ("denoised_protein", "protein_foreground_prob"):
+                if name in adata.obsm:  # a protein that the model does not know is NaN
+                    known = adata.obsm[name].reindex(columns=cohort.proteins)
+                    prot.layers[name] = known.to_numpy(dtype="float32")
+            parts["prot"] = prot
         bundle = mudata.MuData(parts)
         bundle.obs["sample"] = adata.obs["sample"]
         bundle.obs["patient"] = adata.obs["patient"]
-        bundle.obsm["X_recart"] = adata.obsm["X_recart"]
+        if "X_recart" in adata.obsm:
+            bundle.obsm["X_recart"] = adata.obsm["X_recart"]
         bundle.uns["recart"] = adata.uns["recart"]
         bundle.write_h5mu(path)
 

@@ -22,6 +22,8 @@ from recart.data.pseudonyms import Pseudonyms
 from recart.data.store import CohortStore
 from recart.inference.export import check_output, export
 from recart.inference.new_patients import NewPatients, embed_new_patients
+from recart.inference.outputs.exported import ExportedOutputs, check_outputs
+from recart.inference.outputs.of_members import all_outputs
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import admission, preparation, prepared_folder
 from recart.training.launch import load_members
@@ -66,6 +68,8 @@ def embed_run(config: DictConfig) -> NewPatients:
     check_config(config, EmbedConfig)
     output = Path(config.output)
     check_output(output)
+    asked = list(config.get("outputs") or ["latents"])
+    check_outputs(asked)
     run = RunDirectory.open(Path(config.run))
     trained = run.config
     members = load_members(run)
@@ -102,7 +106,11 @@ def embed_run(config: DictConfig) -> NewPatients:
         "members": _members_digest(members),
         "use": "research use only: not for decisions on patients",
     }
-    for path in export(cohort, new, output, model):
+    exported = None
+    if asked != ["latents"]:
+        say(f"decoding {', '.join(asked)}: the mean over {len(members)} members")
+        exported = ExportedOutputs(all_outputs(members, store), asked)
+    for path in export(cohort, new, output, model, exported):
         say(f"wrote {path}")
     return new
 

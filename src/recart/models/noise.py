@@ -13,7 +13,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-__all__ = ["MemberNoise", "Noise", "member_generator"]
+__all__ = ["MemberNoise", "Noise", "RowNoise", "member_generator"]
 
 _STEP_STRIDE = 1_000_003  # prime: (seed, step) pairs of a sweep do not collide
 
@@ -32,8 +32,17 @@ class Noise(ABC):
         """Standard normal numbers of the shape of `like`, members first."""
 
     @abstractmethod
-    def keep(self, like: Tensor, rate: float) -> Tensor:
-        """Inverted-dropout factors of the shape of `like`: 0 with probability `rate`."""
+    def keep(
+        self,
+        like: Tensor,
+        rate: float | Sequence[float],
+        lengths_m: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Inverted-dropout factors of the shape of `like`: 0 with probability `rate`.
+
+        `rate` may differ by member. `lengths_m` is how many values of each member mean anything,
+        where the rest is padding: only for those are numbers drawn.
+        """
 
 
 @final
@@ -50,15 +59,69 @@ class MemberNoise(Noise):
             torch.randn(out.shape, generator=generator, out=out)
         return drawn
 
-    def keep(self, like: Tensor, rate: float) -> Tensor:
-        """Dropout factors, one stream per member; `rate` is kept to 1 / 65,536."""
+    def keep(
+        self,
+        like: Tensor,
+        rate: float | Sequence[float],
+        lengths_m: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Dropout factors, one stream per member; rates are kept to 1 / 65,536.
+
+        A member of rate 0 draws nothing, as it would alone.
+        """
         own = like[0].numel()
+        rate_m = [rate] * len(self.generators) if isinstance(rate, int | float) else list(rate)
+        lengths_m = [own] * len(self.generators) if lengths_m is None else lengths_m
         # four 16-bit numbers of each 64-bit one: drawing is what dropout costs
         words = torch.empty(
             len(self.generators), -(-own // 4), dtype=torch.int64, device=like.device
         )
-        for generator, out in zip(self.generators, words, strict=True):
-            out.random_(-(2**63), None, generator=generator)
+        for generator, out, own_rate, length in zip(
+            self.generators, words, rate_m, lengths_m, strict=True
+        ):
+            if own_rate > 0:
+                out[: -(-length // 4)].random_(-(2**63), None, generator=generator)
         drawn = words.view(torch.int16)[:, :own].view(like.shape)
-        kept = drawn >= round(rate * 2**16) - 2**15
-        return kept.to(like.dtype).mul_(1.0 / (1.0 - rate))
+        least = [round(r * 2**16) - 2**15 for r in rate_m]  # none is below -2**15
+        scale = [1.0 / (1.0 - r) for r in rate_m]
+        if len(set(rate_m)) == 1:
+            return (drawn >= least[0]).to(like.dtype).mul_(scale[0])
+        shape = (-1, *(1,) * (like.ndim - 1))
+        least_m = torch.tensor(least, dtype=torch.int16, device=like.device).view(shape)
+        scale_m = torch.tensor(scale, dtype=like.dtype, device=like.device).view(shape)
+        return (drawn >= least_m).to(like.dtype).mul_(scale_m)
+
+
+@final
+class RowNoise(Noise):
+    """What a whole minibatch draws, for some of its rows: minibatches split over processes.
+
+    Everything is drawn for all `width` rows, so that numbers do not depend on how rows are split.
+    Arrays of three axes have cells on the second; others have none and are whole in every process.
+    """
+
+    def __init__(self, whole: Noise, rows: slice, width: int) -> None:
+        self.whole = whole
+        self.rows = rows
+        self.width = width
+
+    def normal(self, like: Tensor) -> Tensor:
+        """The rows' numbers."""
+        return self._own(self.whole.normal(self._widened(like)))
+
+    def keep(
+        self,
+        like: Tensor,
+        rate: float | Sequence[float],
+        lengths_m: Sequence[int] | None = None,
+    ) -> Tensor:
+        """The rows' dropout factors."""
+        return self._own(self.whole.keep(self._widened(like), rate, lengths_m))
+
+    def _widened(self, like: Tensor) -> Tensor:
+        if like.ndim < 3:
+            return like
+        return like.new_empty((like.shape[0], self.width, *like.shape[2:]))
+
+    def _own(self, drawn: Tensor) -> Tensor:
+        return drawn if drawn.ndim < 3 else drawn[:, self.rows].contiguous()

@@ -1,4 +1,4 @@
-"""Ridge logistic regression solved exactly, many problems at once (batched Newton)."""
+"""Ridge logistic regression solved exactly: many problems and strengths, batched Newton."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 __all__ = ["fit_ridge_logistic"]
 
 _MAX_STEPS = 100
+_MAX_HALVINGS = 30
 _TOLERANCE = 1e-9
 
 
@@ -16,16 +17,18 @@ def fit_ridge_logistic(
     x_qnf: Float[Tensor, "q n f"],
     y_qn: Float[Tensor, "q n"],
     weight_qn: Float[Tensor, "q n"],
-    strength_q: Float[Tensor, " q"],
-) -> tuple[Float[Tensor, "q f"], Float[Tensor, " q"]]:
-    """Minimise `sum_n w_n nll(y_n, x_n b + a) + strength / 2 |b|^2` for every problem `q`.
+    strength_qs: Float[Tensor, "q s"],
+) -> tuple[Float[Tensor, "q s f"], Float[Tensor, "q s"]]:
+    """Minimise `sum_n w_n nll(y_n, x_n b + a) + strength / 2 |b|^2` for every problem and strength.
 
     The intercept `a` is not penalised. Rows of weight 0 take no part. With fewer rows than
-    features the problem is solved in the span of its rows, which is where the solution lies.
+    features the problem is solved in the span of its rows, which is where the solution lies; one
+    basis of it serves every strength. What stands beside a problem does not change its solution
+    beyond rounding.
 
     Returns
     -------
-    Coefficients (q, f) and intercepts (q), in float64.
+    Coefficients (q, s, f) and intercepts (q, s), in float64.
 
     Raises
     ------
@@ -38,37 +41,64 @@ def fit_ridge_logistic(
     share = (w * y).sum(-1) / w.sum(-1)
     if bool(((share <= 0) | (share >= 1)).any()):
         raise ValueError("logistic regression needs both classes; there is one class only")
-    present = (w > 0).unsqueeze(-1)
-    u_qnr, s_qr, v_qrf = torch.linalg.svd(torch.where(present, x, 0.0), full_matrices=False)
-    z_qnr = u_qnr * s_qr.unsqueeze(-2)
-    one = torch.ones_like(z_qnr[..., :1])
-    design = torch.cat((z_qnr, one), dim=-1)
-    r = z_qnr.shape[-1]
-    penalty = torch.cat((strength_q.double()[:, None].expand(-1, r), one[:, 0] * 0), dim=-1)
-    beta = torch.zeros_like(design[:, 0])
+    x = torch.where((w > 0).unsqueeze(-1), x, 0.0)
+    basis_qfr = None
+    if x.shape[-1] > x.shape[-2]:
+        # any orthonormal basis keeps the norm of the coefficients; QR is the cheapest to get
+        basis_qfr, triangle = torch.linalg.qr(x.mT)
+        x = triangle.mT
+    design = torch.cat((x, torch.ones_like(x[..., :1])), dim=-1)
+    problems, strengths = strength_qs.shape
+    each = torch.arange(problems, device=x.device).repeat_interleave(strengths)
+    beta = _newton(design, y, w, strength_qs.double().reshape(-1), each)
+    beta = beta.view(problems, strengths, -1)
+    coefficients, intercepts = beta[..., :-1], beta[..., -1]
+    if basis_qfr is not None:
+        coefficients = coefficients @ basis_qfr.mT
+    return coefficients, intercepts
 
-    def objective(b: Tensor) -> Tensor:
-        logits = (design @ b.unsqueeze(-1)).squeeze(-1)
-        nll = torch.nn.functional.binary_cross_entropy_with_logits(logits, y, reduction="none")
-        return (w * nll).sum(-1) + 0.5 * (penalty * b.square()).sum(-1)
 
-    value = objective(beta)
+def _newton(design: Tensor, y: Tensor, w: Tensor, strength: Tensor, problem: Tensor) -> Tensor:
+    """Solve data set `problem[j]` at `strength[j]` for every `j`; the last column has no penalty.
+
+    What has converged leaves the stack, so that no step is taken for the company's sake.
+    """
+    penalty = strength.unsqueeze(-1).repeat(1, design.shape[-1])
+    penalty[:, -1] = 0.0
+    solved = torch.zeros_like(penalty)
+    running = torch.arange(len(strength), device=strength.device)
+    design, y, w = design[problem], y[problem], w[problem]
+    beta, logits = solved.clone(), torch.zeros_like(y)
+    value = _objective(logits, beta, y, w, penalty)
     for _ in range(_MAX_STEPS):
-        p = torch.sigmoid((design @ beta.unsqueeze(-1)).squeeze(-1))
+        p = torch.sigmoid(logits)
         gradient = (design.mT @ (w * (p - y)).unsqueeze(-1)).squeeze(-1) + penalty * beta
         curvature = (w * p * (1 - p)).clamp_min(1e-12).unsqueeze(-1)
-        hessian = design.mT @ (curvature * design) + torch.diag_embed(penalty + 1e-12)
-        step = torch.linalg.solve(hessian, gradient)
-        if (gradient * step).sum(-1).max() < _TOLERANCE:
-            coefficients = torch.einsum("qr,qrf->qf", beta[:, :-1], v_qrf)
-            return coefficients, beta[:, -1]
+        hessian = design.mT @ (curvature * design)
+        hessian.diagonal(dim1=-2, dim2=-1).add_(penalty + 1e-12)
+        factor = torch.linalg.cholesky(hessian)
+        step = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
+        done = (gradient * step).sum(-1) < _TOLERANCE
+        if bool(done.any()):
+            solved[running[done]] = beta[done]
+            keep = ~done
+            if not bool(keep.any()):
+                return solved
+            running, design, y, w = running[keep], design[keep], y[keep], w[keep]
+            penalty, beta, value, step = penalty[keep], beta[keep], value[keep], step[keep]
         scale = torch.ones_like(value)
-        for _ in range(30):  # halve only the steps that would climb
-            trial = objective(beta - scale.unsqueeze(-1) * step)
-            worse = trial > value + 1e-12
+        for _ in range(_MAX_HALVINGS):  # halve only the steps that would climb
+            trial = beta - scale.unsqueeze(-1) * step
+            logits = (design @ trial.unsqueeze(-1)).squeeze(-1)
+            now = _objective(logits, trial, y, w, penalty)
+            worse = now > value + 1e-12
             if not bool(worse.any()):
                 break
             scale = torch.where(worse, scale / 2, scale)
-        beta = beta - scale.unsqueeze(-1) * step
-        value = objective(beta)
+        beta, value = trial, now
     raise FloatingPointError(f"ridge logistic regression: no convergence in {_MAX_STEPS} steps")
+
+
+def _objective(logits: Tensor, beta: Tensor, y: Tensor, w: Tensor, penalty: Tensor) -> Tensor:
+    nll = torch.nn.functional.binary_cross_entropy_with_logits(logits, y, reduction="none")
+    return (w * nll).sum(-1) + 0.5 * (penalty * beta.square()).sum(-1)

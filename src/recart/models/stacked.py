@@ -68,7 +68,10 @@ class StackedLinear(nn.Module):
 
 @final
 class StackedBlock(nn.Module):
-    """Linear -> LayerNorm (no learned scale, as scvi-tools) -> ReLU -> dropout."""
+    """Linear -> LayerNorm (no learned scale, as scvi-tools) -> ReLU -> dropout.
+
+    `dropout_m` is the rate of each member, `dropout` of all unless it is changed.
+    """
 
     def __init__(
         self,
@@ -81,7 +84,7 @@ class StackedBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.linear = StackedLinear(members, inputs, outputs, conditions, beside)
-        self.dropout = dropout
+        self.dropout_m = [dropout] * members
 
     def forward(
         self,
@@ -97,8 +100,8 @@ class StackedBlock(nn.Module):
     ) -> Float[Tensor, "m b h"]:
         """What follows the linear map."""
         h_mbh = torch.relu(nn.functional.layer_norm(h_mbh, h_mbh.shape[-1:]))
-        if noise is not None and self.dropout > 0:
-            h_mbh = h_mbh * noise.keep(h_mbh, self.dropout)
+        if noise is not None and any(self.dropout_m):
+            h_mbh = h_mbh * noise.keep(h_mbh, self.dropout_m)
         return h_mbh
 
 

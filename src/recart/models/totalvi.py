@@ -7,49 +7,32 @@ observed library size and LayerNorm in place of BatchNorm.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from recart.contracts import CellBatch
-from recart.losses.divergences import kl_normal, kl_standard_normal, log_standard_lognormal
-from recart.losses.negative_binomial import log_nb_mixture
+from recart.contracts import CellBatch, MemberSettings
+from recart.losses.divergences import kl_standard_normal
+from recart.models.cell_encoder import CellEncoder, EncoderSizes, Posterior
 from recart.models.decoder import Decoded, Decoder
-from recart.models.encoder import Encoder, Posterior
+from recart.models.encoder import JointEncoder
+from recart.models.masking import Masking
 from recart.models.noise import Noise, member_generator
+from recart.models.objective import TermWeights
+from recart.models.protein import ProteinWeights
+from recart.models.receptor import receptor_terms
+from recart.models.restack import keep_members, shapes_of, take_member, write_member
 from recart.models.rna import NegativeBinomial
 from recart.models.rna_likelihood import RnaLikelihood, RnaSizes
-from recart.models.stacked import initialise
+from recart.models.sizes import Sizes
+from recart.models.stacked import StackedBlock, initialise
 
 __all__ = ["Sizes", "TermWeights", "TotalVI", "TotalVIStack"]
 
 _PROTEIN_STREAM = -2000  # away from the streams of layers and of the RNA dispersion
-_EXPRESSED_PRIOR = 1e-3  # scvi-tools' weak pull towards expressed proteins
-
-
-@dataclass(frozen=True)
-class TermWeights:
-    """Weights of the terms of the objective; the KL weight is warmed up by the training."""
-
-    protein: float = 1.0
-    receptor: float = 1.0
-    presence: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """Sizes of the data, as the store and the members' features give them.
-
-    `batches[m]` is how many batch categories member `m` knows.
-    """
-
-    genes: int
-    proteins: int
-    receptor: int
-    batches: tuple[int, ...]
 
 
 @final
@@ -59,29 +42,48 @@ class TotalVI:
 
     latent: int = 10
     hidden: int = 128
-    encoder_layers: int = 2
+    encoder: CellEncoder = field(default_factory=JointEncoder)
     decoder_layers: int = 1
     dropout: float = 0.2
-    modality_dropout: float = 0.1
+    masking: Masking = field(default_factory=Masking)
     rna: RnaLikelihood = field(default_factory=NegativeBinomial)
     weights: TermWeights = field(default_factory=TermWeights)
 
-    def stack(self, sizes: Sizes, seeds: Sequence[int]) -> TotalVIStack:
-        """Models for `len(seeds)` members, each drawn from its own seed."""
+    def stack(
+        self,
+        sizes: Sizes,
+        seeds: Sequence[int],
+        settings: Sequence[MemberSettings] | None = None,
+    ) -> TotalVIStack:
+        """Models for `len(seeds)` members, each drawn from its own seed as it would be alone.
+
+        Raises
+        ------
+        ValueError
+            If a member's settings ask for more latent dimensions than the recipe has.
+        """
         stack = TotalVIStack(self, sizes, len(seeds))
-        initialise(stack, seeds, sizes.batches)
-        stack.rna.draw_dispersion(seeds)
-        with torch.no_grad():
-            for seed, row in zip(seeds, stack.log_protein_theta, strict=True):
-                row.copy_(
-                    2 * torch.rand(row.shape, generator=member_generator(seed, _PROTEIN_STREAM))
-                )
+        for member, seed in enumerate(seeds):
+            own = sizes.of([member])
+            alone = TotalVIStack(self, own, 1)
+            initialise(alone, [seed], own.batches)
+            alone.rna.draw_dispersion([seed])
+            generator = member_generator(seed, _PROTEIN_STREAM)
+            theta = 2 * torch.rand(alone.log_protein_theta.shape[1:], generator=generator)
+            alone.log_protein_theta.data[0] = theta
+            write_member(stack, member, alone.state_dict())
+        for member, own_settings in enumerate(settings or ()):
+            stack.set_settings(member, own_settings)
         return stack
 
 
 @final
 class TotalVIStack(nn.Module):
-    """The weights of a stack of members."""
+    """The weights of a stack of members.
+
+    Members of fewer genes or batch categories than the widest have zeros there, which masks keep
+    out of every product. `latent_mask_ml` says which dimensions of `z` a member uses.
+    """
 
     def __init__(self, recipe: TotalVI, sizes: Sizes, members: int) -> None:
         super().__init__()
@@ -89,15 +91,16 @@ class TotalVIStack(nn.Module):
         self.sizes = sizes
         e = max(sizes.batches, default=0)
         latent, hidden = recipe.latent, recipe.hidden
-        self.encoder = Encoder(
-            members,
-            (sizes.genes, sizes.proteins, sizes.receptor),
-            latent,
-            hidden,
-            recipe.encoder_layers,
-            e,
-            recipe.dropout,
+        encoder_sizes = EncoderSizes(
+            members=members,
+            genes=sizes.genes,
+            proteins=sizes.proteins,
+            receptor=sizes.receptor,
+            hidden=hidden,
+            latent=latent,
+            conditions=e,
         )
+        self.encoder = recipe.encoder.stack(encoder_sizes, recipe.dropout)
         self.decoder = Decoder(
             members,
             (sizes.proteins, sizes.receptor),
@@ -116,6 +119,33 @@ class TotalVIStack(nn.Module):
         # weights of the batch categories where a cell's batch is unknown to the member
         self.register_buffer("batch_prior_me", torch.zeros(members, e))
         self.batch_prior_me: Tensor
+        self.register_buffer("latent_mask_ml", torch.ones(members, latent, dtype=torch.bool))
+        self.latent_mask_ml: Tensor
+        # of training only: not part of a member's state
+        self.register_buffer("kl_weight_m", torch.ones(members), persistent=False)
+        self.kl_weight_m: Tensor
+
+    @torch.no_grad()
+    def set_settings(self, member: int, settings: MemberSettings) -> None:
+        """Give one member its own KL weight, dropout and number of latent dimensions.
+
+        Raises
+        ------
+        ValueError
+            If it asks for more latent dimensions than the recipe has.
+        """
+        if settings.latent is not None:
+            if settings.latent > self.recipe.latent:
+                raise ValueError(
+                    f"a member asks for {settings.latent} latent dimensions; the model has "
+                    f"{self.recipe.latent}, raise model.latent"
+                )
+            self.latent_mask_ml[member] = torch.arange(self.recipe.latent) < settings.latent
+        if settings.kl_weight is not None:
+            self.kl_weight_m[member] = settings.kl_weight
+        if settings.dropout is not None:
+            for block in self._blocks():
+                block.dropout_m[member] = settings.dropout
 
     @torch.no_grad()
     def set_background_prior(
@@ -132,21 +162,24 @@ class TotalVIStack(nn.Module):
         self.batch_prior_me[member, : len(share_e)] = share_e
 
     def member_state(self, member: int) -> dict[str, Tensor]:
-        """A copy of one member's weights on the CPU: member axis of length 1, own batches only."""
-        own = self.sizes.batches[member]
-        with torch.device("meta"):  # shapes only
-            alone = TotalVIStack(self.recipe, replace(self.sizes, batches=(own,)), 1).state_dict()
-        state = {}
-        for name, tensor in self.state_dict().items():
-            kept = tensor[member : member + 1]
-            if kept.shape != alone[name].shape:  # the axis of batch categories is the second
-                kept = kept[:, :own]
-            state[name] = kept.detach().cpu().clone()
-        return state
+        """A copy of one member's weights on the CPU: member axis of length 1, own sizes only."""
+        return take_member(self, member, self._shapes(self.sizes.of([member])))
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Become the stack of these members, in this order; parameters stay the same objects."""
+        sizes = self.sizes.of(members)
+        keep_members(self, members, self._shapes(sizes))
+        for block in self._blocks():
+            block.dropout_m = [block.dropout_m[m] for m in members]
+        self.sizes = sizes
 
     def latent(self, batch: CellBatch) -> Posterior:
-        """`q(z | cell)` without dropout; unknown batches are marginalised."""
-        return self.encoder.marginal(batch, self.rna.encode(batch), self.batch_prior_me)
+        """`q(z | cell)` without dropout; unknown batches are marginalised.
+
+        A dimension that a member does not use has mean 0 and variance 1: the prior.
+        """
+        rna_n = self.rna.encode(batch)
+        return self._own_dimensions(self.encoder.marginal(batch, rna_n, self.batch_prior_me))
 
     def known_batch(self, batch: CellBatch) -> Float[Tensor, "m b e"]:
         """The batch covariate for decoding: unknown batches become the mean over batches."""
@@ -157,8 +190,7 @@ class TotalVIStack(nn.Module):
         self, decoded: Decoded, log_background_mba: Tensor, batch_mbe: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Background and foreground rates of every protein, scaled by the batch's efficiency."""
-        background = torch.exp(log_background_mba + torch.bmm(batch_mbe, self.log_efficiency))
-        return background, background * decoded.foreground_mba
+        return self._protein.rates(decoded, log_background_mba, batch_mbe)
 
     def expected(self, batch: CellBatch) -> tuple[Float[Tensor, "m b g"], Float[Tensor, "m b a"]]:
         """Expected RNA and protein counts of each cell at the mean of `q(z | cell)`.
@@ -176,90 +208,60 @@ class TotalVIStack(nn.Module):
     def terms(self, batch: CellBatch, noise: Noise | None) -> dict[str, Float[Tensor, "m b"]]:
         """Each term of the negative evidence lower bound per cell, before weights.
 
-        `noise` draws `z`, the protein background, dropout and modality dropout; None takes means.
+        `noise` draws `z`, the protein background, dropout and what is hidden from the encoder;
+        None takes means.
         """
         if noise is None:  # as the latents that heads read: unknown batches are marginalised
-            posterior = self.latent(batch)
-            z_mbl = posterior.mean_mbl
-        else:
-            seen = self._drop_modalities(batch, noise)
-            posterior = self.encoder(seen, self.rna.encode(seen), noise)
-            z_mbl = posterior.mean_mbl + noise.normal(posterior.mean_mbl) * (
-                posterior.variance_mbl.sqrt()
-            )
+            return self.terms_at_mean(batch, self.latent(batch))
+        seen = self.recipe.masking.hide(batch, self.sizes.own_genes, noise)
+        posterior = self._own_dimensions(self.encoder(seen, self.rna.encode(seen), noise))
+        mean, variance = posterior
+        drawn = noise.normal(mean) * variance.sqrt() * self.latent_mask_ml.unsqueeze(1)
+        return self._terms(batch, posterior, mean + drawn, noise)
+
+    def terms_at_mean(
+        self, batch: CellBatch, posterior: Posterior
+    ) -> dict[str, Float[Tensor, "m b"]]:
+        """The terms at the mean of a posterior that `latent` gave."""
+        return self._terms(batch, posterior, posterior.mean_mbl, None)
+
+    def loss(
+        self, terms: dict[str, Float[Tensor, "m b"]], weight_mb: Tensor, kl_weight: float
+    ) -> Float[Tensor, " m"]:
+        """Weighted objective of each member: mean over its cells."""
+        total = self.recipe.weights.total(terms, kl_weight, self.kl_weight_m)
+        return (total * weight_mb).sum(-1) / weight_mb.sum(-1).clamp_min(1.0)
+
+    def _terms(
+        self, batch: CellBatch, posterior: Posterior, z_mbl: Tensor, noise: Noise | None
+    ) -> dict[str, Tensor]:
         batch_mbe = self.known_batch(batch)
         decoded = self.decoder(z_mbl, batch_mbe, noise)
         return {
             "rna": -self.rna.log_prob(decoded, batch_mbe, batch),
             "kl_z": kl_standard_normal(*posterior).sum(-1),
-            **self._protein_terms(decoded, batch, batch_mbe, noise),
-            **self._receptor_terms(decoded, batch),
+            **self._protein.terms(decoded, batch, batch_mbe, noise),
+            **receptor_terms(decoded, batch),
         }
 
-    def loss(
-        self, terms: dict[str, Float[Tensor, "m b"]], weight_mb: Tensor, kl_weight: float
-    ) -> Float[Tensor, " m"]:
-        """Weighted objective of each member: mean over its cells.
-
-        As in scvi-tools, the warm-up of the KL weight also scales the protein term.
-        """
-        weights = self.recipe.weights
-        warmed = weights.protein * terms["protein"] + terms["kl_z"] + terms["kl_background"]
-        total = (
-            terms["rna"]
-            + kl_weight * warmed
-            + weights.receptor * terms["receptor"]
-            + weights.presence * terms["presence"]
+    def _own_dimensions(self, posterior: Posterior) -> Posterior:
+        own = self.latent_mask_ml.unsqueeze(1)
+        return Posterior(
+            torch.where(own, posterior.mean_mbl, 0.0), torch.where(own, posterior.variance_mbl, 1.0)
         )
-        return (total * weight_mb).sum(-1) / weight_mb.sum(-1).clamp_min(1.0)
 
-    def _protein_terms(
-        self, decoded: Decoded, batch: CellBatch, batch_mbe: Tensor, noise: Noise | None
-    ) -> dict[str, Tensor]:
-        if batch.y_mba.shape[-1] == 0:
-            zero = batch.weight_mb.new_zeros(batch.weight_mb.shape)
-            return {"protein": zero, "kl_background": zero}
-        mean, scale = decoded.background_mean_mba, decoded.background_scale_mba
-        log_background = mean if noise is None else mean + noise.normal(mean) * scale
-        background, foreground = self.protein_rates(decoded, log_background, batch_mbe)
-        log_prob = log_nb_mixture(
-            batch.y_mba, background, foreground, self.log_protein_theta.exp(), decoded.mixing_mba
+    @property
+    def _protein(self) -> ProteinWeights:
+        return ProteinWeights(
+            log_theta_m1a=self.log_protein_theta,
+            log_efficiency_mea=self.log_efficiency,
+            prior_mean_mea=self.background_prior_mean,
+            prior_log_scale_mea=self.background_prior_log_scale,
         )
-        prior_mean = torch.bmm(batch_mbe, self.background_prior_mean)
-        prior_scale = torch.bmm(batch_mbe, self.background_prior_log_scale.exp())
-        kl = kl_normal(mean, scale, prior_mean, prior_scale.clamp_min(1e-6))
-        log_efficiency = torch.bmm(batch_mbe, self.log_efficiency)
-        expressed = nn.functional.logsigmoid(decoded.mixing_mba)
-        return {
-            "protein": -torch.where(batch.y_mask_mba, log_prob, 0.0).sum(-1),
-            "kl_background": torch.where(batch.y_mask_mba, kl, 0.0).sum(-1)
-            - log_standard_lognormal(log_efficiency).sum(-1)
-            - _EXPRESSED_PRIOR * expressed.sum(-1),
-        }
 
-    def _receptor_terms(self, decoded: Decoded, batch: CellBatch) -> dict[str, Tensor]:
-        if batch.r_mbt.shape[-1] == 0:
-            zero = batch.weight_mb.new_zeros(batch.weight_mb.shape)
-            return {"receptor": zero, "presence": zero}
-        cosine = nn.functional.cosine_similarity(decoded.receptor_mbt, batch.r_mbt, dim=-1)
-        presence = nn.functional.binary_cross_entropy_with_logits(
-            decoded.receptor_presence_mb, batch.r_mask_mb.to(cosine.dtype), reduction="none"
-        )
-        return {
-            "receptor": torch.where(batch.r_mask_mb, 1 - cosine, 0.0),
-            "presence": torch.where(batch.r_measured_mb, presence, 0.0),
-        }
+    def _shapes(self, sizes: Sizes) -> dict[str, torch.Size]:
+        with torch.device("meta"):  # shapes only
+            return shapes_of(TotalVIStack(self.recipe, sizes, len(sizes.batches)))
 
-    def _drop_modalities(self, batch: CellBatch, noise: Noise) -> CellBatch:
-        """Hide protein and receptor from the encoder, each in a share of the cells."""
-        rate = self.recipe.modality_dropout
-        if rate <= 0:
-            return batch
-        keep = noise.keep(batch.weight_mb.unsqueeze(-1).expand(-1, -1, 2), rate) > 0
-        keep_protein, keep_receptor = keep[..., :1], keep[..., 1]
-        return replace(
-            batch,
-            y_mask_mba=batch.y_mask_mba & keep_protein,
-            r_mask_mb=batch.r_mask_mb & keep_receptor,
-            r_measured_mb=batch.r_measured_mb & keep_receptor,
-        )
+    def _blocks(self) -> list[StackedBlock]:
+        return [block for block in self.modules() if isinstance(block, StackedBlock)]

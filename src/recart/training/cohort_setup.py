@@ -15,6 +15,7 @@ from recart.data.checks import resolve_labels
 from recart.data.clone_features import clone_features
 from recart.data.prepare import Endpoint, Preparation, prepare
 from recart.data.store import CohortStore, open_store
+from recart.problems import InputError, Problem
 from recart.training.run_directory import RunDirectory
 
 __all__ = [
@@ -45,6 +46,11 @@ def preparation(data: Any, folder: Path, *, receptors: Any, labelled: bool = Tru
 
     `receptors` is the node of the receptor embedding. `labelled=False`: new patients, without an
     endpoint.
+
+    Raises
+    ------
+    InputError
+        If `data.in_memory` is none of auto, true and false.
     """
     return Preparation(
         reader=build(data.reader),
@@ -60,6 +66,7 @@ def preparation(data: Any, folder: Path, *, receptors: Any, labelled: bool = Tru
         limits=build(data.limits),
         receptors=build(receptors),
         folder=folder,
+        in_memory=_in_memory(data),
     )
 
 
@@ -71,7 +78,8 @@ def prepare_cohort(data: Any, folder: Path, progress: Callable[[str], None]) -> 
 
 def reopen_cohort(data: Any, folder: Path, key: str) -> PreparedCohort:
     """The cohort that a run was trained on, by its key; no input file is read."""
-    return _with_bags(open_store(folder / f"{key}.zarr"), key, data)
+    store = open_store(folder / f"{key}.zarr", in_memory=_in_memory(data))
+    return _with_bags(store, key, data)
 
 
 def prepared_folder(run: RunDirectory) -> Path:
@@ -92,6 +100,22 @@ def admission(data: Any) -> Admission:
         timepoints=list(data.timepoints or ()),
         tissues=list(data.tissues or ()),
     )
+
+
+def _in_memory(data: Any) -> bool | None:
+    """`data.in_memory`; None, the same as `auto`, where a run is older than the key."""
+    value = data.get("in_memory")
+    if value in (None, "auto"):
+        return None
+    if not isinstance(value, bool):
+        problem = Problem(
+            code="E-CONFIG-014",
+            column="data.in_memory",
+            what=f"data.in_memory is {value!r}",
+            mend="set it to auto, true or false",
+        )
+        raise InputError([problem])
+    return value
 
 
 def _with_bags(store: CohortStore, key: str, data: Any) -> PreparedCohort:

@@ -1,45 +1,37 @@
-"""Train every member of a cross-validation that is not there yet: encoder first, then head."""
+"""Train every member of a cross-validation that is not there yet, dealt into jobs."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from recart.contracts import Member
 from recart.data.bags import Bags
-from recart.data.features import bind
-from recart.data.store import CohortStore
-from recart.training.bag_latents import bag_latents
-from recart.training.heads import FittedHead, Head
-from recart.training.jobs import (
-    Recipes,
-    TrainedEncoder,
-    TrainerFactory,
-    labelled_bags,
-    restore_stack,
-    train_encoders,
-)
-from recart.training.member_file import member_path, save_member
+from recart.problems import InputError, Problem
+from recart.training.epoch_reports import EpochReport, EpochWatcher
+from recart.training.executors.executor import Executor, Failure, Job
+from recart.training.heads import Head
+from recart.training.jobs import Recipes
+from recart.training.member_file import member_path
+from recart.training.member_job import IMPORTS, MemberJob, Trainers
+from recart.training.shared_store import SharedStore
 
-__all__ = ["CrossValidation"]
+__all__ = ["CrossValidation", "JobError"]
 
-logger = logging.getLogger(__name__)
+
+class JobError(RuntimeError):
+    """The tracebacks of jobs that failed elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidation:
-    """A cross-validation over one cohort.
+    """A cross-validation over one cohort; `folder` is where the members' files go."""
 
-    Held-out patients of a member are read by nothing here: neither features, nor encoder, nor
-    head. `extras` (n, f) are bag features that are computed inside each patient.
-    """
-
-    store: CohortStore
+    shared: SharedStore
     bags: Bags
     extras: pd.DataFrame
     members: Sequence[Member]
@@ -53,32 +45,80 @@ class CrossValidation:
 
     def run(
         self,
-        trainer_factory: TrainerFactory,
-        members_per_job: int | None,
+        size: int,
+        executor: Executor,
+        trainers: Trainers,
+        watchers: Sequence[EpochWatcher],
         progress: Callable[[str], None],
     ) -> None:
-        """Train what is missing, job by job; a member's file appears when it is finished."""
+        """Train what is missing; a member's file appears when it is finished.
+
+        Parameters
+        ----------
+        size
+            Members of a job; they are trained in one stack.
+        executor, trainers
+            Where jobs run, and what trains there.
+        watchers
+            Follow the epochs of all jobs.
+        progress
+            Given a line on what begins or has gone wrong.
+
+        Raises
+        ------
+        InputError
+            If a job failed: names its members and how. All others have run by then.
+        """
+        for part in self.folder.glob(".*.part"):  # of a process that was killed as it wrote
+            part.unlink()
         missing = self.missing()
         if len(missing) < len(self.members):
             progress(f"{len(self.members) - len(missing)} members are there already")
-        size = members_per_job or max(1, len(missing))
-        jobs = [missing[i : i + size] for i in range(0, len(missing), size)]
-        for number, job in enumerate(jobs, start=1):
-            progress(f"job {number} of {len(jobs)}: {len(job)} members")
-            encoders = train_encoders(job, self.store, self.bags, self.recipes, trainer_factory)
-            for encoder in encoders:
-                head = self._fit_head(encoder)
-                path = member_path(self.folder, encoder.member.name)
-                save_member(path, encoder, head, list(self.store.patients.index))
-            progress(f"job {number} of {len(jobs)}: heads fitted, members saved")
+        stacks = [missing[i : i + size] for i in range(0, len(missing), size)]
+        jobs = [self._job(stack, trainers) for stack in stacks]
+        members = {job.name: len(stack) for job, stack in zip(jobs, stacks, strict=True)}
+        at_once = min(executor.places, len(jobs))
+        progress(f"{len(missing)} members in {len(jobs)} jobs, {at_once} at a time")
+        failures: dict[str, Failure] = {}
 
-    def _fit_head(self, encoder: TrainedEncoder) -> FittedHead:
-        member = encoder.member
-        stack = restore_stack(self.recipes.model, encoder.features, encoder.state)
-        rows = labelled_bags(self.bags, (*member.train, *member.validation))
-        bound = bind(encoder.features, self.store)
-        seen = bag_latents(stack, bound, self.store, self.bags, rows, self.extras)
-        labels = self.bags.table["label"].to_numpy()[rows].astype(np.int64)
-        head = self.head.fit(seen, labels, member.seed)
-        logger.debug("head of %s fitted on %d bags", member.name, len(rows))
-        return head
+        def advance(job: Job, report: EpochReport) -> None:
+            for watcher in watchers:
+                watcher.advance(job.name, report)
+
+        with ExitStack() as stack:
+            for watcher in watchers:
+                watcher.start(members, self.recipes.training.epochs)
+                stack.callback(watcher.stop)
+            for outcome in stack.enter_context(closing(executor.run(jobs, advance))):
+                for watcher in watchers:
+                    watcher.end(outcome.job.name)
+                if outcome.failure is not None:
+                    failures[outcome.job.name] = outcome.failure
+                    progress(f"{outcome.job.name} failed; {outcome.failure}")
+        if failures:
+            traces = "\n".join(f"{name}:\n{own.trace or own}" for name, own in failures.items())
+            raise InputError(_problem(*failed) for failed in failures.items()) from JobError(traces)
+
+    def _job(self, members: Sequence[Member], trainers: Trainers) -> Job:
+        """Named after its members."""
+        work = MemberJob(
+            members=members,
+            shared=self.shared,
+            bags=self.bags,
+            extras=self.extras,
+            recipes=self.recipes,
+            head=self.head,
+            trainers=trainers,
+            folder=self.folder,
+        )
+        imports = (*IMPORTS, type(self.head).__module__)
+        return Job(name=", ".join(member.name for member in members), work=work, imports=imports)
+
+
+def _problem(name: str, failure: Failure) -> Problem:
+    return Problem(
+        code="E-JOB-001",
+        what=f"members {name} were not trained; {failure}",
+        mend="mend what it says, then run the same command again with paths.run=<this run's "
+        "folder>: it trains only the members that are missing",
+    )

@@ -11,11 +11,13 @@ import torch
 from recart.data.batches import gather
 from recart.data.features import BoundFeatures
 from recart.data.store import CohortStore
+from recart.data.streaming import ReadAhead
 from recart.models.totalvi import TotalVIStack
 
 __all__ = ["encode"]
 
 _CHUNK = 1024
+_AHEAD = 4  # chunks
 
 
 @torch.no_grad()
@@ -25,16 +27,26 @@ def encode(
     """Posterior means (c, l) of the cells of `slices`, in order.
 
     Chunks never cross the end of a slice, so a patient's latents do not depend on who else is
-    encoded: the same numbers come from the same products of the same shapes.
+    encoded: the same numbers come from the same products of the same shapes. A store on disk is
+    read ahead of them.
     """
     stack.eval()
     device = stack.log_protein_theta.device
     chunks = []
-    for own in slices:
-        for start in range(own.start, own.stop, _CHUNK):
-            rows = np.arange(start, min(start + _CHUNK, own.stop))
-            batch = gather(store, [bound], [rows], width=len(rows)).to(device)
-            chunks.append(stack.latent(batch).mean_mbl[0].cpu().numpy())
+    steps = [
+        np.arange(start, min(start + _CHUNK, own.stop))
+        for own in slices
+        for start in range(own.start, own.stop, _CHUNK)
+    ]
+    reader = None if store.path is None else ReadAhead(store, _CHUNK, _AHEAD)
+    if reader is not None:
+        store = reader.store
+        reader.plan([steps])
+    for step, rows in enumerate(steps):
+        if reader is not None:
+            reader.advance(step)
+        batch = gather(store, [bound], [rows], width=len(rows)).to(device)
+        chunks.append(stack.latent(batch).mean_mbl[0].cpu().numpy())
     if not chunks:
         return np.zeros((0, stack.recipe.latent), dtype=np.float32)
     return np.concatenate(chunks)

@@ -53,9 +53,19 @@ class FittedHead(ABC):
 class Head(ABC):
     """A recipe for a head; one class and one YAML each."""
 
-    @abstractmethod
     def fit(self, bags: BagLatents, labels: Array, seed: int) -> FittedHead:
         """Fit to development bags (all given bags), choosing strengths on inner folds of them."""
+        return self.fit_stack([bags], [labels], [seed])[0]
+
+    @abstractmethod
+    def fit_stack(
+        self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]
+    ) -> Sequence[FittedHead]:
+        """Fit the heads of many members; each is what `fit` gives for it alone, to rounding.
+
+        Members that differ in their labels only, as in a permutation test, should be given the
+        very same `BagLatents`: what is fitted without labels is then fitted once.
+        """
 
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> FittedHead:

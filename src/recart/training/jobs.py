@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,13 +18,16 @@ from recart.data.batches import Blocks, StackBatches
 from recart.data.features import FeatureChoice, Features, bind
 from recart.data.store import CohortStore
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
-from recart.training.module import EncoderTraining, StackModule
+from recart.training.encoder_training import EncoderTraining
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
 
 __all__ = ["Recipes", "TrainedEncoder", "labelled_bags", "restore_stack", "train_encoders"]
 
 logger = logging.getLogger(__name__)
 
-TrainerFactory = Callable[[int], pl.Trainer]
+TrainerFactory = Callable[[int], "pl.Trainer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,8 @@ def train_encoders(
     ValueError
         If a member has no cells to train on, or none to choose its epoch with.
     """
+    from recart.training.module import StackModule  # Lightning: seconds, not for configuration
+
     _require_cells(members, bags)
     features = []
     for member in members:
@@ -95,7 +99,8 @@ def train_encoders(
         ]
         return DataLoader(StackBatches(store, bound, blocks, shuffled), batch_size=None)
 
-    module = StackModule(stack, [member.seed for member in members], recipes.training)
+    settings = [member.settings for member in members]
+    module = StackModule(stack, [own.seed for own in members], recipes.training, settings)
     trainer = trainer_factory(recipes.training.epochs)
     trainer.fit(
         module,
@@ -132,14 +137,19 @@ def _require_cells(members: Sequence[Member], bags: Bags) -> None:
 def restore_stack(recipe: TotalVI, features: Features, state: dict[str, Tensor]) -> TotalVIStack:
     """One member's model from its checkpoint, as a stack of one."""
     stack = TotalVIStack(recipe, _sizes([features]), 1)
-    stack.load_state_dict(state)
+    # members of an older file use every latent dimension
+    stack.load_state_dict({"latent_mask_ml": stack.latent_mask_ml, **state})
     return stack.eval()
 
 
 def _sizes(features: Sequence[Features]) -> Sizes:
     spec = features[0].spec
+    genes = tuple(len(own.spec.genes) for own in features)
+    if any(own.spec.proteins != spec.proteins for own in features):
+        raise ValueError("members of one stack read one store: their protein panels are the same")
     return Sizes(
-        genes=len(spec.genes),
+        genes=max(genes),
+        genes_m=genes,
         proteins=len(spec.proteins),
         receptor=spec.receptor_dim,
         batches=tuple(len(own.spec.batches) for own in features),
@@ -149,7 +159,11 @@ def _sizes(features: Sequence[Features]) -> Sizes:
 def _new_stack(
     members: Sequence[Member], features: Sequence[Features], recipe: TotalVI
 ) -> TotalVIStack:
-    stack = recipe.stack(_sizes(features), [member.seed for member in members])
+    stack = recipe.stack(
+        _sizes(features),
+        [member.seed for member in members],
+        [member.settings for member in members],
+    )
     for i, own in enumerate(features):
         mean, scale = (
             torch.from_numpy(own.background_mean),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 from omegaconf import DictConfig
 
@@ -16,13 +15,20 @@ from recart.config.check import check_config
 from recart.config.compose import run_folder
 from recart.data.split import Split, members
 from recart.training.cohort_setup import PreparedCohort, prepare_cohort
+from recart.training.collapse import collapse_warning
 from recart.training.cross_validation import CrossValidation
+from recart.training.epoch_means import EpochMeans
+from recart.training.epoch_reports import EpochWatcher
+from recart.training.executors.executor import Executor
+from recart.training.executors.in_process import InProcess
 from recart.training.jobs import Recipes
 from recart.training.member_file import LoadedMember, load_member
+from recart.training.member_job import Trainers
 from recart.training.progress import say
 from recart.training.run_directory import RunDirectory
-from recart.training.trackers import Tracker, tracking
-from recart.training.trainer import TrainerSettings, quiet_lightning
+from recart.training.shared_store import SharedStore
+from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
+from recart.training.trackers import tracking
 
 __all__ = ["load_members", "recipes", "train_run"]
 
@@ -55,6 +61,7 @@ def train_run(config: DictConfig) -> float:
     # everything that can be refused is built before the cohort is read
     made, head, settings = recipes(config), build(config.head), build(config.trainer)
     scheme, trackers = build(config.data.folds), build_each(config.logger)
+    executor, callbacks = build(config.executor), list(build_each(config.callbacks).values())
     folder, seeds = run_folder(config), {"seed": int(config.seed)}
     if (folder / "run.json").exists():
         RunDirectory.create(folder, config, seeds)  # refuses another configuration at once
@@ -65,7 +72,7 @@ def train_run(config: DictConfig) -> float:
         split = _split(run, cohort, scheme, config.seed)
         run.write_json("cohort.json", {"key": cohort.key, "flow": cohort.bags.flow})
         validation = CrossValidation(
-            store=cohort.store,
+            shared=SharedStore(cohort.store, run.path),
             bags=cohort.bags,
             extras=cohort.extras,
             members=members(split),
@@ -77,10 +84,21 @@ def train_run(config: DictConfig) -> float:
             f"{len(cohort.bags)} bags, {split.k} folds x {split.repeats} repeats = "
             f"{len(validation.members)} members"
         )
-        _train(validation, settings, trackers, config, run)
-        losses = [member.head.inner_loss for member in load_members(run)]
+        del cohort  # whose store may be put where other processes share it
+        if validation.missing():
+            with tracking(trackers, run.logs, config) as loggers:
+                displays = [own for own in callbacks if isinstance(own, EpochWatcher)]
+                others = [own for own in callbacks if not isinstance(own, EpochWatcher)]
+                trainers = Trainers(settings=settings, callbacks=others, folder=run.path)
+                watchers = [*displays, EpochMeans(loggers)]
+                _train(validation, config.members_per_job, executor, trainers, watchers)
+        else:
+            say("all members are there already")
+        trained = load_members(run)
+    if warning := collapse_warning({member.name: member.history for member in trained}):
+        say(warning)
     say(f"trained. Next: python evaluate.py run={_shown(run.path)}")
-    return float(np.mean(losses))
+    return float(np.mean([member.head.inner_loss for member in trained]))
 
 
 def _shown(path: Path) -> str:
@@ -110,18 +128,31 @@ def _split(run: RunDirectory, cohort: PreparedCohort, scheme: Any, seed: int) ->
 
 def _train(
     validation: CrossValidation,
-    settings: TrainerSettings,
-    trackers: Mapping[str, Tracker],
-    config: DictConfig,
-    run: RunDirectory,
+    members_per_job: int | str | None,
+    executor: Executor,
+    trainers: Trainers,
+    watchers: Sequence[EpochWatcher],
 ) -> None:
-    if not validation.missing():
-        say("all members are there already")
-        return
-    with tracking(trackers, run.logs, config) as loggers, quiet_lightning():
+    """Deal the missing members into jobs and run them where that is fastest."""
+    gpu = on_gpu(trainers.settings.accelerator)
+    missing = len(validation.missing())
+    if members_per_job is None:
+        size = missing
+    elif isinstance(members_per_job, int):
+        size = members_per_job
+    else:
+        size = _as_fits(validation, missing) if gpu else 1  # stacking does not pay on a CPU
+    # a GPU is not divided among processes
+    if gpu or executor.places == 1 or size >= missing:
+        executor = InProcess()
+    else:
+        validation.shared.share()
+    validation.run(size, executor, trainers, watchers, say)
 
-        def make_trainer(epochs: int) -> pl.Trainer:
-            callbacks = list(build_each(config.callbacks).values())
-            return settings.make(epochs, loggers, callbacks, run.path)
 
-        validation.run(make_trainer, config.members_per_job, say)
+def _as_fits(validation: CrossValidation, members: int) -> int:
+    import torch
+
+    free, _ = torch.cuda.mem_get_info()
+    own = member_bytes(validation.recipes, validation.shared.store)
+    return members_that_fit(free, own, members)

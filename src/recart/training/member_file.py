@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from recart.contracts import FeatureSpec
+from recart.contracts import FeatureSpec, MemberSettings
 from recart.data.features import Features
 from recart.models.totalvi import TotalVI, TotalVIStack
 from recart.training.checkpoints import load_checkpoint, save_checkpoint
@@ -31,6 +31,7 @@ class LoadedMember:
     repeat: int
     held_out: frozenset[str]
     fitted_on: dict[str, frozenset[str]]
+    settings: MemberSettings
     features: Features
     stack: TotalVIStack
     head: FittedHead
@@ -58,6 +59,7 @@ def save_member(
             "fold": member.fold,
             "repeat": member.repeat,
             "seed": member.seed,
+            "settings": asdict(member.settings),
             "train": train,
             "validation": validation,
             "held_out": [patients[p] for p in member.held_out],
@@ -110,6 +112,7 @@ def load_member(path: Path, model: TotalVI, head: Head) -> LoadedMember:
         repeat=member["repeat"],
         held_out=frozenset(member["held_out"]),
         fitted_on={part: frozenset(seen) for part, seen in content["fitted_on"].items()},
+        settings=MemberSettings(**member.get("settings", {})),  # older files have none
         features=features,
         stack=restore_stack(model, features, content["encoder"]),
         head=head.restore(content["head"]),

@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, final
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
-from recart.contracts import CellBatch
-from recart.models.noise import MemberNoise
+from recart.contracts import CellBatch, MemberSettings
+from recart.losses.divergences import kl_standard_normal
+from recart.models.noise import MemberNoise, Noise, RowNoise
 from recart.models.totalvi import TotalVIStack
+from recart.training.collapse import active_dimensions
 from recart.training.encoder_training import EncoderTraining
 from recart.training.optimizer import StackedAdam
 
 __all__ = ["StackModule"]
 
 _MAX_STEPS = 1_000_000  # steps of one epoch, at most
+_PER_DIMENSION = "kl_per_dimension"
 
 
 @final
 class StackModule(pl.LightningModule):
     """Trains a `TotalVIStack`; keeps the best state of every member by its own validation loss.
 
-    `best_loss_m`, `best_epoch_m` and `best_states` hold the result; a member that has stopped
-    takes no further step.
+    `best_loss_m`, `best_epoch_m` and `best_states` hold the result. A member that has stopped
+    leaves the stack before the next epoch: `running` are the members whose weights are in it.
     """
 
-    def __init__(self, stack: TotalVIStack, seeds: Sequence[int], recipe: EncoderTraining) -> None:
+    def __init__(
+        self,
+        stack: TotalVIStack,
+        seeds: Sequence[int],
+        recipe: EncoderTraining,
+        settings: Sequence[MemberSettings] | None = None,
+    ) -> None:
         super().__init__()
         self.stack = stack
         self.seeds = list(seeds)
         self.recipe = recipe
         members = len(self.seeds)
+        own_lr = [own.lr for own in settings] if settings else [None] * members
+        self.lr_m = [recipe.lr if lr is None else lr for lr in own_lr]
+        self.running = list(range(members))
         self.best_loss_m = [float("inf")] * members
         self.best_epoch_m = [-1] * members
         self.stopped_m = [False] * members
@@ -51,29 +65,59 @@ class StackModule(pl.LightningModule):
         """One optimizer that steps every member by itself."""
         return StackedAdam(
             self.stack.parameters(),
-            lr_m=[self.recipe.lr] * len(self.seeds),
+            lr_m=self.lr_m,
             weight_decay=self.recipe.weight_decay,
             clip_norm=self.recipe.clip_norm,
         )
 
     def on_train_epoch_start(self) -> None:
-        """Draw the members' own orders of this epoch."""
+        """Let go of members that have stopped; draw the others' own orders of this epoch."""
         self._train_sum = {}
+        self._drop_stopped()
         dataset = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
-        dataset.set_epoch(self.current_epoch, [not stopped for stopped in self.stopped_m])
+        dataset.set_epoch(self.current_epoch, [True] * len(self.running))
+
+    def _drop_stopped(self) -> None:
+        rows = [row for row, m in enumerate(self.running) if not self.stopped_m[m]]
+        if len(rows) == len(self.running):
+            return
+        self.stack.keep(rows)
+        strategy = self.trainer.strategy
+        if isinstance(strategy, DDPStrategy):  # its buckets are as large as the weights were
+            strategy.model = self
+            strategy.configure_ddp()
+        self.optimizers(use_pl_optimizer=False).keep(rows)  # type: ignore[union-attr]
+        for loader in (self.trainer.train_dataloader, self.trainer.val_dataloaders):
+            loader.dataset.keep(rows)  # type: ignore[union-attr]
+        self.running = [self.running[row] for row in rows]
 
     def training_step(self, batch: CellBatch, step: int) -> Tensor | None:
         """Sum of the members' losses: their gradients do not meet."""
         if not any(batch.active):
             return None
-        # not the global step: how many steps an epoch has depends on the company
-        noise = MemberNoise(self.seeds, self.current_epoch * _MAX_STEPS + step, self.device)
-        terms = self.stack.terms(batch, noise)
+        terms = self.stack.terms(batch, self._noise(step))
         loss_m = self.stack.loss(terms, batch.weight_mb, self.kl_weight)
         optimizer = self.optimizers(use_pl_optimizer=False)
         optimizer.active = batch.active  # type: ignore[union-attr]
         _accumulate(self._train_sum, terms, batch.weight_mb)
-        return loss_m.sum()  # of an inactive member every weight is 0
+        return (loss_m * self._share_m(batch, step)).sum()  # 0 for an inactive member
+
+    def _noise(self, step: int) -> Noise:
+        # not the global step: how many steps an epoch has depends on the company
+        seeds = [self.seeds[m] for m in self.running]
+        noise = MemberNoise(seeds, self.current_epoch * _MAX_STEPS + step, self.device)
+        data = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
+        if self.trainer.world_size == 1:
+            return noise
+        return RowNoise(noise, data.rows, data.width)
+
+    def _share_m(self, batch: CellBatch, step: int) -> Tensor | float:
+        """What makes the mean over processes that over all cells of the minibatch."""
+        if self.trainer.world_size == 1:
+            return 1.0
+        data = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
+        whole_m = batch.weight_mb.new_tensor(data.cells_of(step)).clamp_min(1.0)
+        return self.trainer.world_size * batch.weight_mb.sum(-1) / whole_m
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch's sums."""
@@ -81,50 +125,70 @@ class StackModule(pl.LightningModule):
 
     def validation_step(self, batch: CellBatch, _step: int) -> None:
         """Sum the terms over each member's inner-validation cells, at their means."""
-        _accumulate(self._validation_sum, self.stack.terms(batch, None), batch.weight_mb)
+        posterior = self.stack.latent(batch)
+        terms = self.stack.terms_at_mean(batch, posterior)
+        terms[_PER_DIMENSION] = kl_standard_normal(*posterior)
+        _accumulate(self._validation_sum, terms, batch.weight_mb)
 
     def on_validation_epoch_end(self) -> None:
         """Keep the best state of each member; stop those that no longer improve."""
         if self.trainer.sanity_checking:
             return
-        train, validation = _means(self._train_sum), _means(self._validation_sum)
-        one = torch.ones(len(self.seeds), 1)
-        # at full KL weight, so that epochs are comparable during the warm-up
-        loss_m, train_m = (
-            self.stack.loss({k: v.unsqueeze(-1) for k, v in means.items()}, one, 1.0).tolist()
-            for means in (validation, train)
-        )
-        for member, loss in enumerate(loss_m):
-            if self.stopped_m[member]:
-                continue
-            if not torch.isfinite(torch.tensor(loss)):
-                raise FloatingPointError(self._not_finite(member, validation))
+        train, validation = self._means(self._train_sum), self._means(self._validation_sum)
+        kl_ml = validation.pop(_PER_DIMENSION)
+        loss_m, train_m = self._losses(validation), self._losses(train)
+        for row, member in enumerate(self.running):
+            loss = loss_m[row]
+            if not math.isfinite(loss):
+                raise FloatingPointError(self._not_finite(member, row, validation))
             if loss < self.best_loss_m[member]:
                 self.best_loss_m[member] = loss
                 self.best_epoch_m[member] = self.current_epoch
-                self.best_states[member] = self.stack.member_state(member)
+                self.best_states[member] = self.stack.member_state(row)
             elif self.current_epoch - self.best_epoch_m[member] >= self.recipe.patience:
                 self.stopped_m[member] = self.current_epoch + 1 >= self.recipe.warmup_epochs
-            row: dict[str, Any] = {"member": member, "epoch": self.current_epoch}
-            row |= {"elbo_train": -train_m[member], "elbo_validation": -loss}
-            row |= {f"train_{name}": float(value[member]) for name, value in train.items()}
-            row |= {f"validation_{k}": float(value[member]) for k, value in validation.items()}
-            self.history.append(row)
-        self._log_epoch(train, validation)
+            entry: dict[str, Any] = {"member": member, "epoch": self.current_epoch}
+            # the bound itself, where a member's own KL weight makes the objective another
+            more = 1 - float(self.stack.kl_weight_m[row])
+            entry |= {"loss_validation": loss}
+            entry |= {"elbo_train": -train_m[row] - more * float(train["kl_z"][row])}
+            entry |= {"elbo_validation": -loss - more * float(validation["kl_z"][row])}
+            entry |= {f"train_{name}": float(value[row]) for name, value in train.items()}
+            entry |= {f"validation_{name}": float(value[row]) for name, value in validation.items()}
+            entry |= {"kl_per_dimension": kl_ml[row].tolist()}
+            entry |= {"active_dimensions": active_dimensions(entry["kl_per_dimension"])}
+            self.history.append(entry)
+        self._log_epoch(train, validation, kl_ml)
         if all(self.stopped_m):
             self.trainer.should_stop = True
 
-    def _log_epoch(self, train: dict[str, Tensor], validation: dict[str, Tensor]) -> None:
+    def _means(self, sums: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Sums of all processes over their cells."""
+        reduce = self.trainer.strategy.reduce
+        return _means({name: reduce(own, reduce_op="sum") for name, own in sums.items()})
+
+    def _losses(self, means: dict[str, Tensor]) -> list[float]:
+        """Each member's objective at full KL weight: epochs of the warm-up are comparable."""
+        terms = {name: value.unsqueeze(-1).to(self.device) for name, value in means.items()}
+        one = torch.ones(len(self.running), 1, device=self.device)
+        losses: list[float] = self.stack.loss(terms, one, 1.0).tolist()
+        return losses
+
+    def _log_epoch(
+        self, train: dict[str, Tensor], validation: dict[str, Tensor], kl_ml: Tensor
+    ) -> None:
         """Means over the members that still train: what a progress bar and a tracker show."""
-        running = [m for m, stopped in enumerate(self.stopped_m) if not stopped] or [0]
+        rows = [row for row, m in enumerate(self.running) if not self.stopped_m[m]] or [0]
         for prefix, means in (("train", train), ("validation", validation)):
             for name, value in means.items():
-                self.log(f"{prefix}/{name}", float(value[running].mean()))
+                self.log(f"{prefix}/{name}", float(value[rows].mean()))
+        active = [active_dimensions(kl_ml[row].tolist()) for row in rows]
+        self.log("active_dimensions", sum(active) / len(active))
         self.log("kl_weight", self.kl_weight)
         self.log("members_done", float(sum(self.stopped_m)))
 
-    def _not_finite(self, member: int, validation: dict[str, Tensor]) -> str:
-        bad = [name for name, value in validation.items() if not torch.isfinite(value[member])]
+    def _not_finite(self, member: int, row: int, validation: dict[str, Tensor]) -> str:
+        bad = [name for name, value in validation.items() if not torch.isfinite(value[row])]
         return (
             f"member {member}: the terms {bad or ['total']} are not finite in epoch "
             f"{self.current_epoch}; lower training.lr or set training.clip_norm, and check the "
@@ -133,11 +197,17 @@ class StackModule(pl.LightningModule):
 
 
 def _accumulate(sums: dict[str, Tensor], terms: dict[str, Tensor], weight_mb: Tensor) -> None:
-    weighted = {name: (value.detach() * weight_mb).sum(-1) for name, value in terms.items()}
-    for name, value in {**weighted, "cells": weight_mb.sum(-1)}.items():
-        sums[name] = sums[name] + value if name in sums else value
+    """Add up (m b) terms over cells, and (m b l) ones over cells for each dimension."""
+    for name, value in {**terms, "cells": torch.ones_like(weight_mb)}.items():
+        weight = weight_mb.unsqueeze(-1) if value.ndim == 3 else weight_mb
+        own = (value.detach() * weight).sum(1)
+        sums[name] = sums[name] + own if name in sums else own
 
 
 def _means(sums: dict[str, Tensor]) -> dict[str, Tensor]:
     cells = sums["cells"].clamp_min(1.0)
-    return {name: (value / cells).cpu() for name, value in sums.items() if name != "cells"}
+    return {
+        name: (value / cells.view(-1, *(1,) * (value.ndim - 1))).cpu()
+        for name, value in sums.items()
+        if name != "cells"
+    }

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim.adam import adam
 
+from recart.models.restack import cut
+
 __all__ = ["StackedAdam"]
 
 
@@ -46,6 +48,16 @@ class StackedAdam(torch.optim.Optimizer):
         """Restore what `state_dict` gave."""
         self.step_m = list(state_dict["step_m"])
         super().load_state_dict({k: v for k, v in state_dict.items() if k != "step_m"})
+
+    @torch.no_grad()
+    def keep(self, members: Sequence[int]) -> None:
+        """Go on with these members alone, once the parameters hold no others."""
+        for parameter, state in self.state.items():
+            for name in ("mean", "square"):
+                state[name] = cut(state[name], members, parameter.shape)
+        self.lr_m = [self.lr_m[m] for m in members]
+        self.step_m = [self.step_m[m] for m in members]
+        self.active = None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from recart.models.prototypes import Prototypes
-from recart.models.ridge_logistic import fit_ridge_logistic
+from recart.training.feature_scaling import FeatureScaling
 from recart.training.heads import Array, BagLatents, FittedHead, Head
+from recart.training.ridge_selection import fit_ridges, inner_folds
 
 __all__ = ["FittedPrototypeHead", "PrototypeHead"]
-
-_SHARED_UNITS = 2  # the first groups of features, fractions and means, have one unit each
 
 
 @final
@@ -37,34 +36,39 @@ class PrototypeHead(Head):
     inner_folds: int
     use_extras: bool
 
-    def fit(self, bags: BagLatents, labels: Array, seed: int) -> FittedPrototypeHead:
+    def fit_stack(
+        self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]
+    ) -> list[FittedPrototypeHead]:
         """Fit prototypes, choose the ridge strength on inner folds, refit on all given bags."""
-        prototypes = self._fit_prototypes(bags, seed)
-        features, groups, names = _features(prototypes, bags, self.use_extras)
-        y = torch.as_tensor(labels, dtype=torch.float64)
-        folds = _inner_folds(labels, bags.patients, self.inner_folds, seed)
-        strengths = torch.tensor(list(self.strengths), dtype=torch.float64)
-        log_loss_s, inner_logits_sn = _inner_log_loss(features, groups, y, folds, strengths)
-        best = int(log_loss_s.argmin())
-        scaling = _Scaling.fit(features, groups, torch.ones_like(y))
-        scaled = scaling.apply(features)
-        coefficients, intercept = fit_ridge_logistic(
-            scaled[None], y[None], torch.ones_like(y)[None], strengths[best : best + 1]
+        pooled = self._pool(bags, seeds)
+        folds = [
+            inner_folds(own, bag.patients, self.inner_folds, seed)
+            for own, bag, seed in zip(labels, bags, seeds, strict=True)
+        ]
+        ridges = fit_ridges(
+            [own.features for own in pooled],
+            [own.groups for own in pooled],
+            [torch.as_tensor(own, dtype=torch.float64) for own in labels],
+            folds,
+            torch.tensor(list(self.strengths), dtype=torch.float64),
         )
-        return FittedPrototypeHead(
-            prototypes=prototypes,
-            use_extras=self.use_extras,
-            scaling=scaling,
-            coefficients=coefficients[0],
-            intercept=float(intercept[0]),
-            chosen={
-                "strength": float(strengths[best]),
-                "inner_log_loss": float(log_loss_s[best]),
-                "inner_log_losses": log_loss_s.tolist(),
-                "inner_logits": inner_logits_sn[best].tolist(),
-                "features": names,
-            },
-        )
+        return [
+            FittedPrototypeHead(
+                prototypes=own.prototypes,
+                use_extras=self.use_extras,
+                scaling=ridge.scaling,
+                coefficients=ridge.coefficients,
+                intercept=ridge.intercept,
+                chosen={
+                    "strength": ridge.strength,
+                    "inner_log_loss": min(ridge.inner_log_losses),
+                    "inner_log_losses": ridge.inner_log_losses,
+                    "inner_logits": ridge.inner_logits,
+                    "features": own.names,
+                },
+            )
+            for own, ridge in zip(pooled, ridges, strict=True)
+        ]
 
     def restore(self, state: dict[str, Any]) -> FittedPrototypeHead:
         """The fitted head of a checkpoint."""
@@ -73,15 +77,27 @@ class PrototypeHead(Head):
                 centres_kl=state["centres_kl"], width=state["width"], shrinkage=state["shrinkage"]
             ),
             use_extras=state["use_extras"],
-            scaling=_Scaling(state["mean"], state["scale"], state["low"], state["high"]),
+            scaling=FeatureScaling(state["mean"], state["scale"], state["low"], state["high"]),
             coefficients=state["coefficients"],
             intercept=state["intercept"],
             chosen=state["chosen"],
         )
 
+    def _pool(self, bags: Sequence[BagLatents], seeds: Sequence[int]) -> list[_Pooled]:
+        """Prototypes and features of every member; no label enters, so equal bags share them."""
+        from threadpoolctl import threadpool_limits
+
+        pooled: dict[tuple[int, int], _Pooled] = {}
+        keys = [(id(own), seed) for own, seed in zip(bags, seeds, strict=True)]
+        with threadpool_limits(1):  # sums in one order, so that a fit repeats to the bit
+            for key, own, seed in zip(keys, bags, seeds, strict=True):
+                if key not in pooled:
+                    prototypes = self._fit_prototypes(own, seed)
+                    pooled[key] = _Pooled(prototypes, *_features(prototypes, own, self.use_extras))
+        return [pooled[key] for key in keys]
+
     def _fit_prototypes(self, bags: BagLatents, seed: int) -> Prototypes:
         from sklearn.cluster import KMeans
-        from threadpoolctl import threadpool_limits
 
         rng = np.random.default_rng(seed)
         per_bag = max(1, self.cells // len(bags.latents))
@@ -91,9 +107,8 @@ class PrototypeHead(Head):
                 for z in bags.latents
             ]
         ).astype(np.float64)
-        count = min(self.prototypes, len(np.unique(cells, axis=0)))
-        with threadpool_limits(1):  # sums in one order, so that a fit repeats to the bit
-            fit = KMeans(count, n_init=3, random_state=seed).fit(cells)
+        count = _distinct(cells, self.prototypes)
+        fit = KMeans(count, n_init=3, random_state=seed).fit(cells)
         width = fit.inertia_ / cells.size
         return Prototypes(
             centres_kl=torch.from_numpy(fit.cluster_centers_),
@@ -112,7 +127,7 @@ class FittedPrototypeHead(FittedHead):
 
     prototypes: Prototypes
     use_extras: bool
-    scaling: _Scaling
+    scaling: FeatureScaling
     coefficients: Tensor
     intercept: float
     chosen: dict[str, Any]
@@ -152,43 +167,13 @@ class FittedPrototypeHead(FittedHead):
         }
 
 
-@dataclass(frozen=True)
-class _Scaling:
-    """Standardisation by training mean and SD; a group of features weighs as one feature.
+class _Pooled(NamedTuple):
+    """What is known of one member's bags without their labels."""
 
-    Fractions share one unit, and so do prototype means: each of these groups has one scale, its
-    root mean square SD. By its own SD, a prototype that hardly any training bag has would stand
-    thousands of SD away in the first bag that has it.
-
-    Nothing is extrapolated: a bag beyond all training bags in a feature (`low` to `high`) counts as
-    the outermost of them.
-    """
-
-    mean: Tensor
-    scale: Tensor
-    low: Tensor
-    high: Tensor
-
-    @staticmethod
-    def fit(features_nf: Tensor, groups_f: Tensor, weight_n: Tensor) -> _Scaling:
-        present = torch.isfinite(features_nf) & (weight_n > 0).unsqueeze(-1)
-        count = present.sum(0).clamp_min(1)
-        values = torch.where(present, features_nf, 0.0)
-        mean = values.sum(0) / count
-        variance = torch.where(present, (features_nf - mean).square(), 0.0).sum(0) / count
-        size_k = torch.bincount(groups_f)
-        shared_k = torch.zeros_like(size_k, dtype=variance.dtype)
-        shared_k = shared_k.index_add(0, groups_f, variance) / size_k
-        unit = torch.where(groups_f < _SHARED_UNITS, shared_k[groups_f], variance)
-        scale = torch.where(variance > 1e-12, (unit * size_k[groups_f]).sqrt(), torch.inf)
-        low = torch.where(present, features_nf, torch.inf).amin(0)
-        high = torch.where(present, features_nf, -torch.inf).amax(0)
-        return _Scaling(mean, scale, low, high)
-
-    def apply(self, features_nf: Tensor) -> Tensor:
-        """What was not measured becomes 0, the training mean."""
-        scaled = (features_nf.clamp(self.low, self.high) - self.mean) / self.scale
-        return torch.where(torch.isfinite(scaled), scaled, 0.0)
+    prototypes: Prototypes
+    features: Tensor
+    groups: Tensor
+    names: list[str]
 
 
 def _features(
@@ -210,42 +195,10 @@ def _features(
     return torch.cat(parts, dim=1), torch.cat(group), names
 
 
-def _inner_folds(labels: Array, patients: Array, folds: int, seed: int) -> list[Array]:
-    """Test rows of each inner fold; patients stay whole."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    smaller = min(len(np.unique(patients[labels == value])) for value in (0, 1))
-    if smaller < 2:
-        raise ValueError(
-            f"inner folds need two patients of each class among the development patients, "
-            f"the smaller class has {smaller}; use fewer outer folds (data.folds.k)"
-        )
-    splitter = StratifiedGroupKFold(min(folds, smaller), shuffle=True, random_state=seed)
-    return [test for _, test in splitter.split(np.zeros(len(labels)), labels, patients)]
-
-
-def _inner_log_loss(
-    features: Tensor, groups: Tensor, y: Tensor, folds: Sequence[Array], strengths: Tensor
-) -> tuple[Tensor, Tensor]:
-    """(s) inner log loss and (s, n) inner held-out logits of every strength: one stacked fit."""
-    scaled, weights = [], []
-    for test in folds:
-        weight = torch.ones_like(y)
-        weight[torch.from_numpy(test)] = 0.0
-        weights.append(weight)
-        scaled.append(_Scaling.fit(features, groups, weight).apply(features))
-    x_inf, w_in = torch.stack(scaled), torch.stack(weights)
-    count = len(strengths)
-    coefficients, intercepts = fit_ridge_logistic(
-        x_inf.repeat(count, 1, 1),
-        y.expand(count * len(folds), -1),
-        w_in.repeat(count, 1),
-        strengths.repeat_interleave(len(folds)),
-    )
-    logits = torch.einsum("inf,sif->sin", x_inf, coefficients.view(count, len(folds), -1))
-    logits = logits + intercepts.view(count, len(folds), 1)
-    held_out = torch.where(w_in == 0, logits, 0.0).sum(1)
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(
-        held_out, y.expand_as(held_out), reduction="none"
-    )
-    return loss.mean(-1), held_out
+def _distinct(cells: Array, at_most: int) -> int:
+    """Number of different rows, counted no further than `at_most`."""
+    few = cells[: 10 * at_most]  # nearly always enough, and all of them take long to sort
+    found = len(np.unique(few, axis=0))
+    if found < at_most:
+        found = len(np.unique(cells, axis=0))
+    return min(found, at_most)

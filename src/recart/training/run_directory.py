@@ -31,7 +31,7 @@ _PACKAGES: Final = (
     *("scikit-learn", "numpy", "pandas", "hydra-core", "sceptr", "zarr"),
 )
 # Keys that may differ when a run goes on: they say where and how it is watched, not what it is.
-_FREE: Final = ("paths", "trainer", "callbacks", "logger", "members_per_job", "name")
+_FREE: Final = ("paths", "trainer", "executor", "callbacks", "logger", "members_per_job", "name")
 
 
 @final

@@ -2,35 +2,129 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-import lightning.pytorch as pl
+from recart.training.stack_size import on_gpu
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
 
 __all__ = ["TrainerSettings", "quiet_lightning"]
+
+_STRATEGIES: Final = ("auto", "dealt", "ddp")
+# Number of processes that a launcher has started with this one's command, by variable.
+_LAUNCHERS: Final = {"WORLD_SIZE": "torchrun", "SLURM_STEP_NUM_TASKS": "srun"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
-    """`accelerator`, `devices` and `precision` as in Lightning's Trainer."""
+    """`accelerator`, `devices` and `precision` as in Lightning's Trainer.
+
+    `strategy` says what several devices are for. `dealt` gives each device members of the stack;
+    they never talk. `ddp` gives each device cells of every minibatch, and averages gradients.
+    `auto` is `ddp` for a member alone, else `dealt`. Processes are started by recart itself.
+
+    Raises
+    ------
+    ValueError
+        If the strategy is none of these, or if this process is one of several that a launcher has
+        started with the same command.
+    """
 
     accelerator: str
     devices: int | str
     precision: str
     deterministic: bool
+    strategy: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.strategy not in _STRATEGIES:
+            raise ValueError(
+                f"{self.strategy!r} is no strategy; it is one of {', '.join(_STRATEGIES)}"
+            )
+        for name, launcher in _LAUNCHERS.items():
+            number = os.environ.get(name, "1")
+            if number.isdigit() and int(number) > 1:
+                raise ValueError(
+                    f"{launcher} has started {number} processes of this command ({name}); start "
+                    "it once: it starts a process for each of trainer.devices itself"
+                )
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether training runs on NVIDIA GPUs."""
+        return on_gpu(self.accelerator)
+
+    @property
+    def places(self) -> list[int]:
+        """Numbers of the devices."""
+        from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
+
+        if self.devices == 1:
+            return [0]
+        if self.on_gpu:
+            return CUDAAccelerator.parse_devices(
+                -1 if self.devices == "auto" else self.devices
+            ) or [0]
+        if self.devices == "auto" or self.accelerator not in ("auto", "cpu"):
+            return [0]  # Lightning's choice, which is one device
+        return list(range(CPUAccelerator.parse_devices(self.devices)))
 
     def make(
         self, epochs: int, loggers: Sequence[Any], callbacks: Sequence[pl.Callback], folder: Path
     ) -> pl.Trainer:
-        """A trainer that validates after every epoch and leaves checkpoints to recart."""
+        """A trainer that validates after every epoch and leaves checkpoints to recart.
+
+        With several devices it starts a process for each when it is asked to fit.
+        """
+        places = self.places
+        if len(places) == 1:
+            return self._trainer(self.devices, "auto", epochs, loggers, callbacks, folder)
+        from recart.training.ranks import Ranks
+        from recart.training.strategies import OverDevices
+
+        ranks = Ranks(
+            settings=self, places=places, epochs=epochs, callbacks=callbacks, folder=folder
+        )
+        # callbacks follow the training, which is elsewhere
+        here = replace(self, accelerator="cpu", precision="32-true")
+        return here._trainer(1, OverDevices(ranks), epochs, loggers, [], folder)
+
+    def make_rank(
+        self,
+        places: Sequence[int],
+        strategy: Any,
+        epochs: int,
+        loggers: Sequence[Any],
+        callbacks: Sequence[pl.Callback],
+        folder: Path,
+    ) -> pl.Trainer:
+        """The trainer of one process; `places` are the devices of all that train together."""
+        devices = list(places) if self.on_gpu else len(places)
+        return self._trainer(devices, strategy, epochs, loggers, callbacks, folder)
+
+    def _trainer(
+        self,
+        devices: int | str | list[int],
+        strategy: Any,
+        epochs: int,
+        loggers: Sequence[Any],
+        callbacks: Sequence[pl.Callback],
+        folder: Path,
+    ) -> pl.Trainer:
+        import lightning.pytorch as pl  # seconds, not for configuration
+
         return pl.Trainer(
             max_epochs=epochs,
             accelerator=self.accelerator,
-            devices=self.devices,
+            devices=devices,
+            strategy=strategy,
             precision=self.precision,  # type: ignore[arg-type]
             deterministic=self.deterministic,
             logger=list(loggers) or False,
@@ -41,6 +135,7 @@ class TrainerSettings:
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
+            use_distributed_sampler=False,  # minibatches are split by `StackBatches`
         )
 
 
@@ -48,6 +143,8 @@ class TrainerSettings:
 def quiet_lightning() -> Iterator[None]:
     """Hide Lightning's notes on hardware and loaders, which users of recart can't act on."""
     import logging
+
+    import lightning.pytorch  # noqa: F401  (sets the level itself when it is first imported)
 
     lightning_logger = logging.getLogger("lightning.pytorch")
     level = lightning_logger.level
@@ -57,6 +154,8 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*training_step.*returned.*None.*")
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            # what is logged is the same in every process
+            warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
             yield
     finally:
         lightning_logger.setLevel(level)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from recart.data.bags import Bags
+from recart.data.rows import pieces
 from recart.data.store import CohortStore
 from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_patients
 from recart.evaluation.baselines.expression import log_normalised, top_variance
@@ -124,17 +125,12 @@ class Composition(Baseline):
             min(self.clusters, len(rows)), batch_size=2048, n_init=3, random_state=seed
         ).fit(latent)
         # bag by bag: a bag's clusters then never depend on the company it is assigned in
-        return np.stack(
-            [
-                _count(
-                    kmeans.predict(
-                        svd.transform(log_normalised(store, bags.cells([bag]))[:, genes])
-                    ),
-                    kmeans.n_clusters,
-                )
-                for bag in np.concatenate([train, test])
-            ]
-        )
+        counts = np.zeros((len(train) + len(test), kmeans.n_clusters))
+        for row, bag in enumerate(np.concatenate([train, test])):
+            for part in pieces(bags.cells([bag])):
+                own = svd.transform(log_normalised(store, part)[:, genes])
+                counts[row] += _count(kmeans.predict(own), kmeans.n_clusters)
+        return counts
 
     def _first_cells(self, bags: Bags, bag: int) -> IndexArray:
         """Draw some of a bag's cells, as many of each of its slices."""

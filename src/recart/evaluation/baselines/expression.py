@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from recart.data.bags import Bags
+from recart.data.rows import pieces, read_rows
 from recart.data.store import CohortStore
 from recart.evaluation.baselines.baseline import IndexArray
 from recart.evaluation.predictions import FloatArray
@@ -20,7 +21,7 @@ def log_normalised(store: CohortStore, rows: IndexArray) -> sparse.csr_matrix:
 
     Each cell is scaled by its own total, so nothing is learned from other cells.
     """
-    x = store.rna[rows].astype(np.float32)
+    x = read_rows(store.rna, rows).astype(np.float32)
     if not store.normalised:
         total = np.asarray(x.sum(axis=1)).ravel()
         factor = np.divide(_CELL_TARGET, total, out=np.zeros_like(total), where=total > 0)
@@ -40,14 +41,10 @@ def top_variance(x: sparse.csr_matrix | FloatArray, n: int) -> IndexArray:
     return np.sort(order[variance[order] > 1e-12])
 
 
-def bag_sums(values: sparse.csr_matrix | FloatArray, bags: Bags, which: IndexArray) -> FloatArray:
-    """(which, columns) sums over the cells of some bags; `values` has a row per cell."""
-    rows = [bags.cells([bag]) for bag in which]
-    columns = np.concatenate(rows)
-    starts = np.concatenate([[0], np.cumsum([len(of_bag) for of_bag in rows])])
-    member = sparse.csr_matrix(
-        (np.ones(len(columns)), columns, starts), shape=(len(which), values.shape[0])
-    )
-    sums = member @ values
-    dense: FloatArray = np.asarray(sums.todense() if sparse.issparse(sums) else sums, dtype=float)
-    return dense
+def bag_sums(store: CohortStore, bags: Bags, which: IndexArray) -> FloatArray:
+    """(which, g) sums of the RNA over the cells of some bags, read piece by piece."""
+    sums = np.zeros((len(which), store.rna.shape[1]))
+    for row, bag in enumerate(which):
+        for part in pieces(bags.cells([bag])):
+            sums[row] += np.asarray(read_rows(store.rna, part).sum(axis=0, dtype=float)).ravel()
+    return sums

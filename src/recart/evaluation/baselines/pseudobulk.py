@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from recart.data.bags import Bags
+from recart.data.rows import pieces, read_rows
 from recart.data.store import CohortStore
 from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_patients
 from recart.evaluation.baselines.expression import bag_sums, top_variance
@@ -94,7 +95,7 @@ class PseudobulkPCA(Baseline):
 
 def _profiles(store: CohortStore, bags: Bags, which: IndexArray) -> FloatArray:
     """(which, g) log1p counts per million of the summed cells; means where normalised."""
-    sums = bag_sums(store.rna, bags, which)
+    sums = bag_sums(store, bags, which)
     if store.normalised:
         cells = np.array([len(bags.cells([bag])) for bag in which])
         means: FloatArray = sums / np.maximum(cells, 1)[:, None]
@@ -112,9 +113,11 @@ def protein_means(store: CohortStore, bags: Bags, which: IndexArray) -> FloatArr
         return means
     sample = store.cells["sample"].to_numpy()
     for row, bag in enumerate(which):
-        rows = bags.cells([bag])
-        measured = store.protein_measured[sample[rows]]
-        sums = (np.log1p(store.protein[rows]) * measured).sum(axis=0, dtype=float)
-        cells = measured.sum(axis=0)
+        sums, cells = np.zeros((2, len(store.proteins)))
+        for part in pieces(bags.cells([bag])):
+            measured = store.protein_measured[sample[part]]
+            logs = np.log1p(read_rows(store.protein, part)) * measured
+            sums += logs.sum(axis=0, dtype=float)
+            cells += measured.sum(axis=0)
         np.divide(sums, cells, out=means[row], where=cells > 0)
     return means

@@ -1,0 +1,52 @@
+"""Time and memory of a process with those that it has started."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import psutil
+
+__all__ = ["cpu_and_wall", "watched"]
+
+_EVERY = 0.5  # seconds between looks at memory
+
+
+def cpu_and_wall() -> np.ndarray[Any, Any]:
+    """CPU seconds of this process and all its descendants, and wall seconds."""
+    this = psutil.Process()
+    own = this.cpu_times()
+    spent = own.user + own.system
+    for process in this.children(recursive=True):
+        times = process.cpu_times()
+        # a server of processes has waited for those that have ended
+        spent += times.user + times.system + times.children_user + times.children_system
+    return np.array([spent, time.perf_counter()])
+
+
+@contextmanager
+def watched(highest: dict[int, int]) -> Iterator[None]:
+    """Note the highest USS of every grandchild: those that a server of processes has forked."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_EVERY):
+            for server in psutil.Process().children():
+                for process in server.children():
+                    try:
+                        uss = process.memory_full_info().uss
+                    except psutil.Error:  # it has ended
+                        continue
+                    highest[process.pid] = max(uss, highest.get(process.pid, 0))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

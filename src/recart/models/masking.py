@@ -1,0 +1,62 @@
+"""What the encoder does not get to see in training, so that it can do without it later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from recart.contracts import CellBatch
+from recart.models.noise import Noise
+
+__all__ = ["Masking"]
+
+
+@final
+@dataclass(frozen=True)
+class Masking:
+    """Shares that are hidden from the encoder; the decoder still has to explain them.
+
+    Protein and receptor are each hidden in a share `modality` of the cells. `proteins` is the share
+    of single proteins hidden in each cell. `genes` is the share of genes hidden from all cells of a
+    minibatch, each member's own: as in a panel that lacks them, the depth of a cell is then that of
+    the other genes.
+    """
+
+    modality: float = 0.1
+    proteins: float = 0.0
+    genes: float = 0.0
+
+    def hide(self, batch: CellBatch, genes_m: Sequence[int], noise: Noise) -> CellBatch:
+        """The batch as the encoder sees it; `genes_m` is how many genes each member has."""
+        batch = self._hide_modalities(batch, noise)
+        if self.proteins > 0 and batch.y_mba.shape[-1]:
+            keep = noise.keep(batch.y_mba, self.proteins) > 0
+            batch = replace(batch, y_mask_mba=batch.y_mask_mba & keep)
+        if self.genes > 0:
+            like_mg = batch.weight_mb.new_empty(batch.x_mask_mg.shape)
+            keep = noise.keep(like_mg, self.genes, genes_m) > 0
+            batch = _without_genes(batch, keep)
+        return batch
+
+    def _hide_modalities(self, batch: CellBatch, noise: Noise) -> CellBatch:
+        if self.modality <= 0:
+            return batch
+        keep = noise.keep(batch.weight_mb.unsqueeze(-1).expand(-1, -1, 2), self.modality) > 0
+        keep_protein, keep_receptor = keep[..., :1], keep[..., 1]
+        return replace(
+            batch,
+            y_mask_mba=batch.y_mask_mba & keep_protein,
+            r_mask_mb=batch.r_mask_mb & keep_receptor,
+            r_measured_mb=batch.r_measured_mb & keep_receptor,
+        )
+
+
+def _without_genes(batch: CellBatch, keep_mg: Tensor) -> CellBatch:
+    x = batch.x
+    # zeros where the hidden counts stood: nothing has to be sorted again
+    shown_n = torch.where(keep_mg.view(-1)[x.column_n], x.value_n, 0.0)
+    return replace(batch, x=replace(x, value_n=shown_n), x_mask_mg=batch.x_mask_mg & keep_mg)

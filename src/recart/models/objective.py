@@ -1,0 +1,35 @@
+"""The objective of a member: the terms of its evidence lower bound, weighted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["TermWeights"]
+
+
+@dataclass(frozen=True)
+class TermWeights:
+    """Weights of the terms of the objective; the KL weight is warmed up by the training."""
+
+    protein: float = 1.0
+    receptor: float = 1.0
+    presence: float = 1.0
+
+    def total(
+        self,
+        terms: dict[str, Float[Tensor, "m b"]],
+        kl_weight: float,
+        kl_weight_m: Float[Tensor, " m"],
+    ) -> Float[Tensor, "m b"]:
+        """The weighted sum for every cell.
+
+        As in scvi-tools, the warm-up `kl_weight` also scales the protein term. A member's own
+        `kl_weight_m` scales the divergence of `z` alone.
+        """
+        kl_z = kl_weight_m.unsqueeze(-1) * terms["kl_z"]
+        warmed = self.protein * terms["protein"] + kl_z + terms["kl_background"]
+        rest = self.receptor * terms["receptor"] + self.presence * terms["presence"]
+        return terms["rna"] + rest + kl_weight * warmed

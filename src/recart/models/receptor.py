@@ -1,0 +1,31 @@
+"""T cell receptors: the embedding is reconstructed up to its length, and whether there is one."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity
+
+from recart.contracts import CellBatch
+from recart.models.decoder import Decoded
+
+__all__ = ["receptor_terms"]
+
+
+def receptor_terms(decoded: Decoded, batch: CellBatch) -> dict[str, Float[Tensor, "m b"]]:
+    """Cosine distance where a cell has a receptor; cross-entropy of having one where it was read.
+
+    All zero where the data have no receptors.
+    """
+    if batch.r_mbt.shape[-1] == 0:
+        zero = batch.weight_mb.new_zeros(batch.weight_mb.shape)
+        return {"receptor": zero, "presence": zero}
+    cosine: Tensor = cosine_similarity(decoded.receptor_mbt, batch.r_mbt, dim=-1)
+    presence = binary_cross_entropy_with_logits(
+        decoded.receptor_presence_mb, batch.r_mask_mb.to(cosine.dtype), reduction="none"
+    )
+    return {
+        "receptor": torch.where(batch.r_mask_mb, 1 - cosine, 0.0),
+        "presence": torch.where(batch.r_measured_mb, presence, 0.0),
+    }

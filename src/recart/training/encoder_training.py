@@ -1,0 +1,26 @@
+"""How an encoder is trained, as the configuration says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["EncoderTraining"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderTraining:
+    """How the encoder is trained.
+
+    `block` cells of one sample stand together in a minibatch of `batch_size`. The KL weight rises
+    linearly from 0 over `warmup_epochs`. A member stops after `patience` epochs without a better
+    inner-validation loss, and its best state is kept. `clip_norm` is per member.
+    """
+
+    epochs: int
+    batch_size: int
+    block: int
+    lr: float
+    weight_decay: float
+    clip_norm: float | None
+    warmup_epochs: int
+    patience: int
