@@ -150,9 +150,9 @@ def main(genes: int, steps: int) -> None:
         batch = gather(store, [bound], [rows], width=BAGS * CELLS)
         order = list(contenders.items())
         for name, contender in order[step % 3 :] + order[: step % 3]:
-            seconds = contender.step(batch, label_p[chosen], step)
+            taken = contender.step(batch, label_p[chosen], step)
             if step >= _WARM:
-                spent[name].append(seconds)
+                spent[name].append(taken)
     lines = [
         f"{BAGS} patients x {CELLS} cells, {genes:,} genes, {PROTEINS} proteins, hidden {HIDDEN}, "
         f"latent {LATENT}, one thread, medians of {steps} steps in turn",

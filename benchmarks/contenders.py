@@ -1,27 +1,17 @@
-"""What the speed scripts share: clocks, runs in turn, recart's recipe and scvi-tools' TOTALVI.
+"""The contenders of the speed scripts: recart's recipe and scvi-tools' TOTALVI.
 
 Both contenders have the same layers, latent size, dropout and objective, and LayerNorm.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import resource
-import subprocess
-import sys
-import time
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
-import torch
 
 from recart.data.features import FeatureChoice
 from recart.data.store import CohortStore
@@ -34,8 +24,8 @@ from recart.training.jobs import Recipes
 from recart.training.trainer import TrainerSettings
 
 __all__ = [
-    *("HIDDEN", "LATENT", "Epochs", "Rates", "anndata_of", "apart", "now", "quiet", "recipes"),
-    *("settings", "totalvi", "train_totalvi"),
+    *("HIDDEN", "LATENT", "LR", "anndata_of", "quiet", "recipes", "settings", "totalvi"),
+    "train_totalvi",
 ]
 
 HIDDEN, LATENT, DROPOUT = 256, 20, 0.2
@@ -45,71 +35,11 @@ LR, WEIGHT_DECAY, WARMUP = 0.004, 1e-6, 400
 Array = np.ndarray[Any, Any]
 
 
-def now() -> Array:
-    """CPU seconds of this process, and wall seconds, when the card has done what it was given."""
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return np.array([usage.ru_utime + usage.ru_stime, time.perf_counter()])
-
-
 def quiet() -> None:
     """Hide what libraries say of hardware, loaders and deprecations."""
     warnings.simplefilter("ignore")
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-class Epochs(pl.Callback):
-    """CPU and wall seconds of every epoch but the first.
-
-    An epoch is what Lightning runs between two epoch starts, validation included.
-    """
-
-    def __init__(self) -> None:
-        self.marks: list[Array] = []
-
-    def on_train_epoch_start(self, *_: Any) -> None:
-        """An epoch begins where the last one, validation included, has ended."""
-        self.marks.append(now())
-
-    def on_train_end(self, *_: Any) -> None:
-        """The end of the last epoch."""
-        self.marks.append(now())
-
-    def seconds(self) -> Array:
-        """Median over epochs of (CPU, wall)."""
-        median: Array = np.median(np.diff(self.marks[1:], axis=0), axis=0)
-        return median
-
-
-@dataclass
-class Rates:
-    """CPU and wall seconds of each contender, run by run."""
-
-    seconds: dict[str, list[Array]] = field(default_factory=dict)
-
-    def add(self, name: str, seconds: Array) -> None:
-        """One more run."""
-        self.seconds.setdefault(name, []).append(np.asarray(seconds))
-
-    def median(self, name: str) -> Array:
-        """(CPU, wall)."""
-        median: Array = np.median(np.stack(self.seconds[name]), axis=0)
-        return median
-
-    def lines(self, peer: str, cells: int) -> Iterator[str]:
-        """A heading, then rates and ratios to `peer`."""
-        yield f"{'':34s} cells/CPU s    CPU s   wall s  x CPU  x wall   range of each"
-        for name, runs in self.seconds.items():
-            cpu, wall = self.median(name)
-            ratio = self.median(peer) / self.median(name)
-            pairs = np.stack(self.seconds[peer]) / np.stack(runs)
-            (low, low_wall), (high, high_wall) = pairs.min(axis=0), pairs.max(axis=0)
-            yield (
-                f"{name:34s} {cells / cpu:11,.0f} {cpu:8.2f} {wall:8.2f} {ratio[0]:6.2f} "
-                f"{ratio[1]:7.2f}   {low:.2f}-{high:.2f}, {low_wall:.2f}-{high_wall:.2f}"
-            )
 
 
 def recipes(genes: int, *, epochs: int, batch: int, bfloat16: bool = False) -> Recipes:
@@ -210,11 +140,3 @@ def train_totalvi(
         logger=False,
         callbacks=list(callbacks),
     )
-
-
-def apart(script: str, *arguments: str, threads: int) -> Any:
-    """What `script --child arguments` writes as JSON in its last line, in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-    command = [sys.executable, str(Path(script).resolve()), "--child", *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1])

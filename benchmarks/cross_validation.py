@@ -29,8 +29,9 @@ import numpy as np
 import pandas as pd
 import torch
 from cells import bags_of, fold_members, random_store
-from contenders import Rates, anndata_of, apart, quiet, recipes, settings, totalvi, train_totalvi
-from processes import cpu_and_wall, watched
+from clocks import Rates
+from contenders import anndata_of, quiet, recipes, settings, totalvi, train_totalvi
+from processes import apart, cpu_and_wall, watched
 
 from recart.config.build import build
 from recart.config.compose import compose

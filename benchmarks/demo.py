@@ -27,8 +27,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from contenders import Rates, anndata_of, apart, quiet, totalvi, train_totalvi
-from processes import cpu_and_wall
+from clocks import Rates
+from contenders import anndata_of, quiet, totalvi, train_totalvi
+from processes import apart, cpu_and_wall
 
 from recart.config.compose import compose
 from recart.data.split import Split, members

@@ -21,13 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 from cells import bags_of, member_of, random_store
+from clocks import Epochs, Rates, now
 from contenders import (
     HIDDEN,
     LATENT,
-    Epochs,
-    Rates,
     anndata_of,
-    now,
     quiet,
     recipes,
     settings,

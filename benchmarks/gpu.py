@@ -27,7 +27,8 @@ import numpy as np
 import torch
 from ceilings import FLOAT, ceilings, per_second
 from cells import bags_of, member_of, random_store
-from contenders import Epochs, anndata_of, quiet, recipes, settings, totalvi, train_totalvi
+from clocks import Epochs
+from contenders import anndata_of, quiet, recipes, settings, totalvi, train_totalvi
 
 from recart.contracts import CellBatch, Member
 from recart.data.batches import gather

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 from cells import bags_of, member_of, random_store
-from contenders import Epochs, quiet, recipes, settings
+from clocks import Epochs
+from contenders import quiet, recipes, settings
 
 from recart.data.store import CohortStore
 from recart.training.jobs import train_encoders

@@ -1,17 +1,22 @@
-"""Time and memory of a process with those that it has started."""
+"""Contenders in processes of their own; time and memory of a process with those it started."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
-__all__ = ["cpu_and_wall", "watched"]
+__all__ = ["apart", "cpu_and_wall", "watched"]
 
 _EVERY = 0.5  # seconds between looks at memory
 
@@ -50,3 +55,11 @@ def watched(highest: dict[int, int]) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def apart(script: str, *arguments: str, threads: int) -> Any:
+    """What `script --child arguments` writes as JSON in its last line, in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    command = [sys.executable, str(Path(script).resolve()), "--child", *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    return json.loads(done.stdout.splitlines()[-1])

@@ -31,7 +31,8 @@ def test_dimensions_that_a_member_does_not_use_are_the_prior(make_batch: MakeBat
         assert not mean[member, :, used:].any()
         assert (variance[member, :, used:] == 1).all()
     # they carry no noise either: what reads them gets no gradient
-    stack.terms(batch, MemberNoise([1, 2, 3], 0))["rna"].sum().backward()
+    terms = stack.terms(batch, MemberNoise([1, 2, 3], 0))
+    stack.loss(terms, batch.weight_mb, 1.0).sum().backward()
     trunk = stack.decoder.rna_trunk.first.linear.weight.grad
     assert trunk is not None
     assert trunk[0, 3].any()

@@ -139,7 +139,13 @@ def test_differential_expression_has_their_columns_and_numbers(pair: Pair) -> No
     with torch.no_grad():  # theirs draws means of z here
         pair.ours.stack.encoder.log_variance.weight.zero_()
         pair.ours.stack.encoder.log_variance.bias.fill_(-40.0)
-    settings = {"groupby": "kind", "group1": "one", "group2": "two", "batch_correction": True}
+    settings: dict[str, Any] = {
+        "groupby": "kind",
+        "group1": "one",
+        "group2": "two",
+        "batch_correction": True,
+    }
+    settings["pseudocounts"] = 1e-5
     got = differential_expression(pair.ours, n_samples_overall=3000, **settings)
     state = np.random.get_state()
     theirs = pair.theirs.differential_expression(n_samples_overall=3000, silent=True, **settings)

@@ -126,9 +126,12 @@ def test_training_stays_finite(
     [
         ({"rna": NegativeBinomial(bfloat16=True)}, {}),
         ({"rna": ZeroInflated(per_batch=True)}, {}),
-        ({}, {"batch_size": 1, "block": 1, "epochs": 1}),
+        pytest.param({}, {"batch_size": 1, "block": 1, "epochs": 1}, marks=pytest.mark.slow),
         # the settings of 727: deep, half of the units dropped, few cells
-        ({"encoder": JointEncoder(4), "decoder_layers": 4, "dropout": 0.52}, {"epochs": 10}),
+        (
+            {"encoder": JointEncoder(4), "decoder_layers": 4, "dropout": 0.52},
+            {"epochs": 10, "patience": 10},
+        ),
     ],
     ids=["bfloat16-gene-head", "zinb-per-batch", "one-cell-minibatches", "deep-with-dropout"],
 )

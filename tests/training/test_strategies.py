@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import Callback
 
+from recart.config.compose import config_folder
 from recart.contracts import Member, MemberSettings
 from recart.data.bags import Bags
 from recart.data.features import FeatureChoice
-from recart.data.store import CohortStore
+from recart.data.store import CohortStore, open_store, write_store
 from recart.models.encoder import JointEncoder
 from recart.models.masking import Masking
 from recart.models.rna import NegativeBinomial
 from recart.models.totalvi import TotalVI
+from recart.training.checkpoints import load_checkpoint
 from recart.training.encoder_training import EncoderTraining
 from recart.training.jobs import Recipes, TrainedEncoder, train_encoders
+from recart.training.ranks import RankError, Ranks
 from recart.training.reporting_logger import ReportingLogger
 from recart.training.trainer import TrainerSettings, quiet_lightning
 
@@ -60,9 +67,11 @@ STACK = [
         held_out=(0, 1),
         settings=MemberSettings(lr=0.02, dropout=0.0),
     ),
-    Member(name="c", fold=2, repeat=0, seed=3, train=(2, 3, 4, 5, 6), validation=(0, 1), held_out=()),
+    Member(
+        name="c", fold=2, repeat=0, seed=3, train=(2, 3, 4, 5, 6), validation=(0, 1), held_out=()
+    ),
 ]
-TIMEOUT = 90  # seconds
+TIMEOUT = 240  # seconds
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +99,7 @@ class Trained:
         bags: Bags,
         folder: Path,
         callbacks: tuple[Callback, ...] = (),
+        recipes: Recipes = RECIPES,
     ) -> None:
         self.reports: list[Any] = []
         logger = ReportingLogger(self.reports.append)
@@ -98,7 +108,7 @@ class Trained:
                 members,
                 store,
                 bags,
-                RECIPES,
+                recipes,
                 lambda epochs: settings.make(epochs, [logger], callbacks, folder),
             )
 
@@ -117,7 +127,9 @@ def assert_same(found: Trained, expected: Trained, rtol: float) -> None:
         for row, expected_row in zip(one.history, other.history, strict=True):
             assert row.keys() == expected_row.keys()
             for key, value in expected_row.items():
-                assert row[key] == (pytest.approx(value, rel=rtol, abs=1e-9) if key != "member" else value)
+                assert row[key] == (
+                    pytest.approx(value, rel=rtol, abs=1e-9) if key != "member" else value
+                )
     assert [own.epoch for own in found.reports] == [own.epoch for own in expected.reports]
     for one, other in zip(found.reports, expected.reports, strict=True):
         assert one.members_done == other.members_done
@@ -132,10 +144,203 @@ def cohort(
     return store, make_all_bags(store)
 
 
-@pytest.mark.parametrize("members", [[ALONE], STACK], ids=["alone", "stack"])
-def test_cells_over_two_processes(
-    members: list[Member], cohort: tuple[CohortStore, Bags], tmp_path: Path
-) -> None:
-    found = Trained(DDP, members, *cohort, tmp_path)
-    expected = Trained(ONE, members, *cohort, tmp_path)
+def test_cells_over_two_processes(cohort: tuple[CohortStore, Bags], tmp_path: Path) -> None:
+    found = Trained(DDP, STACK, *cohort, tmp_path)
+    expected = Trained(ONE, STACK, *cohort, tmp_path)
+    assert [len(own.history) for own in expected.encoders] == [4, 4, 6]  # two left the stack
     assert_same(found, expected, rtol=1e-7)
+    for one, other in zip(found.reports, expected.reports, strict=True):
+        assert one.means == pytest.approx(other.means, rel=1e-6)
+
+
+def test_a_member_alone_is_split_by_cells(
+    make_store: Callable[..., CohortStore],
+    make_all_bags: Callable[[CohortStore], Bags],
+    tmp_path: Path,
+) -> None:
+    """On three processes, cells read from disk, without proteins and receptors."""
+    store = make_store(patients=8)
+    store = replace(store, protein=None, proteins=(), receptor=None, clones=None)
+    store = replace(store, protein_measured=store.protein_measured[:, :0])
+    bags = make_all_bags(store)
+    write_store(store, tmp_path / "a.zarr")
+    on_disk = open_store(tmp_path / "a.zarr", in_memory=False)
+    found = Trained(replace(DDP, devices=3, strategy="auto"), [ALONE], on_disk, bags, tmp_path)
+    expected = Trained(ONE, [ALONE], store, bags, tmp_path)
+    assert_same(found, expected, rtol=1e-7)
+
+
+def test_members_over_two_processes(cohort: tuple[CohortStore, Bags], tmp_path: Path) -> None:
+    found = Trained(replace(DEALT, strategy="auto"), STACK, *cohort, tmp_path)
+    assert_same(found, Trained(ONE, STACK, *cohort, tmp_path), rtol=1e-7)
+    # to the bit where the stacks are composed alike
+    first = Trained(ONE, STACK[:1], *cohort, tmp_path)
+    second = Trained(ONE, STACK[1:], *cohort, tmp_path)
+    for one, other in zip(found.encoders, first.encoders + second.encoders, strict=True):
+        assert one.best_loss == other.best_loss
+        assert one.history == other.history
+        for name, tensor in other.state.items():
+            assert torch.equal(one.state[name], tensor), name
+    # one row an epoch, all members in it
+    assert [report.members_done for report in found.reports] == [0, 0, 0, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "members", "expected"),
+    [
+        ("auto", 1, [((0,), (0, 2)), ((0,), (1, 2))]),
+        ("dealt", 1, [((0,), (0, 1))]),
+        ("auto", 5, [((0, 1), (0, 1)), ((2, 3, 4), (0, 1))]),
+        ("ddp", 2, [((0, 1), (0, 2)), ((0, 1), (1, 2))]),
+    ],
+)
+def test_what_each_process_trains(
+    strategy: str, members: int, expected: list[Any], tmp_path: Path
+) -> None:
+    ranks = Ranks(
+        settings=replace(DDP, strategy=strategy),
+        places=[0, 1],
+        epochs=1,
+        callbacks=[],
+        folder=tmp_path,
+    )
+    shares = ranks.shares(members, "here")
+    assert [(own.members, own.part) for own in shares] == expected
+    assert {own.meeting for own in shares} == {"here" if expected[0][1] == (0, 2) else None}
+
+
+class Dies(Callback):
+    """Ends one process in the middle, once all have said who they are."""
+
+    def __init__(self, folder: Path, how: str) -> None:
+        self.folder = folder
+        self.how = how
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        second = bool(os.environ.get("RANK", "0") != "0" or len(pl_module.seeds) == 2)
+        (self.folder / str(os.getpid())).touch()
+        if trainer.current_epoch == 1 and second:
+            if self.how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ZeroDivisionError("on purpose")
+
+
+@pytest.mark.parametrize(("settings", "members"), [(DDP, "0, 1, 2"), (DEALT, "1, 2")])
+@pytest.mark.parametrize("how", ["killed", "raises"])
+def test_a_process_that_dies_is_named_and_ends_the_others(
+    how: str,
+    settings: TrainerSettings,
+    members: str,
+    cohort: tuple[CohortStore, Bags],
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(RankError, match=f"process 2 of 2, members {members}: ") as raised:
+        Trained(settings, STACK, *cohort, tmp_path, (Dies(tmp_path, how),))
+    assert ("SIGKILL" if how == "killed" else "ZeroDivisionError: on purpose") in str(raised.value)
+    pids = [path.name for path in tmp_path.iterdir()]
+    assert pids
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)  # no zombie either
+
+
+def test_a_minibatch_that_can_not_be_shared_is_said(
+    cohort: tuple[CohortStore, Bags], tmp_path: Path
+) -> None:
+    few = replace(RECIPES, training=replace(RECIPES.training, batch_size=2, block=1))
+    with pytest.raises(RankError, match="3 processes can't share minibatches of 2 cells"):
+        Trained(replace(DDP, devices=3), [ALONE], *cohort, tmp_path, recipes=few)
+
+
+@pytest.mark.parametrize(
+    ("name", "launcher"), [("WORLD_SIZE", "torchrun"), ("SLURM_STEP_NUM_TASKS", "srun")]
+)
+def test_a_launcher_that_starts_the_command_several_times_is_refused(
+    name: str, launcher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert replace(ONE).devices == 1
+    monkeypatch.setenv(name, "4")
+    with pytest.raises(ValueError, match=f"{launcher} has started 4 processes"):
+        replace(ONE)
+
+
+def test_an_unknown_strategy_is_refused() -> None:
+    with pytest.raises(ValueError, match="'fsdp' is no strategy; it is one of auto, dealt, ddp"):
+        replace(ONE, strategy="fsdp")
+
+
+def test_devices_are_counted() -> None:
+    assert [replace(ONE, devices=n).places for n in (1, 3, "2", "auto")] == [
+        [0],
+        [0, 1, 2],
+        [0, 1],
+        [0],
+    ]
+
+
+def _train_py(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`python train.py` on the quick simulated cohort, smaller still."""
+    settings = [
+        "experiment=quick",
+        "data/receptors=none",
+        "executor=in_process",
+        "data.reader.patients=12",
+        "data.reader.cells_per_sample=30",
+        "data.reader.genes=170",
+        "data.limits.min_cells=2",
+        "data.folds.k=2",
+        "features.prior_cells=5",
+        "training.epochs=2",
+        "training.batch_size=256",
+        "model.hidden=8",
+        "head.prototypes=3",
+        "head.inner_folds=2",
+        "trainer.accelerator=cpu",
+        "trainer.precision=64-true",
+    ]
+    return subprocess.run(
+        [sys.executable, str(config_folder().parent / "train.py"), *arguments, *settings],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
+def test_train_py_on_two_devices(tmp_path: Path) -> None:
+    """One run directory, one sweep, one line an epoch; the same models as on one device."""
+    runs = {
+        "one": ["trainer.devices=1"],
+        "ddp": ["trainer.devices=2", "trainer.strategy=ddp"],
+        "dealt": ["trainer.devices=2", "trainer.strategy=dealt", "members_per_job=null"],
+    }
+    for name, arguments in runs.items():
+        done = _train_py(tmp_path, f"paths.run={name}", *arguments)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stderr.count("run directory: ") == 1
+        assert done.stderr.count("epochs 4/4") == 1
+        assert "Warning" not in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} <= {".recart", "prepared", *runs}
+    one, *others = (tmp_path / name for name in runs)
+    for other in others:
+        assert _rows(other) == [pytest.approx(row, rel=1e-6) for row in _rows(one)]
+        for path in sorted((one / "checkpoints").glob("*.ckpt")):
+            expected = load_checkpoint(path)
+            found = load_checkpoint(other / "checkpoints" / path.name)
+            for name, tensor in expected["encoder"].items():
+                torch.testing.assert_close(found["encoder"][name], tensor, rtol=1e-6, atol=1e-8)
+
+
+def _rows(run: Path) -> list[dict[str, float]]:
+    """What was logged of each epoch, but for how members were put together."""
+    (path,) = (run / "logs").rglob("*.csv")
+    table = pd.read_csv(path).drop(columns="step")
+    return [dict(row) for row in table.to_dict("records")]
+
+
+def test_torchrun_starts_no_second_run(tmp_path: Path) -> None:
+    done = _train_py(tmp_path, "-m", "seed=0,1", "paths.sweep=grid", WORLD_SIZE="2", RANK="1")
+    assert done.returncode == 2
+    assert "torchrun has started 2 processes" in done.stderr
+    assert not list(tmp_path.rglob("run.json"))

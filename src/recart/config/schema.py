@@ -41,6 +41,8 @@ class DataConfig:
     in_memory
         Whether the prepared cohort's counts are read into memory (True), or read from disk while
         they are needed (False); `auto` reads them where they take less than half of what is free.
+    reread
+        Read and check the input again although it is unchanged since it was prepared.
     columns
         Column names by role, for the reader.
     limits, reader, receptors, folds
@@ -59,6 +61,7 @@ class DataConfig:
     car_genes: list[str] = field(default_factory=list)
     normalised: bool = False
     in_memory: bool | str = "auto"
+    reread: bool = False
     columns: Any = None
     limits: Any = None
     reader: Any = MISSING

@@ -16,6 +16,7 @@ import pandas as pd
 from recart.data.build_store import Names, build_store, separate_car
 from recart.data.checks import Limits, check_cohort, filter_cohort
 from recart.data.cohort import Cohort
+from recart.data.prepared_note import Inputs, Note, find_note, take_inputs, write_note
 from recart.data.pseudonyms import Pseudonyms
 from recart.data.readers.reader import Reader
 from recart.data.receptors.clonotypes import call_clonotypes
@@ -47,7 +48,8 @@ class Preparation:
 
     `reader` is a file reader or the simulator. `folder` keeps the stores, the project's pseudonym
     key, the map from ids to pseudonyms and the cache of receptor embeddings: it is as private as
-    the data. `in_memory` says how the store is opened, see `open_store`.
+    the data. `in_memory` says how the store is opened, see `open_store`. `reread` reads the input
+    although it is unchanged.
     """
 
     reader: Reader
@@ -58,17 +60,33 @@ class Preparation:
     receptors: ReceptorEmbedding
     folder: Path
     in_memory: bool | None
+    reread: bool
 
 
 def prepare(preparation: Preparation, progress: Callable[[str], None]) -> tuple[CohortStore, str]:
     """The store of a cohort and its key; made once, opened when its content is there already.
+
+    Where neither files nor settings have changed since, nothing is read again: the store is opened,
+    and what the checks warned of is said again.
 
     Raises
     ------
     InputError
         With every problem of form or content, before anything is written.
     """
-    cohort = read_checked(preparation, progress)
+    inputs = _inputs(preparation)
+    if inputs is not None and not preparation.reread:
+        note = _noted(preparation, inputs)
+        if note is not None:
+            for warning in note.warnings:
+                progress(f"warning: {warning}")
+            progress(
+                f"opening the prepared cohort {note.key}, made of these very files and settings; "
+                "data.reread=true reads them again"
+            )
+            return _open(preparation, note.key), note.key
+    cohort, warnings = _read_checked(preparation, progress)
+    unchanged = inputs is not None and _inputs(preparation) == inputs  # while they were read
     key = content_key(cohort, preparation)
     path = preparation.folder / f"{key}.zarr"
     if not path.exists():
@@ -79,8 +97,37 @@ def prepare(preparation: Preparation, progress: Callable[[str], None]) -> tuple[
         pseudonyms.write_id_map(preparation.folder / f"{key}.ids.csv")
         del store
     del cohort  # its place in memory is the store's
+    if inputs is not None and unchanged:
+        note = Note(key=key, warnings=tuple(warnings))
+        write_note(preparation.folder / "notes", _key_bytes(preparation.folder), inputs, note)
     progress(f"opening the prepared cohort {key}")
-    return open_store(path, in_memory=preparation.in_memory), key
+    return _open(preparation, key), key
+
+
+def _open(preparation: Preparation, key: str) -> CohortStore:
+    return open_store(preparation.folder / f"{key}.zarr", in_memory=preparation.in_memory)
+
+
+def _inputs(preparation: Preparation) -> Inputs | None:
+    """The files as they are now, and everything else that shapes the store or what is said."""
+    settings = [
+        SCHEMA,
+        preparation.endpoint,
+        preparation.limits,
+        list(preparation.car_genes),
+        preparation.normalised,
+        preparation.receptors.fingerprint,
+    ]
+    return take_inputs(preparation.reader, settings)
+
+
+def _noted(preparation: Preparation, inputs: Inputs) -> Note | None:
+    """What is noted on these inputs, if that store is still there."""
+    if not (preparation.folder / "pseudonym.key").exists():
+        return None  # nothing was prepared here
+    note = find_note(preparation.folder / "notes", _key_bytes(preparation.folder), inputs)
+    there = note is not None and (preparation.folder / f"{note.key}.zarr").exists()
+    return note if there else None
 
 
 def read_checked(preparation: Preparation, progress: Callable[[str], None]) -> Cohort:
@@ -91,6 +138,13 @@ def read_checked(preparation: Preparation, progress: Callable[[str], None]) -> C
     InputError
         With every problem found.
     """
+    return _read_checked(preparation, progress)[0]
+
+
+def _read_checked(
+    preparation: Preparation, progress: Callable[[str], None]
+) -> tuple[Cohort, list[str]]:
+    """The cohort, and what the checks warned of."""
     progress("reading the cohort")
     cohort = preparation.reader.read()
     progress(f"checking {len(cohort.cells):,} cells of {len(cohort.samples):,} samples")
@@ -105,9 +159,11 @@ def read_checked(preparation: Preparation, progress: Callable[[str], None]) -> C
         normalised=preparation.normalised,
         limits=preparation.limits,
     )
-    for warning in problems.warnings:
+    warnings = [str(warning) for warning in problems.warnings]
+    for warning in warnings:
         progress(f"warning: {warning}")
-    return filter_cohort(cohort, normalised=preparation.normalised, limits=preparation.limits)
+    kept = filter_cohort(cohort, normalised=preparation.normalised, limits=preparation.limits)
+    return kept, warnings
 
 
 def to_store(cohort: Cohort, preparation: Preparation, pseudonyms: Names) -> CohortStore:

@@ -29,6 +29,7 @@ from recart.training.cohort_setup import admission, preparation, prepared_folder
 from recart.training.launch import load_members
 from recart.training.member_file import LoadedMember
 from recart.training.progress import say
+from recart.training.receptor_version import check_receptor_version
 from recart.training.run_directory import RunDirectory
 
 __all__ = ["embed_run"]
@@ -63,7 +64,8 @@ def embed_run(config: DictConfig) -> NewPatients:
     Raises
     ------
     InputError
-        With every problem of the new data, before anything is written.
+        With every problem of the new data, before anything is written; or if receptors would be
+        embedded by another version than the run's.
     """
     check_config(config, EmbedConfig)
     output = Path(config.output)
@@ -91,6 +93,8 @@ def embed_run(config: DictConfig) -> NewPatients:
     if made.limits == Limits():  # none was set: the rules that the model was trained under
         made = replace(made, limits=build(trained.data.limits))
     cohort = read_checked(made, say)
+    if cohort.chains is not None and any(m.features.spec.receptor_dim for m in members):
+        check_receptor_version(run, say)
     present = set(cohort.genes.index.astype(str))
     made = replace(made, car_genes=[gene for gene in made.car_genes if gene in present])
     pseudonyms = Pseudonyms(folder / "pseudonym.key")

@@ -67,6 +67,7 @@ def preparation(data: Any, folder: Path, *, receptors: Any, labelled: bool = Tru
         receptors=build(receptors),
         folder=folder,
         in_memory=_in_memory(data),
+        reread=bool(data.get("reread")),  # runs that are older than the key lack it
     )
 
 

@@ -23,8 +23,9 @@ from recart.training.executors.executor import Executor
 from recart.training.executors.in_process import InProcess
 from recart.training.jobs import Recipes
 from recart.training.member_file import LoadedMember, load_member
-from recart.training.member_job import Trainers
+from recart.training.member_job import IMPORTS, Trainers
 from recart.training.progress import say
+from recart.training.receptor_version import check_receptor_version
 from recart.training.run_directory import RunDirectory
 from recart.training.shared_store import SharedStore
 from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
@@ -65,8 +66,12 @@ def train_run(config: DictConfig) -> float:
     folder, seeds = run_folder(config), {"seed": int(config.seed)}
     if (folder / "run.json").exists():
         RunDirectory.create(folder, config, seeds)  # refuses another configuration at once
+    if executor.places > 1 and not on_gpu(settings.accelerator):
+        executor.prepare(IMPORTS)  # while the cohort is read
     cohort = prepare_cohort(config.data, Path(config.paths.prepared), say)
     run = RunDirectory.create(folder, config, seeds)
+    if cohort.store.receptor_dim:
+        check_receptor_version(run, say)
     with run.locked():
         say(f"run directory: {_shown(run.path)}")
         split = _split(run, cohort, scheme, config.seed)

@@ -7,11 +7,8 @@ import fcntl
 import json
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -20,18 +17,21 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from recart.problems import InputError, Problem
+from recart.training.receptor_version import receptor_fingerprint
+from recart.training.versions import versions
 
 __all__ = ["RunDirectory", "write_atomically"]
 
 SCHEMA: Final = 1
 _CONFIG, _RUN, _VERSIONS, _LOCK = "config.yaml", "run.json", "versions.json", "run.lock"
 _LOOKED_FOR: Final = (_CONFIG, _RUN, _VERSIONS)
-_PACKAGES: Final = (
-    *("recart", "torch", "lightning", "scvi-tools", "anndata", "mudata", "scanpy"),
-    *("scikit-learn", "numpy", "pandas", "hydra-core", "sceptr", "zarr"),
+# Keys that may differ when a run goes on: they say where and how it runs, not what it is.
+_FREE: Final = frozenset(
+    {
+        *("paths", "trainer", "executor", "callbacks", "logger", "members_per_job", "name"),
+        *("data.in_memory", "data.reread"),
+    }
 )
-# Keys that may differ when a run goes on: they say where and how it is watched, not what it is.
-_FREE: Final = ("paths", "trainer", "executor", "callbacks", "logger", "members_per_job", "name")
 
 
 @final
@@ -47,12 +47,26 @@ class RunDirectory:
         built through the same allow-list as any other.
     seeds
         Seeds of the run by name.
+    receptors
+        Fingerprint of the receptor embedding that the run began with; None where it is not known.
     """
 
-    def __init__(self, path: Path, config: DictConfig, seeds: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: DictConfig,
+        seeds: Mapping[str, int],
+        receptors: str | None = None,
+    ) -> None:
         self.path = path
         self.config = config
         self.seeds = dict(seeds)
+        self.receptors = receptors
+
+    @property
+    def versions(self) -> Path:
+        """Versions of Python, recart and other packages that the run began with."""
+        return self.path / _VERSIONS
 
     @property
     def split(self) -> Path:
@@ -115,13 +129,14 @@ class RunDirectory:
                 raise InputError([problem])
             return there
         path.mkdir(parents=True, exist_ok=True)
-        run = cls(path, resolved, seeds)
+        run = cls(path, resolved, seeds, receptor_fingerprint(resolved))
         run.checkpoints.mkdir(exist_ok=True)
         run.logs.mkdir(exist_ok=True)
         write_atomically(path / _CONFIG, OmegaConf.to_yaml(resolved).encode())
-        run.write_json(_VERSIONS, _versions())
+        run.write_json(_VERSIONS, versions())
         # the last file: a folder without it is no run yet
-        run.write_json(_RUN, {"schema": SCHEMA, "seeds": dict(seeds)})
+        about = {"schema": SCHEMA, "seeds": dict(seeds), "receptors": run.receptors}
+        run.write_json(_RUN, about)
         return run
 
     @classmethod
@@ -147,7 +162,7 @@ class RunDirectory:
             raise InputError([_broken(path, f"layout {found}, this recart reads {SCHEMA}")])
         if not isinstance(config, DictConfig) or _has_references(config):
             raise InputError([_broken(path, f"{_CONFIG} is not a resolved configuration")])
-        return cls(path, config, about["seeds"])
+        return cls(path, config, about["seeds"], about.get("receptors"))
 
     def write_json(self, name: str, content: Any) -> Path:
         """Write JSON into the folder, whole or not at all."""
@@ -214,37 +229,15 @@ def write_atomically(path: Path, content: bytes) -> Path:
     return path
 
 
-def _versions() -> dict[str, str | None]:
-    versions: dict[str, str | None] = {"python": sys.version.split()[0]}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return {**versions, "commit": _commit()}
-
-
-def _commit() -> str | None:
-    """Commit of the checkout that recart runs from, `+` where files were changed since."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        found = [
-            subprocess.run([*git, *command], capture_output=True, text=True, timeout=10, check=True)
-            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
-        ]
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found[0].stdout.strip() + ("+" if found[1].stdout.strip() else "")
-
-
 def _differing(there: DictConfig, wanted: DictConfig) -> Iterator[str]:
     """Dotted keys whose values differ, those left out that may."""
 
     def flat(tree: Any, place: str) -> Iterator[tuple[str, Any]]:
         if isinstance(tree, dict) and tree:
             for key, value in tree.items():
-                if place or key not in _FREE:
-                    yield from flat(value, f"{place}.{key}" if place else str(key))
+                inner = f"{place}.{key}" if place else str(key)
+                if inner not in _FREE:
+                    yield from flat(value, inner)
         else:
             yield place, tree
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import final
 
@@ -63,6 +63,16 @@ class CellRangerReader(Reader):
         self.samples = samples
         self.patients = patients
         self.duplicate_genes = duplicate_genes
+
+    def files(self) -> Sequence[Path]:
+        """The sheet, the further tables, and every matrix and contig file that the sheet names."""
+        unsaid = Problems()  # `read` says them
+        side = read_side_tables(self.samples, self.patients, self.columns, unsaid)
+        runs, _ = read_sheet(self.sheet, side, self.columns, unsaid)
+        tables = [Path(path) for path in (self.sheet, self.samples, self.patients) if path]
+        found = [file for run in runs for file in (run.gex, *run.contigs)]
+        # of a folder, the sheet of a `cellranger multi` run, only its files are read
+        return list(dict.fromkeys([*(path for path in tables if not path.is_dir()), *found]))
 
     def read(self) -> Cohort:
         """Read all samples, one after the other."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, final
 
 import h5py
@@ -70,6 +71,10 @@ class H5muReader(Reader):
         self.layer = layer
         self.protein_layer = protein_layer
         self.duplicate_genes = duplicate_genes
+
+    def files(self) -> Sequence[Path]:
+        """The file and the tables beside it."""
+        return [Path(path) for path in (self.path, self.samples, self.patients) if path is not None]
 
     def read(self) -> Cohort:
         """Read the elements that are needed; the rest of the file is not loaded."""

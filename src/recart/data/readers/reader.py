@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
 
 from recart.data.cohort import Cohort
 
@@ -24,4 +26,13 @@ class Reader(ABC):
         InputError
             With every problem of form found: missing or damaged files, columns, ids, barcodes that
             do not match across modalities.
+        """
+
+    @abstractmethod
+    def files(self) -> Sequence[Path]:
+        """Every file that `read` opens, found without reading the large ones.
+
+        Where all are unchanged, and so are the attributes of the reader, `read` gives the same
+        cohort. None for a reader whose arguments say everything. Files that are named but lacking
+        may be left out: what `read` says about them is for `read` to say.
         """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -91,6 +93,10 @@ class SimulatedCohort(Reader):
                     )
                 )
         problems.raise_if_any()
+
+    def files(self) -> Sequence[Path]:
+        """None: the arguments say everything."""
+        return ()
 
     def read(self) -> Cohort:
         """Simulate the cohort, and keep the truth back."""

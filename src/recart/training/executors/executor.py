@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -71,6 +71,10 @@ class Executor(ABC):
     @abstractmethod
     def places(self) -> int:
         """How many jobs run at a time."""
+
+    @abstractmethod
+    def prepare(self, imports: Sequence[str]) -> None:
+        """Begin to import, elsewhere, the modules that jobs will need; returns at once."""
 
     @abstractmethod
     def run(self, jobs: Iterable[Job], report: JobReport) -> Generator[Outcome]:

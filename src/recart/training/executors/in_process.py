@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from typing import final
 
@@ -22,6 +22,9 @@ class InProcess(Executor):
     def places(self) -> int:
         """One."""
         return 1
+
+    def prepare(self, imports: Sequence[str]) -> None:  # noqa: ARG002
+        """Nothing: jobs import what they need when they need it."""
 
     def run(self, jobs: Iterable[Job], report: JobReport) -> Generator[Outcome]:
         """Yield what becomes of the jobs, in their order."""

@@ -15,10 +15,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from types import FrameType, ModuleType
@@ -72,6 +73,13 @@ class LocalProcesses(Executor):
         """Processes at a time."""
         return self.processes or allowed_cores()
 
+    def prepare(self, imports: Sequence[str]) -> None:
+        """Start the server of processes. It is heard once: one that runs imports nothing more."""
+        # a module that can't be imported is left to the job that needs it
+        multiprocessing.set_forkserver_preload([__name__, "torch", "threadpoolctl", *imports])
+        with _environment(), _without_main():
+            forkserver.ensure_running()
+
     def run(self, jobs: Iterable[Job], report: JobReport) -> Generator[Outcome]:
         """Yield what becomes of the jobs, in the order in which they end."""
         waiting, running = iter(jobs), list[_Running]()
@@ -79,6 +87,7 @@ class LocalProcesses(Executor):
             try:
                 while True:
                     while len(running) < self.places and (job := next(waiting, None)):
+                        self.prepare(job.imports)
                         running.append(_start(job))
                     if not running:
                         return
@@ -123,8 +132,6 @@ class _Running:
 
 def _start(job: Job) -> _Running:
     context = multiprocessing.get_context("forkserver")
-    # heard by the first process only; later ones import what the server has not
-    context.set_forkserver_preload([__name__, "torch", "threadpoolctl", *job.imports])
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(job, there), name=job.name, daemon=True)
     with _environment(), _without_main():
