@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from recart.data.batches import gather
+from recart.data.batches import Blocks, StackBatches, gather
 from recart.data.device_store import DeviceStore, DeviceView, bytes_on_device
 from recart.data.features import BoundFeatures, FeatureChoice, bind
 from recart.data.store import CohortStore
@@ -66,3 +66,29 @@ def test_large_counts_keep_their_value(make_store: MakeStore) -> None:
     device = DeviceView(DeviceStore(store, "cpu"), bound).gather(rows, 9)
     assert torch.equal(device.x.dense(), gather(store, bound, rows, width=9).x.dense())
     assert bytes_on_device(store) > rna.data.nbytes
+
+
+def test_a_stack_reads_the_same_from_the_device(make_store: MakeStore) -> None:
+    store = make_store(patients=4)
+    groups = [[0, 1], [2], [3, 1]]
+    bound = [_bound(store, group, 12) for group in groups]
+    slices = [
+        [store.sample_slice(int(s)) for s in np.flatnonzero(store.samples["patient"].isin(group))]
+        for group in groups
+    ]
+    blocks = [Blocks(own, 8, 16, seed) for seed, own in enumerate(slices)]
+    host = StackBatches(store, bound, blocks, shuffled=True)
+    device = StackBatches(store, bound, blocks, shuffled=True)
+    device.hold(DeviceStore(store, "cpu"))
+    for kept in ([0, 1, 2], [0, 2]):
+        for own in (host, device):
+            own.set_epoch(3, [True] * len(own.blocks))
+            if len(kept) < 3:
+                own.keep(kept)
+        for step in range(host.steps_in_epoch):
+            one, other = host[step], device[step]
+            assert one.active == other.active
+            assert torch.equal(one.x.dense(), other.x.dense())
+            assert torch.equal(one.y_mba, other.y_mba)
+            assert torch.equal(one.batch_mbe, other.batch_mbe)
+            assert torch.equal(one.weight_mb, other.weight_mb)

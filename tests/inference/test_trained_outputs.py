@@ -60,9 +60,9 @@ def test_drawn_counts_vary_as_those_of_the_data(trained: Any) -> None:
     genes = table.loc[list(trained.members[0].genes)]
     seen = genes[genes["mean_raw"] > 0.05]
     assert len(seen) > 150
-    for metric, tolerance in (("zero_fraction", 0.03), ("coefficient_of_variation", 0.25)):
+    for metric, tolerance in (("zero_fraction", 0.05), ("coefficient_of_variation", 0.15)):
         raw, sampled = seen[f"{metric}_raw"], seen[f"{metric}_sampled"]
-        assert np.corrcoef(raw, sampled)[0, 1] > 0.9, metric
+        assert np.corrcoef(np.log(raw), np.log(sampled))[0, 1] > 0.9, metric
         assert (sampled / raw - 1).abs().median() < tolerance, metric
     proteins = table.drop(index=genes.index)
     assert np.corrcoef(proteins["mean_raw"], proteins["mean_sampled"])[0, 1] > 0.95
@@ -72,8 +72,7 @@ def test_drawn_counts_vary_as_those_of_the_data(trained: Any) -> None:
 def test_a_protein_of_held_out_patients_is_imputed_where_its_cells_are(trained: Any) -> None:
     member = trained.members[0]
     store, cells = member.store, trained.held_out
-    correlations = []
-    for name in ("CD14", "CD3", "CD19"):
+    for name in ("CD14", "CD3e", "CD33", "TCRAB"):
         column = store.proteins.index(name)
         measured = store.protein_measured.copy()
         measured[:, column] = False
@@ -83,9 +82,7 @@ def test_a_protein_of_held_out_patients_is_imputed_where_its_cells_are(trained: 
             cells, gene_list=[], protein_list=[name], include_protein_background=True
         )[1]
         known = np.log1p(np.asarray(store.protein[:])[cells, column].astype(float))
-        correlations.append(np.corrcoef(np.log1p(imputed[name]), known)[0, 1])
-    assert min(correlations) > 0.4
-    assert max(correlations) > 0.75
+        assert np.corrcoef(np.log1p(imputed[name]), known)[0, 1] > 0.8, name
 
 
 def test_groups_of_any_table(make_outputs: Make) -> None:

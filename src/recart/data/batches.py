@@ -12,6 +12,7 @@ from scipy import sparse
 from torch.utils.data import Dataset
 
 from recart.contracts import CellBatch, SparseRows
+from recart.data.device_store import DeviceStore, DeviceView
 from recart.data.features import BoundFeatures
 from recart.data.rows import RowArray, read_rows
 from recart.data.store import CohortStore
@@ -107,6 +108,7 @@ class StackBatches(Dataset[CellBatch]):
         if store.path is not None:
             self.reader = ReadAhead(store, blocks[0].block, WINDOW // (2 * blocks[0].width))
             self.store = self.reader.store
+        self.view: DeviceView | None = None
         self.length = max(len(own) for own in blocks)
         self.set_epoch(0, [True] * len(blocks))
 
@@ -121,6 +123,10 @@ class StackBatches(Dataset[CellBatch]):
         if self.reader is not None:
             self.reader.plan(self.steps)
 
+    def hold(self, store: DeviceStore) -> None:
+        """Gather minibatches on the device of `store`, which holds the same cells."""
+        self.view = DeviceView(store, self.bound)
+
     def keep(self, members: Sequence[int]) -> None:
         """Go on with these members alone; the length stays, for who has asked for it before."""
         self.bound = [self.bound[m] for m in members]
@@ -129,6 +135,8 @@ class StackBatches(Dataset[CellBatch]):
         self.steps = [self.steps[m] for m in members]
         if self.reader is not None:
             self.reader.plan(self.steps)
+        if self.view is not None:
+            self.view = DeviceView(self.view.store, self.bound)
 
     def __len__(self) -> int:
         return self.length
@@ -143,7 +151,11 @@ class StackBatches(Dataset[CellBatch]):
             self.reader.advance(step)
         rows = [own[step] if step < len(own) else np.zeros(0, dtype=np.int64) for own in self.steps]
         # one width for all steps: what a member draws must not depend on its company
-        batch = gather(self.store, self.bound, rows, width=self.rows.stop - self.rows.start)
+        width = self.rows.stop - self.rows.start
+        if self.view is not None:
+            batch = self.view.gather(rows, width)
+        else:
+            batch = gather(self.store, self.bound, rows, width=width)
         # of a short minibatch all cells may be another process's
         return replace(batch, active=tuple(step < len(own) for own in self.steps))
 

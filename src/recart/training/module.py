@@ -12,6 +12,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from recart.contracts import CellBatch, MemberSettings
+from recart.data.device_store import DeviceStore, bytes_on_device
 from recart.losses.divergences import kl_standard_normal
 from recart.models.noise import MemberNoise, Noise, RowNoise
 from recart.models.totalvi import TotalVIStack
@@ -22,6 +23,7 @@ from recart.training.optimizer import StackedAdam
 __all__ = ["StackModule"]
 
 _MAX_STEPS = 1_000_000  # steps of one epoch, at most
+_SHARE_FOR_CELLS = 0.4  # of the card's free memory
 _PER_DIMENSION = "kl_per_dimension"
 
 
@@ -69,6 +71,19 @@ class StackModule(pl.LightningModule):
             weight_decay=self.recipe.weight_decay,
             clip_norm=self.recipe.clip_norm,
         )
+
+    def on_fit_start(self) -> None:
+        """Bring the cells to the card where they fit beside the training."""
+        if self.device.type != "cuda":
+            return
+        loaders = [self.trainer.train_dataloader, self.trainer.val_dataloaders]
+        data = [loader.dataset for loader in loaders if loader is not None]
+        store = data[0].store
+        free, _ = torch.cuda.mem_get_info(self.device)
+        if store.path is None and bytes_on_device(store) < _SHARE_FOR_CELLS * free:
+            held = DeviceStore(store, self.device)
+            for own in data:
+                own.hold(held)
 
     def on_train_epoch_start(self) -> None:
         """Let go of members that have stopped; draw the others' own orders of this epoch."""

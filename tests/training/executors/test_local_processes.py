@@ -86,9 +86,7 @@ def test_a_death_is_named_and_the_others_go_on(
     assert [outcomes[name].value for name in "acd"] == [2, 6, 8]
 
 
-def test_a_generator_that_is_closed_ends_its_processes(
-    errands: ModuleType, tmp_path: Path
-) -> None:
+def test_a_generator_that_is_closed_ends_its_processes(errands: ModuleType, tmp_path: Path) -> None:
     jobs = [
         Job(name="short", work=partial(errands.double, 1)),
         Job(name="long", work=partial(errands.sleep, str(tmp_path))),
