@@ -1,4 +1,7 @@
-"""Claim: of genes called different at 5 % FDR, no more are false than with scvi-tools' TOTALVI.
+"""How many of the genes called different at 5 % FDR are false, beside scvi-tools' TOTALVI.
+
+Not a claim of being better: both find what was planted, and both may call more false ones than
+their posterior expects, which knows nothing of the uncertainty of weights.
 
 A simulated cohort; a random half of its cells has twenty genes thinned to a ninth, the other half
 twenty others. Both models learn all cells, then compare the halves of one population. Also timed:
@@ -47,9 +50,11 @@ def cpu_seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     return resource.getrusage(resource.RUSAGE_SELF).ru_utime - start, result
 
 
-def plant(store: CohortStore, kind: np.ndarray) -> tuple[CohortStore, np.ndarray, set[str]]:
+def plant(
+    store: CohortStore, kind: np.ndarray, seed: int
+) -> tuple[CohortStore, np.ndarray, set[str]]:
     """Thin twenty genes in either random half; the halves and the genes."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     first = rng.random(len(kind)) < 0.5
     mean = np.asarray(store.rna[:][kind == POPULATION].mean(axis=0)).ravel()
     planted = rng.choice(np.argsort(-mean)[:150], 40, replace=False)
@@ -88,10 +93,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patients", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)
     settings = [f"data.reader.patients={options.patients}", "data.reader.cells_per_sample=150"]
     settings += ["data.reader.genes=400", "data/receptors=none", "features.n_genes=350"]
+    settings += [f"data.reader.seed={options.seed}"]
     settings += [f"training.epochs={options.epochs}", "training.lr=0.004", "model.hidden=64"]
     config = compose([*settings, "training.batch_size=256", "training.warmup_epochs=5"])
     with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +106,7 @@ def main() -> None:
         _, truth = build(config.data.reader).simulate()
         source = prepared.store.cells["source"].to_numpy()
         kind = truth.cells["population"].to_numpy()[source]
-        store, first, planted = plant(prepared.store, kind)
+        store, first, planted = plant(prepared.store, kind, options.seed)
         last = options.patients
         members = [
             Member(
@@ -158,8 +165,12 @@ def main() -> None:
     report("recart, one member, its pseudocounts", lambda: ours(outputs[0], None))
     ensemble = EnsembleOutputs(outputs)
     report("recart, three members, their pseudocounts", lambda: ours(ensemble, None))
-    denoise, _ = cpu_seconds(lambda: outputs[0].get_normalized_expression(n_samples=1))
-    peer_denoise, _ = cpu_seconds(lambda: peer.get_normalized_expression(n_samples=1))
+    models = (outputs[0], peer)
+    timed = [
+        [cpu_seconds(lambda m=m: m.get_normalized_expression(n_samples=1))[0] for m in models]
+        for _ in range(3)
+    ]
+    denoise, peer_denoise = np.median(timed, axis=0)
     sys.stdout.write(
         f"the contrast: {peers / seconds:.1f} times as fast; denoising {len(kind)} cells: "
         f"{denoise:.2f} against {peer_denoise:.2f} CPU s, {peer_denoise / denoise:.1f} times\n"

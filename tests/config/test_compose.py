@@ -39,7 +39,7 @@ def told(overrides: list[str], entry: str = "train") -> str:
         ("+sed=1", "seed"),
         ("+data.pth=1", "path"),
         ("+model.latnt=1", "latent"),
-        ("model.weights._target_=recart.models.totalvi.TermWeight", "TermWeights"),
+        ("model.weights._target_=recart.models.objective.TermWeight", "TermWeights"),
     ],
 )
 def test_a_misspelt_override_names_the_nearest(override: str, nearest: str) -> None:

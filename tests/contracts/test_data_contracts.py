@@ -163,6 +163,8 @@ def test_readers_name_a_file_that_they_cannot_read(
     path = tmp_path / f"cohort{suffix}"
     if content is not None:
         path.write_bytes(content)
+    reader = own(**{first: str(path)})
+    assert list(reader.files()) == [path]  # whatever is in it: `read` says what is wrong
     with pytest.raises(InputError, match=path.name) as caught:
-        own(**{first: str(path)}).read()
+        reader.read()
     assert all(problem.code.startswith("E-") and problem.mend for problem in caught.value.problems)

@@ -21,7 +21,7 @@ from recart.data.checks import Limits
 from recart.data.prepare import Endpoint, Preparation, prepare
 from recart.data.prepared_note import Note, find_note, take_inputs, write_note
 from recart.data.readers import CellRangerReader, H5adReader
-from recart.data.receptors.none import NoReceptors
+from recart.data.receptors.none import NoReceptor
 from recart.data.receptors.physicochemical import Physicochemical
 from recart.data.simulate import Effects, SimulatedCohort
 from recart.data.store import CohortStore
@@ -56,7 +56,7 @@ def made(tmp_path: Path) -> Preparation:
         car_genes=[],
         normalised=False,
         limits=Limits(min_median_umi=1, min_cells=10, min_per_class=2),
-        receptors=NoReceptors(),
+        receptors=NoReceptor(),
         folder=tmp_path / "prepared",
         in_memory=True,
         reread=False,

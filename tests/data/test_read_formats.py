@@ -191,7 +191,9 @@ def same(cohort: Cohort, toy: Toy) -> None:
 def test_every_form_gives_the_same_cohort(
     write: Callable[[Toy, Path], Reader], toy: Toy, tmp_path: Path
 ) -> None:
-    same(write(toy, tmp_path).read(), toy)
+    reader = write(toy, tmp_path)
+    same(reader.read(), toy)
+    assert sorted(reader.files()) == sorted(tmp_path.iterdir())
 
 
 def test_other_names_of_modalities(toy: Toy, tmp_path: Path) -> None:
@@ -207,8 +209,12 @@ def test_multi_run_is_its_own_sheet(toy: Toy, tmp_path: Path) -> None:
     table = pd.DataFrame(rows, columns=["sample_id", "donor", "visit", "day"])
     table.to_csv(tmp_path / "samples.csv", index=False)
     reader = CellRangerReader(str(tmp_path), samples=str(tmp_path / "samples.csv"))
+    (tmp_path / "outs" / "web_summary.html").write_text("not read")
     cohort = reader.read()
     same(cohort, toy)
+    read = {path for path in tmp_path.rglob("*.*") if path.suffix in (".h5", ".csv")}
+    assert len(read) == 7
+    assert set(reader.files()) == read
     # one hashtag in each of three samples
     assert cohort.dropped == {"features that are neither RNA nor surface protein": 3}
 

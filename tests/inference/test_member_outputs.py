@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from recart.contracts import MemberSettings
 from recart.data.features import bind
 from recart.data.store import CohortStore
 from recart.inference.outputs.ensemble import EnsembleOutputs
@@ -134,6 +135,14 @@ def test_draws_follow_from_the_seed_and_leave_the_global_generator_alone(
         assert (a != c).any()
         if a.ndim == 3:  # draws of a cell differ
             assert (a[..., 0] != a[..., 1]).any()
+
+
+def test_latent_dimensions_that_a_member_does_not_use_are_not_drawn(make_outputs: Make) -> None:
+    outputs = make_outputs()
+    outputs.stack.set_settings(0, MemberSettings(latent=2))
+    drawn = outputs.get_latent_representation(give_mean=False)
+    assert not drawn[:, 2:].any()
+    assert drawn[:, :2].std(axis=0).min() > 0.1
 
 
 def test_transform_batch_is_the_batch_the_cells_are_given(make_outputs: Make) -> None:

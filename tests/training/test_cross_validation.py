@@ -1,4 +1,4 @@
-"""Members dealt into jobs: the same members wherever they train, and only those that are missing."""
+"""Members dealt into jobs: the same members wherever they train, and only those missing."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def test_an_interruption_keeps_what_is_finished_and_ends_the_rest(
 
         def start(self, members: Mapping[str, int], epochs: int) -> None: ...
 
-        def advance(self, job: str, report: EpochReport) -> None:
+        def advance(self, job: str, report: EpochReport) -> None:  # noqa: ARG002
             if job == "c":
                 raise KeyboardInterrupt
 

@@ -57,6 +57,19 @@ def test_the_same_run_goes_on_whatever_watches_it(tmp_path: Path, config: DictCo
     assert again.config.paths.run == "here"
 
 
+def test_a_run_goes_on_with_its_cohort_on_disk(tmp_path: Path, config: DictConfig) -> None:
+    config.data = {"in_memory": "auto", "path": "a.h5mu"}
+    RunDirectory.create(tmp_path, config, {})
+    config.data.in_memory = False
+    config.data.reread = True  # a key that the run does not know yet
+    RunDirectory.create(tmp_path, config, {})
+    config.data.path = "b.h5mu"
+    config.model.in_memory = True  # free under `data` only
+    with pytest.raises(InputError) as caught:
+        RunDirectory.create(tmp_path, config, {})
+    assert caught.value.problems[0].examples == ("data.path", "model.in_memory")
+
+
 def test_another_run_is_refused_with_the_keys_that_differ(
     tmp_path: Path, config: DictConfig
 ) -> None:

@@ -141,23 +141,26 @@ def _train(
     """Deal the missing members into jobs and run them where that is fastest."""
     gpu = on_gpu(trainers.settings.accelerator)
     missing = len(validation.missing())
+    devices = len(trainers.settings.places)
     if members_per_job is None:
         size = missing
     elif isinstance(members_per_job, int):
         size = members_per_job
     else:
-        size = _as_fits(validation, missing) if gpu else 1  # stacking does not pay on a CPU
-    # a GPU is not divided among processes
-    if gpu or executor.places == 1 or size >= missing:
+        # stacking does not pay on a CPU
+        size = _as_fits(validation, missing, devices) if gpu else 1
+    # a GPU is not divided among processes; several devices start processes of their own
+    if gpu or devices > 1 or executor.places == 1 or size >= missing:
         executor = InProcess()
     else:
         validation.shared.share()
     validation.run(size, executor, trainers, watchers, say)
 
 
-def _as_fits(validation: CrossValidation, members: int) -> int:
+def _as_fits(validation: CrossValidation, members: int, devices: int) -> int:
+    """Members of each stack, which is dealt over the devices."""
     import torch
 
     free, _ = torch.cuda.mem_get_info()
     own = member_bytes(validation.recipes, validation.shared.store)
-    return members_that_fit(free, own, members)
+    return members_that_fit(free * devices, own, members)

@@ -23,7 +23,7 @@ class InProcess(Executor):
         """One."""
         return 1
 
-    def prepare(self, imports: Sequence[str]) -> None:  # noqa: ARG002
+    def prepare(self, imports: Sequence[str]) -> None:
         """Nothing: jobs import what they need when they need it."""
 
     def run(self, jobs: Iterable[Job], report: JobReport) -> Generator[Outcome]:
