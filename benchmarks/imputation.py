@@ -2,8 +2,8 @@
 
 PBMC CITE-seq (14 proteins). Models train on the RNA and protein of 60 % of pbmc10k and validate on
 10 %; of the other 30 % all proteins are hidden, imputed from RNA, and compared with what was
-measured. Then proteins are imputed for pbmc5k, another library of which no protein is at hand: they
-are compared with the genes that code for them. Both libraries are of one donor each.
+measured. Then proteins are imputed for pbmc5k, of which no protein is at hand, and compared with
+the genes that code for them. Both libraries are of one donor each.
 
 Per protein, averaged over proteins, mean and range over seeds: Pearson and Spearman correlation of
 log1p counts over cells; slope of measured on imputed, 1 where imputed counts are calibrated; bias,
@@ -16,8 +16,7 @@ protein it was given: a matter of this short training, so this table does not ra
 
     RECART_REAL_DATA=... python benchmarks/imputation.py [variant ...]
 
-Variants: joint, product, joint-genes, joint-proteins, joint-both, product-genes, product-proteins,
-totalvi, totalvi-short.
+Variants are the keys of `VARIANTS` and `PEERS`; all of them unless some are named.
 """
 
 from __future__ import annotations
@@ -108,7 +107,6 @@ def main(variants: list[str]) -> None:
             after = resource.getrusage(resource.RUSAGE_SELF)
             seconds = (after.ru_utime - before.ru_utime) / len(SEEDS)
             rows[variant] = {**_over_seeds(found), "CPU s/seed": f"{seconds:.0f}"}
-            sys.stderr.write(pd.DataFrame({variant: rows[variant]}).to_string() + "\n\n")
     sys.stdout.write(pd.DataFrame(rows).to_string() + "\n")
 
 

@@ -58,6 +58,7 @@ def test_a_misspelt_override_names_the_nearest(override: str, nearest: str) -> N
         ("model.latent=ten", "model.latent"),
         ("data.folds.k=a", "data.folds.k"),
         ("members_per_job=all", "members_per_job"),
+        ("members_per_job=0", "members_per_job"),
     ],
 )
 def test_a_value_of_a_wrong_type_names_its_key(override: str, key: str) -> None:

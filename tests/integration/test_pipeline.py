@@ -22,6 +22,7 @@ from recart.config.compose import compose, config_folder
 from recart.data.cohort import Cohort
 from recart.evaluation.launch import evaluate_run
 from recart.inference.launch import embed_run
+from recart.problems import InputError
 from recart.report.run_report import write_run_report
 from recart.training.checkpoints import load_checkpoint
 from recart.training.launch import train_run
@@ -195,6 +196,26 @@ def test_what_is_exported_opens_in_scverse_tools(
         adata = scanpy.read_h5ad(tmp_path / "new.h5ad")
     np.testing.assert_array_equal(adata.obsm["X_recart"], rna.obsm["X_recart"])
     assert list(adata.obsm["protein"].columns) == new_patients.proteins
+
+
+def test_outputs_that_are_asked_for_stand_in_the_file(
+    trained: Path, new_patients: Cohort, place: Any, tmp_path: Path
+) -> None:
+    import scanpy
+
+    path = place.write(new_patients, "outputs_input.h5mu")
+    settings = [f"run={trained}", f"data.path={path}", "data.limits.min_cells=5"]
+    outputs = "outputs=[latents,denoised_rna,denoised_protein,protein_foreground_prob]"
+    embed_run(compose([*settings, outputs, f"output={tmp_path / 'new.h5ad'}"], "embed"))
+    with silent():
+        adata = scanpy.read_h5ad(tmp_path / "new.h5ad")
+    assert adata.layers["denoised_rna"].shape == adata.shape
+    total = np.asarray(adata.layers["denoised_rna"].sum(axis=1)).ravel()
+    np.testing.assert_allclose(total, 1e4, rtol=1e-3)  # counts per 10,000
+    assert adata.obsm["protein_foreground_prob"].to_numpy().max() <= 1
+    assert list(adata.obsm["denoised_protein"].index) == list(new_patients.cells.index)
+    with pytest.raises(InputError, match="E-OUT-009"):
+        embed_run(compose([*settings, "outputs=[denoised]", "output=x.h5ad"], "embed"))
 
 
 def test_patients_of_the_run_get_no_prediction_as_if_new(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,8 @@ def test_receptors_by_another_version_are_refused(
     with pytest.raises(InputError, match="E-RUN-012"):
         train_run(compose(place.settings("other_receptors")))
 
-    new_patients.chains = None  # nothing is to be embedded
-    without = place.write(new_patients, "without_receptors.h5mu")
+    # nothing is to be embedded
+    without = place.write(replace(new_patients, chains=None), "without_receptors.h5mu")
     embed[1] = f"data.path={without}"
     embed_run(compose(embed, "embed"))
     assert output.exists()

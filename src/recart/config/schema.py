@@ -146,6 +146,9 @@ class EmbedConfig:
         Folder of the run.
     output
         File of the cell embeddings, `.h5ad` or `.h5mu`; tables are written beside it.
+    outputs
+        What is written of each cell: `latents`, `denoised_rna`, `denoised_protein`,
+        `protein_foreground_prob`, `imputed_protein`.
     seed
         Of a simulated cohort.
     data
@@ -154,6 +157,7 @@ class EmbedConfig:
 
     run: str = MISSING
     output: str = MISSING
+    outputs: list[str] = MISSING
     seed: int = MISSING
     data: DataConfig = field(default_factory=DataConfig)
 
