@@ -11,8 +11,8 @@ from torch import Tensor
 
 from recart.contracts import CellBatch
 from recart.inference.outputs.draws import normal
-from recart.models.decoder import Decoded
 from recart.models.cell_encoder import Posterior
+from recart.models.decoder import Decoded
 from recart.models.totalvi import TotalVIStack
 
 __all__ = ["ProteinRates", "decoding_batches", "draw_batches", "draw_latent", "protein_rates"]

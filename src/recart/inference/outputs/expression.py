@@ -12,7 +12,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from recart.contracts import CellBatch
-from recart.inference.outputs.decoding import ProteinRates, decoding_batches, draw_latent, protein_rates
+from recart.inference.outputs.decoding import (
+    ProteinRates,
+    decoding_batches,
+    draw_latent,
+    protein_rates,
+)
 from recart.inference.outputs.draws import draw_background, normal
 from recart.models.totalvi import TotalVIStack
 

@@ -41,7 +41,7 @@ _ONE_THREAD: Final = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-_GRACE: Final = 3.0  # seconds between asking a process to end and killing it
+_GRACE: Final = 0.5  # seconds between asking a process to end and killing it
 _REPORT, _VALUE, _FAILURE = range(3)  # what a process sends
 
 
