@@ -220,8 +220,8 @@ class CellBatch:
         RNA of each member's own genes: counts, or normalised values under a normal likelihood.
         There are no entries of masked genes.
     x_mask_mg
-        False for genes that the data at hand lack (a new panel), that are hidden in this step, or that
-        pad a member of fewer genes than others of its stack.
+        False for genes that the data at hand lack (a new panel), that are hidden in this step, or
+        that pad a member of fewer genes than others of its stack.
     y_mba, y_mask_mba
         Raw protein counts, and whether the protein was measured in the cell's sample.
     r_mbt, r_mask_mb
