@@ -43,6 +43,16 @@ def test_a_run_goes_on_without_reading_its_cohort(
         train_run(compose([*settings, "data.reread=true"]))
 
 
+def test_members_of_two_cohorts_do_not_meet_in_one_run(trained: Path, place: Any) -> None:
+    copy = place.folder / "other_cohort"
+    shutil.copytree(trained, copy)
+    about = json.loads((copy / "cohort.json").read_text())
+    (copy / "cohort.json").write_text(json.dumps({**about, "key": "0" * 16}))
+    with pytest.raises(InputError, match=r"E-RUN-013.*0000000000000000"):
+        train_run(compose(place.settings("other_cohort")))
+    assert json.loads((copy / "cohort.json").read_text())["key"] == "0" * 16
+
+
 def test_receptors_by_another_version_are_refused(
     trained: Path,
     place: Any,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from recart.config.build import build, build_each
 from recart.config.check import check_config
 from recart.config.compose import run_folder
 from recart.data.split import Split, members
+from recart.problems import InputError, Problem
 from recart.training.cohort_setup import PreparedCohort, prepare_cohort
 from recart.training.collapse import collapse_warning
 from recart.training.cross_validation import CrossValidation
@@ -75,7 +77,7 @@ def train_run(config: DictConfig) -> float:
     with run.locked():
         say(f"run directory: {_shown(run.path)}")
         split = _split(run, cohort, scheme, config.seed)
-        run.write_json("cohort.json", {"key": cohort.key, "flow": cohort.bags.flow})
+        _record_cohort(run, cohort)
         validation = CrossValidation(
             shared=SharedStore(cohort.store, run.path),
             bags=cohort.bags,
@@ -115,6 +117,22 @@ def load_members(run: RunDirectory) -> list[LoadedMember]:
     """All trained members of a run, by name."""
     model, head = build(run.config.model), build(run.config.head)
     return [load_member(path, model, head) for path in sorted(run.checkpoints.glob("*.ckpt"))]
+
+
+def _record_cohort(run: RunDirectory, cohort: PreparedCohort) -> None:
+    """Write which cohort the run is of; refuse to go on with members of another."""
+    path = run.path / "cohort.json"
+    there = json.loads(path.read_text())["key"] if path.exists() else cohort.key
+    if there != cohort.key and any(run.checkpoints.glob("*.ckpt")):
+        problem = Problem(
+            code="E-RUN-013",
+            file=run.path.name,
+            what=f"its members were trained on the prepared cohort {there}; the input now gives "
+            f"{cohort.key}",
+            mend="the files or limits have changed since: restore them, or start a new run",
+        )
+        raise InputError([problem])
+    run.write_json("cohort.json", {"key": cohort.key, "flow": cohort.bags.flow})
 
 
 def _split(run: RunDirectory, cohort: PreparedCohort, scheme: Any, seed: int) -> Split:

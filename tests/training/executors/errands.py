@@ -50,7 +50,8 @@ def surroundings(_report: Any) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "omp": os.environ.get("OMP_NUM_THREADS"),
         "main": getattr(sys.modules["__main__"], "__file__", None),
-        "heavy": sorted({"matplotlib.pyplot", "wandb", "tensorboard", "scanpy"} & set(sys.modules)),
+        # not pyplot, which Lightning imports in a server that was started for training
+        "heavy": sorted({"wandb", "tensorboard", "scanpy"} & set(sys.modules)),
     }
 
 
