@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-__all__ = ["EPS", "digamma", "log_nb", "log_nb_mixture", "log_nb_sum", "log_zinb"]
+__all__ = ["EPS", "digamma", "log_nb", "log_nb_mixture", "log_nb_sum", "log_zinb", "sample_nb"]
 
 EPS = 1e-8  # as in scvi-tools, so that losses are equal and not only close
 
@@ -107,3 +107,11 @@ def digamma(z: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     s = r * r
     series = s * (1 / 12 - s * (1 / 120 - s * (1 / 252 - s / 240)))
     return -(torch.log(r) + 0.5 * r + series + shift)
+
+
+def sample_nb(mean: Tensor, theta: Tensor, generator: torch.Generator) -> Tensor:
+    """Gamma-Poisson counts of these means and inverse dispersions, drawn on the CPU."""
+    mean, theta = mean.cpu(), theta.cpu().expand_as(mean)
+    # no argument of torch's gamma distribution takes a generator
+    rate = torch._standard_gamma(theta, generator) * mean / theta
+    return torch.poisson(rate, generator=generator)

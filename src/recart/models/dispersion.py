@@ -44,8 +44,3 @@ class Dispersion(nn.Module):
         if not self.per_batch:
             return torch.exp(self.log_theta)
         return torch.exp(torch.bmm(batch_mbe, self.log_theta))
-
-    def sample(self, mean_mbg: Float[Tensor, "m b g"], batch_mbe: Tensor) -> Tensor:
-        """Gamma-Poisson counts of these means, from torch's global generator."""
-        theta = self.theta(batch_mbe).expand_as(mean_mbg)
-        return torch.poisson(torch._standard_gamma(theta) * mean_mbg / theta)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from recart.contracts import CellBatch
 from recart.losses.gene_head import GeneHead, fused_log_prob, masked_softmax
-from recart.losses.negative_binomial import log_zinb
+from recart.losses.negative_binomial import log_zinb, sample_nb
 from recart.models.decoder import Decoded
 from recart.models.dispersion import Dispersion
 from recart.models.rna_likelihood import RnaLikelihood, RnaSizes, StackedRna
@@ -83,9 +83,17 @@ class _NegativeBinomialRna(_CountRna):
         with torch.autocast(weight.device.type, enabled=False):  # the likelihood keeps its digits
             return fused_log_prob(head, batch.x, batch.weight_mb, half)
 
-    def sample(self, mean_mbg: Float[Tensor, "m b g"], batch_mbe: Tensor) -> Tensor:
+    def sample(
+        self,
+        decoded: Decoded,
+        batch_mbe: Float[Tensor, "m b e"],
+        batch: CellBatch,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "m b g"]:
         """Gamma-Poisson draws."""
-        return self.dispersion.sample(mean_mbg, batch_mbe)
+        mean_mbg = self.mean(decoded, batch_mbe, batch)
+        drawn = sample_nb(mean_mbg, self.dispersion.theta(batch_mbe), generator)
+        return drawn.to(mean_mbg.device)
 
 
 @final
@@ -110,9 +118,19 @@ class _ZeroInflatedRna(_CountRna):
         log_prob = log_zinb(batch.x.dense(), mu, theta, zero_logits)
         return torch.where(batch.x_mask_mg.unsqueeze(1), log_prob, 0.0).sum(-1)
 
-    def sample(self, mean_mbg: Float[Tensor, "m b g"], batch_mbe: Tensor) -> Tensor:
-        """Gamma-Poisson draws of the NB component."""
-        return self.dispersion.sample(mean_mbg, batch_mbe)
+    def sample(
+        self,
+        decoded: Decoded,
+        batch_mbe: Float[Tensor, "m b e"],
+        batch: CellBatch,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "m b g"]:
+        """Gamma-Poisson draws, some of which become extra zeros."""
+        mean_mbg = self.mean(decoded, batch_mbe, batch)
+        drawn = sample_nb(mean_mbg, self.dispersion.theta(batch_mbe), generator)
+        zero_logits = self.zero_logits(decoded.mixing_mbi, batch_mbe)
+        kept = torch.bernoulli(torch.sigmoid(-zero_logits).cpu(), generator=generator)
+        return (drawn * kept).to(mean_mbg.device)
 
 
 @final
@@ -126,9 +144,16 @@ class _PoissonRna(_CountRna):
         log_prob = x * torch.log(rate) - rate - torch.lgamma(x + 1)
         return torch.where(batch.x_mask_mg.unsqueeze(1), log_prob, 0.0).sum(-1)
 
-    def sample(self, mean_mbg: Float[Tensor, "m b g"], batch_mbe: Tensor) -> Tensor:  # noqa: ARG002
+    def sample(
+        self,
+        decoded: Decoded,
+        batch_mbe: Float[Tensor, "m b e"],
+        batch: CellBatch,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "m b g"]:
         """Poisson draws."""
-        return torch.poisson(mean_mbg)
+        mean_mbg = self.mean(decoded, batch_mbe, batch)
+        return torch.poisson(mean_mbg.cpu(), generator=generator).to(mean_mbg.device)
 
 
 @final
@@ -168,9 +193,18 @@ class _NormalRna(StackedRna):
         log_prob = -0.5 * (residual.square() + math.log(2 * math.pi)) - scale.log()
         return torch.where(batch.x_mask_mg.unsqueeze(1), log_prob, 0.0).sum(-1)
 
-    def sample(self, mean_mbg: Float[Tensor, "m b g"], batch_mbe: Tensor) -> Tensor:  # noqa: ARG002
+    def sample(
+        self,
+        decoded: Decoded,
+        batch_mbe: Float[Tensor, "m b e"],
+        batch: CellBatch,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "m b g"]:
         """Normal draws."""
-        return mean_mbg + torch.randn_like(mean_mbg) * self.scale()
+        mean_mbg = self.mean(decoded, batch_mbe, batch)
+        normal = torch.randn(mean_mbg.shape, generator=generator, dtype=mean_mbg.dtype)
+        drawn: Tensor = mean_mbg + normal.to(mean_mbg.device) * self.scale()
+        return drawn * batch.x_mask_mg.unsqueeze(1)
 
 
 @final

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -59,8 +60,17 @@ class StackedRna(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sample(self, mean_mbg: Float[Tensor, "m b g"], batch_mbe: Tensor) -> Tensor:
-        """A draw of counts (or values) given their means, from torch's global generator."""
+    def sample(
+        self,
+        decoded: Decoded,
+        batch_mbe: Float[Tensor, "m b e"],
+        batch: CellBatch,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "m b g"]:
+        """A draw of counts (or values) at the cells' observed library sizes; 0 where masked.
+
+        `generator` is of the CPU: the same numbers on every device.
+        """
 
     def draw_dispersion(self, seeds: Sequence[int]) -> None:
         """Draw what is random at the start besides linear layers, from each member's stream."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["draw_background", "draw_negative_binomial", "generator_of", "global_draws", "normal"]
+__all__ = ["draw_background", "generator_of", "normal"]
 
 
 def generator_of(seed: int, *path: int) -> torch.Generator:
@@ -30,24 +27,3 @@ def draw_background(
     """1 where a protein of a cell is drawn to be background, 0 where foreground."""
     drawn = torch.bernoulli(is_background_mba.cpu(), generator=generator)
     return drawn.to(is_background_mba.device)
-
-
-def draw_negative_binomial(mean: Tensor, theta: Tensor, generator: torch.Generator) -> Tensor:
-    """Gamma-Poisson counts of these means and inverse dispersions."""
-    mean, theta = mean.cpu(), theta.cpu().expand_as(mean)
-    # no argument of torch's gamma distribution takes a generator
-    rate = torch._standard_gamma(theta, generator) * mean / theta
-    return torch.poisson(rate, generator=generator)
-
-
-@contextmanager
-def global_draws(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """For code that draws from torch's global generator: seeded inside, as it was afterwards."""
-    cards = [] if device.type == "cpu" else [device]
-    seed = int(torch.randint(2**62, (1,), generator=generator))
-    with torch.random.fork_rng(devices=cards):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield

@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from recart.inference.outputs.chosen import Rows
+from recart.inference.outputs.chosen import Rows, positions_of
 from recart.inference.outputs.expression import Expression
 from recart.inference.outputs.member_outputs import MemberOutputs
 from recart.inference.outputs.outputs import Floats, Outputs
@@ -33,8 +33,10 @@ class EnsembleOutputs(Outputs):
         self.genes = _shared([member.genes for member in members])
         self.proteins = _shared([member.proteins for member in members])
         self.batches = _shared([member.batches for member in members])
-        self._gene = [_places(self.genes, member.genes) for member in members]
-        self._protein = [_places(self.proteins, member.proteins) for member in members]
+        self._gene = [positions_of(self.genes, member.genes, "gene") for member in members]
+        self._protein = [
+            positions_of(self.proteins, member.proteins, "protein") for member in members
+        ]
 
     def draws(self, n_samples: int | None) -> int:
         """As many of each member."""
@@ -91,8 +93,3 @@ class EnsembleOutputs(Outputs):
 def _shared(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     common = set(names[0]).intersection(*names[1:])
     return tuple(name for name in names[0] if name in common)
-
-
-def _places(wanted: Sequence[str], there: Sequence[str]) -> list[int]:
-    place = {name: position for position, name in enumerate(there)}
-    return [place[name] for name in wanted]

@@ -10,14 +10,8 @@ from torch import Tensor
 
 from recart.contracts import CellBatch
 from recart.inference.outputs.decoding import draw_batches, draw_latent, protein_rates
-from recart.inference.outputs.draws import (
-    draw_background,
-    draw_negative_binomial,
-    global_draws,
-    normal,
-)
-from recart.models.decoder import Decoded
-from recart.models.rna import ZeroInflated
+from recart.inference.outputs.draws import draw_background, normal
+from recart.losses.negative_binomial import sample_nb
 from recart.models.totalvi import TotalVIStack
 
 __all__ = ["predictive_samples"]
@@ -37,25 +31,12 @@ def predictive_samples(
         z_mbl = draw_latent(stack, posterior, generator)
         batch_mbe = draw_batches(stack, batch, generator)
         decoded = stack.decoder(z_mbl, batch_mbe, None)
-        mean_mbg = stack.rna.mean(decoded, batch_mbe, batch)
-        with global_draws(generator, mean_mbg.device):
-            rna = stack.rna.sample(mean_mbg, batch_mbe)
-        rna = rna * _not_dropped(stack, decoded, batch_mbe, generator) * batch.x_mask_mg[:, None]
+        rna = stack.rna.sample(decoded, batch_mbe, batch, generator)
         rates = protein_rates(stack, decoded, normal(decoded.mixing_mba, generator), batch_mbe)
         background = draw_background(rates.is_background_mba, generator) > 0
-        protein = draw_negative_binomial(
+        protein = sample_nb(
             torch.where(background, rates.background_mba, rates.foreground_mba),
             stack.log_protein_theta.exp(),
             generator,
         )
         yield rna, protein.to(rna.device)
-
-
-def _not_dropped(
-    stack: TotalVIStack, decoded: Decoded, batch_mbe: Tensor, generator: torch.Generator
-) -> Tensor | float:
-    """0 where a gene of a cell is drawn to be an extra zero."""
-    if not isinstance(stack.recipe.rna, ZeroInflated):
-        return 1.0
-    logits: Tensor = stack.rna.zero_logits(decoded.mixing_mbi, batch_mbe)  # type: ignore[operator]
-    return torch.bernoulli(torch.sigmoid(-logits).cpu(), generator=generator).to(logits.device)
