@@ -194,3 +194,28 @@ def test_members_without_cells_are_said(
         lacking = replace(member, **{empty: ()})
         with pytest.raises(ValueError, match=f"member a has no cells in {empty}"):
             train_encoders([member, lacking], store, make_all_bags(store), recipes, _trainer)
+
+
+def test_cells_are_held_on_the_device_when_training_starts(
+    make_store: Callable[..., CohortStore],
+) -> None:
+    """The loaders are there by then, and held cells train as those gathered on the host."""
+    import lightning.pytorch as pl
+
+    class Hold(pl.Callback):
+        def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+            assert not module.hold_cells(0), "no memory is free"
+            assert module.hold_cells(10**12)
+            for loader in (trainer.train_dataloader, trainer.val_dataloaders):
+                assert loader.dataset.view is not None
+
+    store = make_store(patients=6)
+    found = []
+    for callbacks in ([], [Hold()]):
+        stack, (train, validation) = _loaders(store, [[0, 1, 2], [3, 4]], [[3], [5]])
+        module = StackModule(stack, [0, 1], TRAINING)
+        trainer = _trainer(TRAINING.epochs)
+        trainer.callbacks.extend(callbacks)
+        trainer.fit(module, train, validation)
+        found.append(module.best_loss_m)
+    assert found[0] == pytest.approx(found[1], rel=1e-4)

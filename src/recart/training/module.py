@@ -72,18 +72,26 @@ class StackModule(pl.LightningModule):
             clip_norm=self.recipe.clip_norm,
         )
 
-    def on_fit_start(self) -> None:
+    def on_train_start(self) -> None:
         """Bring the cells to the card where they fit beside the training."""
-        if self.device.type != "cuda":
-            return
-        loaders = [self.trainer.train_dataloader, self.trainer.val_dataloaders]
-        data = [loader.dataset for loader in loaders if loader is not None]
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            self.hold_cells(free)
+
+    def hold_cells(self, free: int) -> bool:
+        """Gather minibatches on the device from now on, if the cells take a part of `free` bytes.
+
+        Cells that are streamed from disk stay there. Returns whether they are held.
+        """
+        loaders = (self.trainer.train_dataloader, self.trainer.val_dataloaders)
+        data = [loader.dataset for loader in loaders]  # type: ignore[union-attr]
         store = data[0].store
-        free, _ = torch.cuda.mem_get_info(self.device)
-        if store.path is None and bytes_on_device(store) < _SHARE_FOR_CELLS * free:
+        fits = store.path is None and bytes_on_device(store) < _SHARE_FOR_CELLS * free
+        if fits:
             held = DeviceStore(store, self.device)
             for own in data:
                 own.hold(held)
+        return fits
 
     def on_train_epoch_start(self) -> None:
         """Let go of members that have stopped; draw the others' own orders of this epoch."""
