@@ -20,6 +20,8 @@ from recart.data.store import CohortStore
 
 __all__ = ["DeviceStore", "DeviceView", "bytes_on_device"]
 
+_SPARE = 0.1  # of the entries of a minibatch
+
 
 def _small(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The smallest type that torch computes with and that holds these values."""
@@ -106,6 +108,7 @@ class DeviceView:
             return torch.from_numpy(values).to(store.device)
 
         self.place, self.x_mask, self.has = sent(place), sent(x_mask), sent(has)
+        self.capacity = 0  # entries of a minibatch, the largest yet and some to spare
         self.protein, self.batch = sent(protein.astype(np.int64)), sent(batch.astype(np.int64))
 
     def gather(self, rows: Sequence[np.ndarray[Any, Any]], width: int) -> CellBatch:
@@ -140,22 +143,27 @@ class DeviceView:
         """Non-zeros of the cells.
 
         Those of genes that were not chosen stay, as zeros of the first gene: to drop them, the host
-        would have to wait for their number.
+        would have to wait for their number. Zeros of the last cell follow up to `capacity`, so that
+        arrays are of one size in most steps.
         """
         store = self.store
         members, width = rows.shape
         flat = np.maximum(rows, 0).ravel()
         total = int(((store.start[flat + 1] - store.start[flat]) * (rows.ravel() >= 0)).sum())
+        if total > self.capacity:
+            self.capacity = int(total * (1 + _SPARE))
         row = row_mb.reshape(-1)
         length = (store.start_d[row + 1] - store.start_d[row]) * there_mb.reshape(-1)
+        length[-1] += self.capacity - total
         row_start = torch.nn.functional.pad(length.cumsum(0), (1, 0))
         cells = torch.arange(members * width, device=row.device)
-        row_n = torch.repeat_interleave(cells, length, output_size=total)
-        within = torch.arange(total, device=row.device) - row_start[row_n]
-        position_n = store.start_d[row[row_n]] + within
+        row_n = torch.repeat_interleave(cells, length, output_size=self.capacity)
+        place_n = torch.arange(self.capacity, device=row.device)
+        last = max(0, len(store.gene) - 1)
+        position_n = (store.start_d[row[row_n]] + place_n - row_start[row_n]).clamp_max(last)
         member_n = torch.div(row_n, width, rounding_mode="floor")
         gene_n = self.place[member_n, store.gene[position_n].long()]
-        chosen = gene_n >= 0
+        chosen = (gene_n >= 0) & (place_n < total)
         return SparseRows(
             shape=(members, width, self.genes),
             value_n=store.value[position_n].float() * chosen,

@@ -21,7 +21,7 @@ class TermWeights:
     def total(
         self,
         terms: dict[str, Float[Tensor, "m b"]],
-        kl_weight: float,
+        kl_weight: float | Tensor,
         kl_weight_m: Float[Tensor, " m"],
     ) -> Float[Tensor, "m b"]:
         """The weighted sum for every cell.

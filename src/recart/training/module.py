@@ -19,6 +19,8 @@ from recart.models.totalvi import TotalVIStack
 from recart.training.collapse import active_dimensions
 from recart.training.encoder_training import EncoderTraining
 from recart.training.optimizer import StackedAdam
+from recart.training.recorded_step import RecordedStep
+from recart.training.term_sums import add_sums, means_of, sums_of
 
 __all__ = ["StackModule"]
 
@@ -55,6 +57,8 @@ class StackModule(pl.LightningModule):
         self.stopped_m = [False] * members
         self.best_states: list[dict[str, Tensor]] = [{} for _ in range(members)]
         self.history: list[dict[str, Any]] = []
+        self.held = False  # whether minibatches are gathered on the card
+        self.recorded: RecordedStep | None = None
         self._train_sum: dict[str, Tensor] = {}
         self._validation_sum: dict[str, Tensor] = {}
 
@@ -76,7 +80,8 @@ class StackModule(pl.LightningModule):
         """Bring the cells to the card where they fit beside the training."""
         if self.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
-            self.hold_cells(free)
+            self.held = self.hold_cells(free)
+            self._record()
 
     def hold_cells(self, free: int) -> bool:
         """Gather minibatches on the device from now on, if the cells take a part of `free` bytes.
@@ -113,22 +118,71 @@ class StackModule(pl.LightningModule):
         for loader in (self.trainer.train_dataloader, self.trainer.val_dataloaders):
             loader.dataset.keep(rows)  # type: ignore[union-attr]
         self.running = [self.running[row] for row in rows]
+        if self.recorded is not None:
+            self.stack.zero_grad(set_to_none=True)
+            self._record()
 
     def training_step(self, batch: CellBatch, step: int) -> Tensor | None:
         """Sum of the members' losses: their gradients do not meet."""
         if not any(batch.active):
             return None
-        terms = self.stack.terms(batch, self._noise(step))
-        loss_m = self.stack.loss(terms, batch.weight_mb, self.kl_weight)
+        if self.recorded is None:
+            share_m = self._share_m(batch, step)
+            loss, sums = self._forward(batch, self._noise(step), self.kl_weight, share_m)
+        else:
+            seeds = [self.seeds[m] for m in self.running]
+            loss, sums = self.recorded(batch, seeds, self._step_of_run(step), self.kl_weight)
         optimizer = self.optimizers(use_pl_optimizer=False)
         optimizer.active = batch.active  # type: ignore[union-attr]
-        _accumulate(self._train_sum, terms, batch.weight_mb)
-        return (loss_m * self._share_m(batch, step)).sum()  # 0 for an inactive member
+        add_sums(self._train_sum, sums)
+        return loss
+
+    def backward(self, loss: Tensor, *_: Any, **__: Any) -> None:
+        """Gradients of `loss`, where a recorded step has not taken them already."""
+        if self.recorded is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
+        """Forget the last step's gradients; a recorded step writes over them in place."""
+        if self.recorded is None:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
+
+    def _forward(
+        self,
+        batch: CellBatch,
+        noise: Noise,
+        kl_weight: float | Tensor,
+        share_m: Tensor | float = 1.0,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, 0 for an inactive member, and each term's sum over cells."""
+        terms = self.stack.terms(batch, noise)
+        loss_m = self.stack.loss(terms, batch.weight_mb, kl_weight)
+        return (loss_m * share_m).sum(), sums_of(terms, batch.weight_mb)
+
+    def _record(self) -> None:
+        """Record the next step, where replaying it is the same as running it."""
+        self.recorded = None
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        # a scaled loss has scaled gradients, and other processes' are averaged with them
+        plain = getattr(self.trainer.precision_plugin, "scaler", None) is None
+        alone = self.trainer.world_size == 1
+        optimizer.clipped = recorded = self.held and self.recipe.record and plain and alone  # type: ignore[union-attr]
+        if recorded:
+            self.recorded = RecordedStep(
+                self._forward,
+                optimizer.clip,  # type: ignore[union-attr]
+                list(self.stack.parameters()),
+                len(self.running),
+                self.device,
+            )
+
+    def _step_of_run(self, step: int) -> int:
+        # not the global step: how many steps an epoch has depends on the company
+        return self.current_epoch * _MAX_STEPS + step
 
     def _noise(self, step: int) -> Noise:
-        # not the global step: how many steps an epoch has depends on the company
         seeds = [self.seeds[m] for m in self.running]
-        noise = MemberNoise(seeds, self.current_epoch * _MAX_STEPS + step, self.device)
+        noise = MemberNoise(seeds, self._step_of_run(step), self.device)
         data = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
         if self.trainer.world_size == 1:
             return noise
@@ -151,7 +205,7 @@ class StackModule(pl.LightningModule):
         posterior = self.stack.latent(batch)
         terms = self.stack.terms_at_mean(batch, posterior)
         terms[_PER_DIMENSION] = kl_standard_normal(*posterior)
-        _accumulate(self._validation_sum, terms, batch.weight_mb)
+        add_sums(self._validation_sum, sums_of(terms, batch.weight_mb))
 
     def on_validation_epoch_end(self) -> None:
         """Keep the best state of each member; stop those that no longer improve."""
@@ -188,7 +242,7 @@ class StackModule(pl.LightningModule):
     def _means(self, sums: dict[str, Tensor]) -> dict[str, Tensor]:
         """Sums of all processes over their cells."""
         reduce = self.trainer.strategy.reduce
-        return _means({name: reduce(own, reduce_op="sum") for name, own in sums.items()})
+        return means_of({name: reduce(own, reduce_op="sum") for name, own in sums.items()})
 
     def _losses(self, means: dict[str, Tensor]) -> list[float]:
         """Each member's objective at full KL weight: epochs of the warm-up are comparable."""
@@ -217,20 +271,3 @@ class StackModule(pl.LightningModule):
             f"{self.current_epoch}; lower training.lr or set training.clip_norm, and check the "
             "counts for extreme values"
         )
-
-
-def _accumulate(sums: dict[str, Tensor], terms: dict[str, Tensor], weight_mb: Tensor) -> None:
-    """Add up (m b) terms over cells, and (m b l) ones over cells for each dimension."""
-    for name, value in {**terms, "cells": torch.ones_like(weight_mb)}.items():
-        weight = weight_mb.unsqueeze(-1) if value.ndim == 3 else weight_mb
-        own = (value.detach() * weight).sum(1)
-        sums[name] = sums[name] + own if name in sums else own
-
-
-def _means(sums: dict[str, Tensor]) -> dict[str, Tensor]:
-    cells = sums["cells"].clamp_min(1.0)
-    return {
-        name: (value / cells.view(-1, *(1,) * (value.ndim - 1))).cpu()
-        for name, value in sums.items()
-        if name != "cells"
-    }
