@@ -100,7 +100,13 @@ def train_encoders(
         return DataLoader(StackBatches(store, bound, blocks, shuffled), batch_size=None)
 
     settings = [member.settings for member in members]
-    module = StackModule(stack, [own.seed for own in members], recipes.training, settings)
+    module = StackModule(
+        stack,
+        [own.seed for own in members],
+        recipes.training,
+        settings,
+        [own.name for own in members],
+    )
     trainer = trainer_factory(recipes.training.epochs)
     trainer.fit(
         module,

@@ -18,6 +18,7 @@ from recart.models.noise import MemberNoise, Noise, RowNoise
 from recart.models.totalvi import TotalVIStack
 from recart.training.collapse import active_dimensions
 from recart.training.encoder_training import EncoderTraining
+from recart.training.finite import FiniteWatch
 from recart.training.optimizer import StackedAdam
 
 __all__ = ["StackModule"]
@@ -33,6 +34,7 @@ class StackModule(pl.LightningModule):
 
     `best_loss_m`, `best_epoch_m` and `best_states` hold the result. A member that has stopped
     leaves the stack before the next epoch: `running` are the members whose weights are in it.
+    Errors speak of members by `names` (None: by number).
     """
 
     def __init__(
@@ -41,10 +43,12 @@ class StackModule(pl.LightningModule):
         seeds: Sequence[int],
         recipe: EncoderTraining,
         settings: Sequence[MemberSettings] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.stack = stack
         self.seeds = list(seeds)
+        self.names = [str(m) for m in range(len(self.seeds))] if names is None else list(names)
         self.recipe = recipe
         members = len(self.seeds)
         own_lr = [own.lr for own in settings] if settings else [None] * members
@@ -57,6 +61,7 @@ class StackModule(pl.LightningModule):
         self.history: list[dict[str, Any]] = []
         self._train_sum: dict[str, Tensor] = {}
         self._validation_sum: dict[str, Tensor] = {}
+        self._finite = FiniteWatch()
 
     @property
     def kl_weight(self) -> float:
@@ -88,6 +93,7 @@ class StackModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Let go of members that have stopped; draw the others' own orders of this epoch."""
         self._train_sum = {}
+        self._finite.forget()
         self._drop_stopped()
         dataset = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
         dataset.set_epoch(self.current_epoch, [True] * len(self.running))
@@ -114,8 +120,16 @@ class StackModule(pl.LightningModule):
         loss_m = self.stack.loss(terms, batch.weight_mb, self.kl_weight)
         optimizer = self.optimizers(use_pl_optimizer=False)
         optimizer.active = batch.active  # type: ignore[union-attr]
-        _accumulate(self._train_sum, terms, batch.weight_mb)
+        sums = _sums(terms, batch.weight_mb)
+        self._finite.see(sums, step)
+        if self.device.type == "cpu":  # a GPU would be waited for
+            self._finite.ask(self._running_names, self.current_epoch)
+        _accumulate(self._train_sum, sums)
         return (loss_m * self._share_m(batch, step)).sum()  # 0 for an inactive member
+
+    @property
+    def _running_names(self) -> list[str]:
+        return [self.names[m] for m in self.running]
 
     def _noise(self, step: int) -> Noise:
         # not the global step: how many steps an epoch has depends on the company
@@ -135,7 +149,8 @@ class StackModule(pl.LightningModule):
         return self.trainer.world_size * batch.weight_mb.sum(-1) / whole_m
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last epoch's sums."""
+        """Forget the last epoch's sums; no member goes on from a step that was not finite."""
+        self._finite.ask(self._running_names, self.current_epoch)
         self._validation_sum = {}
 
     def validation_step(self, batch: CellBatch, _step: int) -> None:
@@ -143,7 +158,7 @@ class StackModule(pl.LightningModule):
         posterior = self.stack.latent(batch)
         terms = self.stack.terms_at_mean(batch, posterior)
         terms[_PER_DIMENSION] = kl_standard_normal(*posterior)
-        _accumulate(self._validation_sum, terms, batch.weight_mb)
+        _accumulate(self._validation_sum, _sums(terms, batch.weight_mb))
 
     def on_validation_epoch_end(self) -> None:
         """Keep the best state of each member; stop those that no longer improve."""
@@ -205,18 +220,24 @@ class StackModule(pl.LightningModule):
     def _not_finite(self, member: int, row: int, validation: dict[str, Tensor]) -> str:
         bad = [name for name, value in validation.items() if not torch.isfinite(value[row])]
         return (
-            f"member {member}: the terms {bad or ['total']} are not finite in epoch "
-            f"{self.current_epoch}; lower training.lr or set training.clip_norm, and check the "
+            f"member {self.names[member]}: {' and '.join(bad) or 'the sum of terms'} not finite in "
+            f"validation after epoch {self.current_epoch}; lower training.lr or set training.clip_norm, and check the "
             "counts for extreme values"
         )
 
 
-def _accumulate(sums: dict[str, Tensor], terms: dict[str, Tensor], weight_mb: Tensor) -> None:
-    """Add up (m b) terms over cells, and (m b l) ones over cells for each dimension."""
-    for name, value in {**terms, "cells": torch.ones_like(weight_mb)}.items():
-        weight = weight_mb.unsqueeze(-1) if value.ndim == 3 else weight_mb
-        own = (value.detach() * weight).sum(1)
-        sums[name] = sums[name] + own if name in sums else own
+def _sums(terms: dict[str, Tensor], weight_mb: Tensor) -> dict[str, Tensor]:
+    """Sums over cells of (m b) terms, and of (m b l) ones for each dimension."""
+    every = {**terms, "cells": torch.ones_like(weight_mb)}
+    return {
+        name: (value.detach() * weight_mb.view(*weight_mb.shape, *(1,) * (value.ndim - 2))).sum(1)
+        for name, value in every.items()
+    }
+
+
+def _accumulate(total: dict[str, Tensor], sums: dict[str, Tensor]) -> None:
+    for name, own in sums.items():
+        total[name] = total[name] + own if name in total else own
 
 
 def _means(sums: dict[str, Tensor]) -> dict[str, Tensor]:
