@@ -228,6 +228,9 @@ class CellBatch:
         Receptor embedding, and whether the cell has one.
     r_measured_mb
         Whether receptors were sequenced in the cell's sample at all.
+    r_weight_mb
+        Weight of the cell's receptor where each clone of a sample counts once; 0 without one. Their
+        sum over a sample is its number of cells with a receptor.
     batch_mbe
         One-hot batch category of the member; an all-zero row where the batch is unknown to it.
     weight_mb
@@ -243,6 +246,7 @@ class CellBatch:
     r_mbt: Float[Tensor, "m b t"]
     r_mask_mb: Bool[Tensor, "m b"]
     r_measured_mb: Bool[Tensor, "m b"]
+    r_weight_mb: Float[Tensor, "m b"]
     batch_mbe: Float[Tensor, "m b e"]
     weight_mb: Float[Tensor, "m b"]
     active: tuple[bool, ...]

@@ -51,6 +51,7 @@ def make_batch() -> Callable[..., CellBatch]:
             r_mbt=r * r_mask.unsqueeze(-1),
             r_mask_mb=r_mask,
             r_measured_mb=r_mask | (_random(g, *shape) < 0.5),
+            r_weight_mb=2 * _random(g, *shape) * r_mask,
             batch_mbe=torch.nn.functional.one_hot(codes, batches).double(),
             weight_mb=weight,
             active=(True,) * MEMBERS,

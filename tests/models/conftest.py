@@ -69,6 +69,7 @@ class Cells:
             r_mbt=self.x.new_zeros(1, n, 0),
             r_mask_mb=torch.zeros(1, n, dtype=torch.bool),
             r_measured_mb=torch.ones(1, n, dtype=torch.bool),
+            r_weight_mb=self.x.new_ones(1, n),
             batch_mbe=torch.nn.functional.one_hot(self.batch[None], self.batches).to(self.x.dtype),
             weight_mb=self.x.new_ones(1, n),
             active=(True,),

@@ -32,6 +32,7 @@ def batch() -> CellBatch:
         r_mbt=torch.randn(*shape, 4, generator=generator),
         r_mask_mb=torch.rand(shape, generator=generator) < 0.5,
         r_measured_mb=torch.ones(shape, dtype=torch.bool),
+        r_weight_mb=torch.ones(shape),
         batch_mbe=torch.ones(*shape, 1),
         weight_mb=torch.ones(shape),
         active=(True,) * MEMBERS,

@@ -63,6 +63,7 @@ class Counts:
             r_mbt=torch.zeros(1, n, 0),
             r_mask_mb=torch.zeros(1, n, dtype=torch.bool),
             r_measured_mb=torch.zeros(1, n, dtype=torch.bool),
+            r_weight_mb=torch.zeros(1, n),
             batch_mbe=torch.nn.functional.one_hot(self.batch[None], BATCHES).float(),
             weight_mb=torch.ones(1, n),
             active=(True,),

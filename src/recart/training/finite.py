@@ -1,16 +1,17 @@
-"""Whether every step of the training was finite, watched for each member without waiting for a GPU."""
+"""Whether every step of the training was finite, member by member, without waiting for a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import Final, final
 
 import torch
 from torch import Tensor
 
-__all__ = ["FiniteWatch"]
+__all__ = ["MEND", "FiniteWatch"]
 
-_NEVER = -1
+MEND: Final = "lower training.lr or set training.clip_norm, and check the counts for extreme values"
+_NEVER: Final = -1
 
 
 @final
@@ -63,7 +64,4 @@ class FiniteWatch:
                     f"epoch {epoch}"
                 )
         if found:
-            raise FloatingPointError(
-                f"{'; '.join(found)}; lower training.lr or set training.clip_norm, and check the "
-                "counts for extreme values"
-            )
+            raise FloatingPointError(f"{'; '.join(found)}; {MEND}")

@@ -18,7 +18,7 @@ from recart.models.noise import MemberNoise, Noise, RowNoise
 from recart.models.totalvi import TotalVIStack
 from recart.training.collapse import active_dimensions
 from recart.training.encoder_training import EncoderTraining
-from recart.training.finite import FiniteWatch
+from recart.training.finite import MEND, FiniteWatch
 from recart.training.optimizer import StackedAdam
 
 __all__ = ["StackModule"]
@@ -221,8 +221,7 @@ class StackModule(pl.LightningModule):
         bad = [name for name, value in validation.items() if not torch.isfinite(value[row])]
         return (
             f"member {self.names[member]}: {' and '.join(bad) or 'the sum of terms'} not finite in "
-            f"validation after epoch {self.current_epoch}; lower training.lr or set training.clip_norm, and check the "
-            "counts for extreme values"
+            f"validation after epoch {self.current_epoch}; {MEND}"
         )
 
 
