@@ -12,7 +12,7 @@ __all__ = ["clone_weights"]
 def clone_weights(
     clone: np.ndarray[Any, Any], sample: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """(c) `(N / K) / n`: the cell's sample has N cells with a clone, in K clones, its own of n cells.
+    """(c) `(N / K) / n`: a sample has N cells with a clone, in K clones, this one of n cells.
 
     The weights of a clone add up to N / K and those of a sample to N, so that a sample has the
     weight that its cells would have. Nothing but the cell's own sample enters. 0 without a clone.
