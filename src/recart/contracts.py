@@ -222,6 +222,8 @@ class CellBatch:
     x_mask_mg
         False for genes that the data at hand lack (a new panel), that are hidden in this step, or
         that pad a member of fewer genes than others of its stack.
+    x_seen_mb
+        False for cells whose RNA is hidden in this step, and whose entries are 0 then.
     y_mba, y_mask_mba
         Raw protein counts, and whether the protein was measured in the cell's sample.
     r_mbt, r_mask_mb
@@ -241,6 +243,7 @@ class CellBatch:
 
     x: SparseRows
     x_mask_mg: Bool[Tensor, "m g"]
+    x_seen_mb: Bool[Tensor, "m b"]
     y_mba: Float[Tensor, "m b a"]
     y_mask_mba: Bool[Tensor, "m b a"]
     r_mbt: Float[Tensor, "m b t"]

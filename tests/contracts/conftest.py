@@ -46,6 +46,7 @@ def make_batch() -> Callable[..., CellBatch]:
         return CellBatch(
             x=SparseRows.from_dense(x if counts else torch.log1p(x) - 0.5),
             x_mask_mg=torch.ones(MEMBERS, GENES, dtype=torch.bool),
+            x_seen_mb=torch.ones(shape, dtype=torch.bool),
             y_mba=torch.poisson(_random(g, *shape, proteins) * 30, g),
             y_mask_mba=_random(g, *shape, proteins) < 0.8,
             r_mbt=r * r_mask.unsqueeze(-1),

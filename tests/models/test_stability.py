@@ -58,6 +58,7 @@ class Counts:
         return CellBatch(
             x=SparseRows.from_dense((self.x * self.x_mask)[None]),
             x_mask_mg=self.x_mask[None],
+            x_seen_mb=torch.ones(1, n, dtype=torch.bool),
             y_mba=(self.y * self.y_mask)[None],
             y_mask_mba=self.y_mask[None],
             r_mbt=torch.zeros(1, n, 0),

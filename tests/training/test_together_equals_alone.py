@@ -53,7 +53,7 @@ class Case:
     lr: float = 0.01
 
 
-ALL_MASKS = Masking(0.2, proteins=0.3, genes=0.3)
+ALL_MASKS = Masking(0.2, proteins=0.3, genes=0.3, rna=0.2)
 CASES = {
     "nb": Case(),
     "nb-per-batch": Case(replace(PLAIN, rna=NegativeBinomial(per_batch=True))),

@@ -211,6 +211,7 @@ def gather(
     return CellBatch(
         x=SparseRows.from_csr(rna, width),
         x_mask_mg=torch.from_numpy(x_mask),
+        x_seen_mb=torch.from_numpy(weight > 0),
         y_mba=torch.from_numpy(y),
         y_mask_mba=torch.from_numpy(y_mask),
         r_mbt=torch.from_numpy(r),

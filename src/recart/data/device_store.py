@@ -127,6 +127,7 @@ class DeviceView:
         return CellBatch(
             x=self._rna(padded, row_mb, there_mb),
             x_mask_mg=self.x_mask,
+            x_seen_mb=there_mb,
             y_mba=y,
             y_mask_mba=y_mask,
             r_mbt=r,
