@@ -80,6 +80,7 @@ class DeviceStore:
             self.receptor = sent(np.concatenate([store.receptor, none]))  # -1 reads the last
             self.known = sent(known)
             self.clone = sent(cells["clone"].to_numpy().astype(np.int64))
+            self.clone_weight = sent(store.clone_weight)
             self.sequenced = sent(samples["has_receptor"].to_numpy(dtype=bool))
 
 
@@ -125,15 +126,17 @@ class DeviceView:
         categories = torch.arange(self.batches, device=row_mb.device)
         one_hot = (batch_mb.unsqueeze(-1) == categories) & there_mb.unsqueeze(-1)
         y, y_mask = self._proteins(row_mb, sample_mb, there_mb)
-        r, r_mask, r_measured = self._receptors(row_mb, sample_mb, there_mb)
+        r, r_mask, r_measured, r_weight = self._receptors(row_mb, sample_mb, there_mb)
         return CellBatch(
             x=self._rna(padded, row_mb, there_mb),
             x_mask_mg=self.x_mask,
+            x_seen_mb=there_mb,
             y_mba=y,
             y_mask_mba=y_mask,
             r_mbt=r,
             r_mask_mb=r_mask,
             r_measured_mb=r_measured,
+            r_weight_mb=r_weight,
             batch_mbe=one_hot.float(),
             weight_mb=there_mb.float(),
             active=tuple(len(cells) > 0 for cells in rows),
@@ -186,16 +189,17 @@ class DeviceView:
 
     def _receptors(
         self, row_mb: Tensor, sample_mb: Tensor, there_mb: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         store = self.store
         if store.receptor is None or self.receptor_dim == 0:
             none = torch.zeros_like(there_mb)
             r = none.unsqueeze(-1).float().expand(-1, -1, self.receptor_dim)
-            return r, none, none
+            return r, none, none, none.float()
         clone = store.clone[row_mb]
         known = store.known[clone] & there_mb
         return (
             store.receptor[clone] * known.unsqueeze(-1),
             known,
             store.sequenced[sample_mb] & there_mb,
+            store.clone_weight[row_mb] * there_mb,
         )

@@ -12,11 +12,17 @@ __all__ = ["TermWeights"]
 
 @dataclass(frozen=True)
 class TermWeights:
-    """Weights of the terms of the objective; the KL weight is warmed up by the training."""
+    """Weights of the terms of the objective; the KL weight is warmed up by the training.
+
+    With `clone_level` the receptor is reconstructed once a clone of a sample, not once a cell: a
+    clone of a thousand cells is one receptor, and would else drown the others. Presence stays a
+    matter of cells.
+    """
 
     protein: float = 1.0
     receptor: float = 1.0
     presence: float = 1.0
+    clone_level: bool = False
 
     def total(
         self,

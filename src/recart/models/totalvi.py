@@ -241,7 +241,7 @@ class TotalVIStack(nn.Module):
             "rna": -self.rna.log_prob(decoded, batch_mbe, batch),
             "kl_z": kl_standard_normal(*posterior).sum(-1),
             **self._protein.terms(decoded, batch, batch_mbe, noise),
-            **receptor_terms(decoded, batch),
+            **receptor_terms(decoded, batch, self.recipe.weights.clone_level),
         }
 
     def _own_dimensions(self, posterior: Posterior) -> Posterior:

@@ -18,6 +18,7 @@ from recart.models.noise import MemberNoise, Noise, RowNoise
 from recart.models.totalvi import TotalVIStack
 from recart.training.collapse import active_dimensions
 from recart.training.encoder_training import EncoderTraining
+from recart.training.finite import MEND, FiniteWatch
 from recart.training.optimizer import StackedAdam
 from recart.training.recorded_step import RecordedStep
 from recart.training.term_sums import add_sums, means_of, sums_of
@@ -35,6 +36,7 @@ class StackModule(pl.LightningModule):
 
     `best_loss_m`, `best_epoch_m` and `best_states` hold the result. A member that has stopped
     leaves the stack before the next epoch: `running` are the members whose weights are in it.
+    Errors speak of members by `names` (None: by number).
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class StackModule(pl.LightningModule):
         seeds: Sequence[int],
         recipe: EncoderTraining,
         settings: Sequence[MemberSettings] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.stack = stack
         self.seeds = list(seeds)
+        self.names = [str(m) for m in range(len(self.seeds))] if names is None else list(names)
         self.recipe = recipe
         members = len(self.seeds)
         own_lr = [own.lr for own in settings] if settings else [None] * members
@@ -61,6 +65,7 @@ class StackModule(pl.LightningModule):
         self.recorded: RecordedStep | None = None
         self._train_sum: dict[str, Tensor] = {}
         self._validation_sum: dict[str, Tensor] = {}
+        self._finite = FiniteWatch()
 
     @property
     def kl_weight(self) -> float:
@@ -101,6 +106,7 @@ class StackModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Let go of members that have stopped; draw the others' own orders of this epoch."""
         self._train_sum = {}
+        self._finite.forget()
         self._drop_stopped()
         dataset = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
         dataset.set_epoch(self.current_epoch, [True] * len(self.running))
@@ -134,6 +140,9 @@ class StackModule(pl.LightningModule):
             loss, sums = self.recorded(batch, seeds, self._step_of_run(step), self.kl_weight)
         optimizer = self.optimizers(use_pl_optimizer=False)
         optimizer.active = batch.active  # type: ignore[union-attr]
+        self._finite.see(sums, step)
+        if self.device.type == "cpu":  # a GPU would be waited for
+            self._finite.ask(self._running_names, self.current_epoch)
         add_sums(self._train_sum, sums)
         return loss
 
@@ -180,6 +189,10 @@ class StackModule(pl.LightningModule):
         # not the global step: how many steps an epoch has depends on the company
         return self.current_epoch * _MAX_STEPS + step
 
+    @property
+    def _running_names(self) -> list[str]:
+        return [self.names[m] for m in self.running]
+
     def _noise(self, step: int) -> Noise:
         seeds = [self.seeds[m] for m in self.running]
         noise = MemberNoise(seeds, self._step_of_run(step), self.device)
@@ -197,7 +210,8 @@ class StackModule(pl.LightningModule):
         return self.trainer.world_size * batch.weight_mb.sum(-1) / whole_m
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last epoch's sums."""
+        """Forget the last epoch's sums; no member goes on from a step that was not finite."""
+        self._finite.ask(self._running_names, self.current_epoch)
         self._validation_sum = {}
 
     def validation_step(self, batch: CellBatch, _step: int) -> None:
@@ -267,7 +281,6 @@ class StackModule(pl.LightningModule):
     def _not_finite(self, member: int, row: int, validation: dict[str, Tensor]) -> str:
         bad = [name for name, value in validation.items() if not torch.isfinite(value[row])]
         return (
-            f"member {member}: the terms {bad or ['total']} are not finite in epoch "
-            f"{self.current_epoch}; lower training.lr or set training.clip_norm, and check the "
-            "counts for extreme values"
+            f"member {self.names[member]}: {' and '.join(bad) or 'the sum of terms'} not finite in "
+            f"validation after epoch {self.current_epoch}; {MEND}"
         )

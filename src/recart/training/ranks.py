@@ -225,7 +225,8 @@ def _part(module: StackModule, members: Sequence[int]) -> StackModule:
     """The training of these members, not begun."""
     stack = copy.deepcopy(module.stack)
     stack.keep(members)
-    part = StackModule(stack, [module.seeds[m] for m in members], module.recipe)
+    seeds, names = ([own[m] for m in members] for own in (module.seeds, module.names))
+    part = StackModule(stack, seeds, module.recipe, names=names)
     part.lr_m = [module.lr_m[m] for m in members]
     return part
 
