@@ -13,7 +13,7 @@ from matplotlib import rcParams
 
 from recart.report.canvas import INK, new_figure, plain, svg
 from recart.report.figures import calibration, calibration_groups, forest, predictions, roc
-from recart.report.run_figures import latent, training_curves
+from recart.report.run_figures import latent, latent_use, training_curves
 
 
 def test_roc_draws_every_curve_from_corner_to_corner(make_assessment: Any) -> None:
@@ -70,6 +70,15 @@ def test_predictions_show_every_bag_once_by_class(make_assessment: Any) -> None:
     assert len(drawn["o"].get_xdata()) == len(drawn["s"].get_xdata()) == 15
     assert sorted(drawn["o"].get_xdata()) == sorted(scores.probability[scores.y == 1])
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["CR (15)", "no CR (15)"]
+
+
+def test_latent_use_draws_each_member_in_falling_order() -> None:
+    axes = latent_use({"r0f0": [0.5, 2.0, 0.0], "r0f1": [0.02, 0.001, 1.0]}, active=0.01).axes[0]
+    one, other, threshold = axes.get_lines()
+    assert one.get_ydata().tolist() == [2.0, 0.5, 0.0001]  # 0 is drawn at the lower edge
+    assert other.get_ydata().tolist() == [1.0, 0.02, 0.001]
+    assert set(threshold.get_ydata()) == {0.01}
+    assert axes.get_yscale() == "log"
 
 
 def test_training_curves_draw_members_and_their_median() -> None:
