@@ -20,7 +20,7 @@ from recart.data.store import CohortStore
 
 __all__ = ["DeviceStore", "DeviceView", "bytes_on_device"]
 
-_SPARE = 0.1  # of the entries of a minibatch
+_SPARE = 0.05  # of the entries of a minibatch
 
 
 def _small(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -62,7 +62,7 @@ class DeviceStore:
         self.start = rna.indptr.astype(np.int64)  # stays here: tells sizes without asking
 
         def sent(values: np.ndarray[Any, Any]) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+            return torch.from_numpy(np.array(values, order="C")).to(self.device)
 
         self.start_d, self.gene, self.value = (
             sent(self.start),
@@ -145,9 +145,9 @@ class DeviceView:
     def _rna(self, rows: np.ndarray[Any, Any], row_mb: Tensor, there_mb: Tensor) -> SparseRows:
         """Non-zeros of the cells.
 
-        Those of genes that were not chosen stay, as zeros of the first gene: to drop them, the host
-        would have to wait for their number. Zeros of the last cell follow up to `capacity`, so that
-        arrays are of one size in most steps.
+        Those of genes that were not chosen stay, as zeros: to drop them, the host would have to
+        wait for their number. Further zeros make up `capacity`, so that arrays are of one size in
+        most steps.
         """
         store = self.store
         members, width = rows.shape
@@ -156,22 +156,27 @@ class DeviceView:
         if total > self.capacity:
             self.capacity = int(total * (1 + _SPARE))
         row = row_mb.reshape(-1)
-        length = (store.start_d[row + 1] - store.start_d[row]) * there_mb.reshape(-1)
-        length[-1] += self.capacity - total
-        row_start = torch.nn.functional.pad(length.cumsum(0), (1, 0))
         cells = torch.arange(members * width, device=row.device)
-        row_n = torch.repeat_interleave(cells, length, output_size=self.capacity)
+        length = (store.start_d[row + 1] - store.start_d[row]) * there_mb.reshape(-1)
+        more, rest = divmod(self.capacity - total, members * width)
+        row_start = torch.nn.functional.pad((length + more + (cells < rest)).cumsum(0), (1, 0))
+        row_n = torch.repeat_interleave(
+            cells, row_start[1:] - row_start[:-1], output_size=self.capacity
+        )
         place_n = torch.arange(self.capacity, device=row.device)
+        within_n = place_n - row_start[row_n]
         last = max(0, len(store.gene) - 1)
-        position_n = (store.start_d[row[row_n]] + place_n - row_start[row_n]).clamp_max(last)
+        position_n = (store.start_d[row[row_n]] + within_n).clamp_max(last)
         member_n = torch.div(row_n, width, rounding_mode="floor")
         gene_n = self.place[member_n, store.gene[position_n].long()]
-        chosen = (gene_n >= 0) & (place_n < total)
+        chosen = (gene_n >= 0) & (within_n < length[row_n])
+        # zeros are spread: a kernel takes the entries of one row, or gene, one after another
+        gene_n = torch.where(chosen, gene_n, place_n % self.genes)
         return SparseRows(
             shape=(members, width, self.genes),
             value_n=store.value[position_n].float() * chosen,
             row_n=row_n,
-            column_n=member_n * self.genes + gene_n.clamp_min(0),
+            column_n=member_n * self.genes + gene_n,
             row_start=row_start,
         )
 

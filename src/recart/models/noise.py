@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import final
 
 import torch
@@ -25,6 +26,14 @@ def member_generator(seed: int, step: int, device: torch.device | str = "cpu") -
 
 def _stream(seed: int, step: int) -> int:
     return (seed * 2_147_483_629 + step * _STEP_STRIDE) % (2**63)
+
+
+@lru_cache(maxsize=64)
+def _on_device(
+    values: tuple[int, ...] | tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Sent once: a step that is being recorded can't be sent anything."""
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 class Noise(ABC):
@@ -95,8 +104,8 @@ class MemberNoise(Noise):
         if len(set(rate_m)) == 1:
             return (drawn >= least[0]).to(like.dtype).mul_(scale[0])
         shape = (-1, *(1,) * (like.ndim - 1))
-        least_m = torch.tensor(least, dtype=torch.int16, device=like.device).view(shape)
-        scale_m = torch.tensor(scale, dtype=like.dtype, device=like.device).view(shape)
+        least_m = _on_device(tuple(least), torch.int16, like.device).view(shape)
+        scale_m = _on_device(tuple(scale), like.dtype, like.device).view(shape)
         return (drawn >= least_m).to(like.dtype).mul_(scale_m)
 
 

@@ -88,7 +88,7 @@ def embed_cached(
     """
     sequences, masked = embedding.clean(table)
     known = sequences[["cdr3_a", "cdr3_b"]].notna().any(axis=1).to_numpy(dtype=np.bool_)
-    known &= embedding.dim > 0
+    known = known & (embedding.dim > 0)
     values = np.zeros((len(table), embedding.dim), dtype=np.float32)
     if not known.any():
         return ReceptorVectors(values, known, masked)
