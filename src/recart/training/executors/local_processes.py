@@ -88,8 +88,10 @@ class LocalProcesses(Executor):
         server = getattr(forkserver, "_forkserver", None)
         number = getattr(server, "_forkserver_pid", None)
         if number is not None:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, ChildProcessError):
                 os.kill(number, signal.SIGTERM)
+                # until it is gone, and still there for multiprocessing to see that it is
+                os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)
 
     def run(self, jobs: Iterable[Job], report: JobReport) -> Generator[Outcome]:
         """Yield what becomes of the jobs, in the order in which they end."""
