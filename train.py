@@ -16,9 +16,12 @@ from recart.config.command import run_command
 
 def train(config: DictConfig) -> float:
     """Train; returns the mean inner cross-validated log loss, which a multirun may minimise."""
-    from recart.training.launch import train_run  # imports Lightning: seconds, not for --help
+    from recart.training.head_start import collector_at_rest, head_start
 
-    return train_run(config)
+    with head_start(config):
+        with collector_at_rest():
+            from recart.training.launch import train_run  # imports torch: seconds, not for --help
+        return train_run(config)
 
 
 @hydra.main(config_path="configs", config_name="train", version_base="1.3")

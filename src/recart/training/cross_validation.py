@@ -14,10 +14,11 @@ from recart.data.bags import Bags
 from recart.problems import InputError, Problem
 from recart.training.epoch_reports import EpochReport, EpochWatcher
 from recart.training.executors.executor import Executor, Failure, Job
+from recart.training.head_start import MEMBER_IMPORTS
 from recart.training.heads import Head
 from recart.training.jobs import Recipes
 from recart.training.member_file import member_path
-from recart.training.member_job import IMPORTS, MemberJob, Trainers
+from recart.training.member_job import MemberJob, Trainers
 from recart.training.shared_store import SharedStore
 
 __all__ = ["CrossValidation", "JobError"]
@@ -111,7 +112,7 @@ class CrossValidation:
             trainers=trainers,
             folder=self.folder,
         )
-        imports = (*IMPORTS, type(self.head).__module__)
+        imports = (*MEMBER_IMPORTS, type(self.head).__module__)
         return Job(name=", ".join(member.name for member in members), work=work, imports=imports)
 
 

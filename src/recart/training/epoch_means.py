@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, final
+from typing import Any, Protocol, final
 
 from recart.training.epoch_reports import EpochReport, EpochWatcher
 
-if TYPE_CHECKING:
-    from lightning.pytorch.loggers import Logger
+__all__ = ["EpochMeans", "MetricLog"]
 
-__all__ = ["EpochMeans"]
+
+class MetricLog(Protocol):
+    """Where rows of metrics go. Lightning's loggers are such logs."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> Any:
+        """Take in a row."""
+
+    def save(self) -> Any:
+        """Write what was taken in."""
 
 
 @dataclass(kw_only=True)
@@ -35,10 +42,10 @@ class EpochMeans(EpochWatcher):
     Parameters
     ----------
     loggers
-        The trackers' loggers.
+        The trackers' logs.
     """
 
-    def __init__(self, loggers: Sequence[Logger]) -> None:
+    def __init__(self, loggers: Sequence[MetricLog]) -> None:
         self._loggers = loggers
         self._jobs: dict[str, _Job] = {}
         self._next = 0

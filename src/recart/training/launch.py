@@ -23,9 +23,10 @@ from recart.training.epoch_means import EpochMeans
 from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.executor import Executor
 from recart.training.executors.in_process import InProcess
+from recart.training.head_start import MEMBER_IMPORTS
 from recart.training.jobs import Recipes
 from recart.training.member_file import LoadedMember, load_member
-from recart.training.member_job import IMPORTS, Trainers
+from recart.training.member_job import Trainers
 from recart.training.progress import say
 from recart.training.receptor_version import check_receptor_version
 from recart.training.run_directory import RunDirectory
@@ -69,7 +70,7 @@ def train_run(config: DictConfig) -> float:
     if (folder / "run.json").exists():
         RunDirectory.create(folder, config, seeds)  # refuses another configuration at once
     if executor.places > 1 and not on_gpu(settings.accelerator):
-        executor.prepare(IMPORTS)  # while the cohort is read
+        executor.prepare(MEMBER_IMPORTS)  # while the cohort is read
     cohort = prepare_cohort(config.data, Path(config.paths.prepared), say)
     run = RunDirectory.create(folder, config, seeds)
     if cohort.store.receptor_dim:

@@ -32,13 +32,7 @@ from recart.training.trainer import TrainerSettings, quiet_lightning
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
-__all__ = ["IMPORTS", "MemberJob", "Trainers"]
-
-# What the work imports on its way, for a process that is to begin at once.
-IMPORTS = (
-    *(__name__, "recart.training.module", "recart.training.reporting_logger"),
-    *("sklearn.cluster", "sklearn.mixture", "sklearn.model_selection"),
-)
+__all__ = ["MemberJob", "Trainers"]
 
 
 @dataclass(frozen=True, kw_only=True)

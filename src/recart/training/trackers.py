@@ -8,15 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 from omegaconf import DictConfig
 
 from recart.problems import InputError, Problem
+from recart.training.csv_metrics import CsvMetrics
+from recart.training.epoch_means import MetricLog
 from recart.training.redactor import redact
-
-if TYPE_CHECKING:
-    from lightning.pytorch.loggers import Logger
 
 __all__ = ["CsvTracker", "TensorBoardTracker", "Tracker", "WandbTracker", "tracking"]
 
@@ -24,11 +23,11 @@ _MODES: Final = ("offline", "online")
 
 
 class Tracker(ABC):
-    """Opens a Lightning logger for one run and closes it again."""
+    """Opens a log of metrics for one run and closes it again."""
 
     @abstractmethod
-    def open(self, folder: Path, settings: Mapping[str, Any]) -> AbstractContextManager[Logger]:
-        """A logger that writes below `folder`, for as long as the context is open.
+    def open(self, folder: Path, settings: Mapping[str, Any]) -> AbstractContextManager[MetricLog]:
+        """A log that is written below `folder`, for as long as the context is open.
 
         Parameters
         ----------
@@ -42,7 +41,7 @@ class Tracker(ABC):
 @contextmanager
 def tracking(
     trackers: Mapping[str, Tracker], folder: Path, config: DictConfig
-) -> Iterator[list[Logger]]:
+) -> Iterator[list[MetricLog]]:
     """Loggers of all trackers, closed at the end whatever happens.
 
     The configuration passes the redactor first: no tracker gets to see the original.
@@ -58,15 +57,13 @@ class CsvTracker(Tracker):
     """Writes `csv/version_<n>/metrics.csv`; a run that goes on adds a version."""
 
     @contextmanager
-    def open(self, folder: Path, settings: Mapping[str, Any]) -> Iterator[Logger]:  # noqa: ARG002
+    def open(self, folder: Path, settings: Mapping[str, Any]) -> Iterator[MetricLog]:  # noqa: ARG002
         """Open the file; the configuration stands in the run's folder already."""
-        from lightning.pytorch.loggers import CSVLogger
-
-        logger = CSVLogger(folder, name="csv")
+        log = CsvMetrics(folder / "csv")
         try:
-            yield logger
+            yield log
         finally:
-            logger.finalize("success")
+            log.save()
 
 
 @final
@@ -74,7 +71,7 @@ class TensorBoardTracker(Tracker):
     """Writes event files to `tensorboard/version_<n>`; TensorBoard names them after the host."""
 
     @contextmanager
-    def open(self, folder: Path, settings: Mapping[str, Any]) -> Iterator[Logger]:  # noqa: ARG002
+    def open(self, folder: Path, settings: Mapping[str, Any]) -> Iterator[MetricLog]:  # noqa: ARG002
         """Open the event file.
 
         Raises
@@ -135,7 +132,7 @@ class WandbTracker(Tracker):
         self.mode = mode
 
     @contextmanager
-    def open(self, folder: Path, settings: Mapping[str, Any]) -> Iterator[Logger]:
+    def open(self, folder: Path, settings: Mapping[str, Any]) -> Iterator[MetricLog]:
         """Start the run, finish it at the end, and remove W&B's own log, which names the folder.
 
         Raises

@@ -64,10 +64,10 @@ class TrainerSettings:
     @property
     def places(self) -> list[int]:
         """Numbers of the devices."""
-        from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
-
         if self.devices == 1:
             return [0]
+        from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
+
         if self.on_gpu:
             return CUDAAccelerator.parse_devices(
                 -1 if self.devices == "auto" else self.devices

@@ -77,6 +77,10 @@ class Executor(ABC):
         """Begin to import, elsewhere, the modules that jobs will need; returns at once."""
 
     @abstractmethod
+    def forget(self) -> None:
+        """Stop what `prepare` has begun, whose result is not needed any more."""
+
+    @abstractmethod
     def run(self, jobs: Iterable[Job], report: JobReport) -> Generator[Outcome]:
         """Yield what becomes of the jobs, in the order in which they end.
 

@@ -26,6 +26,9 @@ class InProcess(Executor):
     def prepare(self, imports: Sequence[str]) -> None:
         """Nothing: jobs import what they need when they need it."""
 
+    def forget(self) -> None:
+        """Nothing."""
+
     def run(self, jobs: Iterable[Job], report: JobReport) -> Generator[Outcome]:
         """Yield what becomes of the jobs, in their order."""
         for job in jobs:

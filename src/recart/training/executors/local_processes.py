@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import forkserver
@@ -41,6 +41,7 @@ _ONE_THREAD: Final = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     "OMP_WAIT_POLICY": "PASSIVE",
 }
+_SERVER_START: Final = "recart.training.executors.server_start"
 _GRACE: Final = 0.5  # seconds between asking a process to end and killing it
 _REPORT, _VALUE, _FAILURE = range(3)  # what a process sends
 
@@ -76,9 +77,21 @@ class LocalProcesses(Executor):
     def prepare(self, imports: Sequence[str]) -> None:
         """Start the server of processes. It is heard once: one that runs imports nothing more."""
         # a module that can't be imported is left to the job that needs it
-        multiprocessing.set_forkserver_preload([__name__, "torch", "threadpoolctl", *imports])
+        names = [_SERVER_START, __name__, "torch", "threadpoolctl", *imports]
+        multiprocessing.set_forkserver_preload(names)
         with _environment(), _without_main():
             forkserver.ensure_running()
+
+    def forget(self) -> None:
+        """End the server of processes; another is started when it is needed."""
+        # multiprocessing ends it by closing a pipe, which it reads when it has imported everything
+        server = getattr(forkserver, "_forkserver", None)
+        number = getattr(server, "_forkserver_pid", None)
+        if number is not None:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(number, signal.SIGTERM)
+                # until it is gone, and still there for multiprocessing to see that it is
+                os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)
 
     def run(self, jobs: Iterable[Job], report: JobReport) -> Generator[Outcome]:
         """Yield what becomes of the jobs, in the order in which they end."""
@@ -164,6 +177,7 @@ def _of_exit(code: int | None) -> Failure:
 def _work(job: Job, connection: Connection[Any, Any]) -> None:
     """What a process does."""
     gc.freeze()  # the collector would write into every page that is shared with the server
+    gc.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
