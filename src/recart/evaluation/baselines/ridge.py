@@ -62,51 +62,51 @@ def ridge_logits(
         half_a_bag = 0.5 / len(y_train)
         prevalence = np.clip(y_train.mean(), half_a_bag, 1 - half_a_bag)
         return np.full(len(x_test), float(logit(prevalence)))
-    chosen = 0
-    if folds:
-        losses = np.sum([_losses(steps, x_train, y_train, *fold) for fold in folds], axis=0)
-        chosen = int(np.argmin(losses))
-    logits = _logits(steps, x_train, y_train, x_test, RIDGE_GRID[chosen : chosen + 1])
-    return logits[0]
+    chosen = int(np.argmin(_losses(steps, x_train, y_train, folds))) if folds else 0
+    x, held_out = _prepared(steps, x_train, x_test)
+    coefficients, intercepts = fit_ridge_logistic(
+        x[None],
+        torch.from_numpy(y_train)[None],
+        torch.ones(1, len(x), dtype=torch.float64),
+        1 / torch.tensor([RIDGE_GRID[chosen : chosen + 1]], dtype=torch.float64),
+    )
+    # row by row: a bag's logit is the same numbers in any company
+    logits = torch.stack([row @ coefficients[0, 0] for row in held_out]) + intercepts[0, 0]
+    found: FloatArray = logits.numpy()
+    return found
 
 
 def _losses(
-    steps: list[tuple[str, Any]],
-    x: FloatArray,
-    y: FloatArray,
-    fit: IndexArray,
-    check: IndexArray,
+    steps: list[tuple[str, Any]], x: FloatArray, y: FloatArray, folds: Splits
 ) -> FloatArray:
-    """(strength) summed log loss on the bags `check` of models fitted on the bags `fit`."""
-    logits = _logits(steps, x[fit], y[fit], x[check], RIDGE_GRID)
-    losses: FloatArray = (np.logaddexp(0, logits) - y[check] * logits).sum(axis=1)
+    """(strength) log loss over the held-out bags of all inner folds, solved in one stack."""
+    x_qnf = torch.stack([_prepared(steps, x[fit], x)[1] for fit, _ in folds])
+    weight = torch.zeros(len(folds), len(y), dtype=torch.float64)
+    for own, (fit, _) in zip(weight, folds, strict=True):
+        own[torch.from_numpy(fit)] = 1.0
+    y_qn = torch.from_numpy(y).expand(len(folds), -1)
+    grid = 1 / torch.tensor(RIDGE_GRID, dtype=torch.float64)
+    coefficients, intercepts = fit_ridge_logistic(x_qnf, y_qn, weight, grid.expand(len(folds), -1))
+    logits = (coefficients @ x_qnf.mT + intercepts.unsqueeze(-1)).numpy()
+    losses: FloatArray = np.sum(
+        [
+            (np.logaddexp(0, own) - y * own)[:, check].sum(axis=1)
+            for own, (_, check) in zip(logits, folds, strict=True)
+        ],
+        axis=0,
+    )
     return losses
 
 
-def _logits(
-    steps: list[tuple[str, Any]],
-    x_fit: FloatArray,
-    y_fit: FloatArray,
-    x_check: FloatArray,
-    grid: tuple[float, ...],
-) -> FloatArray:
-    """(strength, check) logits."""
+def _prepared(
+    steps: list[tuple[str, Any]], fit: FloatArray, other: FloatArray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of both after steps that are fitted on the first."""
     from sklearn.base import clone
 
-    fitted, seen = x_fit, x_check
     for _, step in steps:
         own = clone(step)
-        fitted = own.fit_transform(fitted)
-        seen = own.transform(seen)
-    x = torch.from_numpy(np.asarray(fitted, dtype=np.float64))
-    coefficients, intercepts = fit_ridge_logistic(
-        x[None],
-        torch.from_numpy(y_fit)[None],
-        torch.ones(1, len(x), dtype=torch.float64),
-        1 / torch.tensor([grid], dtype=torch.float64),
-    )
-    held_out = torch.from_numpy(np.asarray(seen, dtype=np.float64))
-    # row by row: a bag's logit is the same numbers in any company
-    rows = [coefficients[0] @ row for row in held_out]
-    logits: FloatArray = (torch.stack(rows, dim=1) + intercepts[0][:, None]).numpy()
-    return logits
+        fit = own.fit_transform(fit)
+        other = own.transform(other)
+    first, second = (torch.from_numpy(np.array(part, dtype=np.float64)) for part in (fit, other))
+    return first, second
