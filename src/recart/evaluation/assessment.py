@@ -94,6 +94,9 @@ def assess(
     name: str = "recart",
     obstacles: Sequence[str] = (),
     n_resamples: int = 2000,
+    permutation: Permutation | None = None,
+    outside: bool = False,
+    left_out: Mapping[str, str] | None = None,
 ) -> Assessment:
     """Compute metrics, intervals, differences and the claim.
 
@@ -113,6 +116,12 @@ def assess(
         Reasons that forbid any claim (`recart.evaluation.claims.aligned_columns`).
     n_resamples
         Patient resamples.
+    permutation
+        The permutation test of the model, where one was run.
+    outside
+        Whether the held-out patients are an outside cohort, of which no model saw a patient.
+    left_out
+        Baselines that this cohort cannot have, and why.
 
     Raises
     ------
@@ -144,8 +153,12 @@ def assess(
             _patients_per_class(model_scores),
             endpoint,
             obstacles,
+            permutation,
+            outside,
         ),
         resampling=resampling,
+        permutation=permutation,
+        left_out=dict(left_out or {}),
     )
 
 
