@@ -33,8 +33,9 @@ class Bags:
     """Attributes: `table`, `slices`, `flow`.
 
     `table` (n): index the bag's pseudonym; `patient` (code), `label` (0/1; -1 where unknown),
-    `n_cells`, and `block` (a patient code) where patients stay together in inner folds. `slices` (n): contiguous cell ranges of each bag. `flow`: counts of what was left
-    out, in order, for the report.
+    `n_cells`, and `block` (a patient code) where patients stay together in inner folds. `slices`
+    (n): contiguous cell ranges of each bag. `flow`: counts of what was left out, in order, for the
+    report.
     """
 
     table: pd.DataFrame
@@ -50,7 +51,7 @@ class Bags:
 
     @property
     def groups(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """(n) what stays whole in inner folds: the block of each bag, its patient without blocks."""
+        """(n) what stays whole in inner folds: each bag's block, or its patient without blocks."""
         table = self.table
         groups: np.ndarray[Any, Any] = table["block" if "block" in table else "patient"].to_numpy()
         return groups

@@ -11,7 +11,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from recart.config.build import build, build_each
-from recart.data.split import Split
+from recart.data.split import Kind, Split
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.baselines import Baseline, Fold, cross_validate_baselines
 from recart.evaluation.claims import aligned_columns
@@ -84,19 +84,18 @@ def evaluate_run(
     there, left_out = _possible(build_each(config.baselines).values(), cohort)
     together = cross_validate_baselines(there, cohort.store, cohort.bags, folds, config.seed)
     baselines = {str(name): table for name, table in together.groupby("model")}
-    outside = _outside(split)
-    permutation = None
+    design, permutation = FoldDesign.of(split, cohort.bags), None
     if permutations:
         say(f"refitting the heads to {permutations} permutations of the labels")
         permutation = permute_run(
-            aggregate(predictions, "recart"),
+            aggregate(predictions, "recart", design),
             members,
             build(config.head),
             cohort,
             k=permutations,
             seed=config.seed,
             within=permute_within,
-            outside=outside,
+            outside=split.kind is Kind.EXTERNAL,
         )
     assessment = assess(
         predictions,
@@ -105,7 +104,7 @@ def evaluate_run(
         seed=config.seed,
         obstacles=_obstacles(cohort),
         permutation=permutation,
-        outside=outside,
+        design=design,
         left_out=left_out,
     )
     return Evaluated(
@@ -144,13 +143,6 @@ def _possible(
         else:
             there.append(baseline)
     return there, lacking
-
-
-def _outside(split: Split) -> bool:
-    """Whether the held-out patients are a cohort of which no member sees a patient."""
-    held_out = {code for fold in split.folds for code in fold.held_out}
-    seen = {code for fold in split.folds for code in (*fold.train, *fold.validation)}
-    return not held_out & seen
 
 
 def _obstacles(cohort: PreparedCohort) -> list[str]:

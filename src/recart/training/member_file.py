@@ -13,9 +13,9 @@ from recart.contracts import FeatureSpec, MemberSettings
 from recart.data.features import Features
 from recart.models.totalvi import TotalVI, TotalVIStack
 from recart.training.checkpoints import load_checkpoint, save_checkpoint
+from recart.training.decision_rule import DecisionRule
 from recart.training.heads import FittedHead, Head
 from recart.training.jobs import TrainedEncoder, restore_stack
-from recart.training.decision_rule import DecisionRule
 
 __all__ = ["LoadedMember", "load_member", "member_path", "save_member"]
 

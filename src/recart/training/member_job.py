@@ -16,6 +16,7 @@ from recart.data.bags import Bags
 from recart.data.features import bind
 from recart.data.store import CohortStore
 from recart.training.bag_latents import bag_latents
+from recart.training.decision_rule import fit_decision_rule
 from recart.training.executors.executor import Report
 from recart.training.heads import BagLatents, Head
 from recart.training.jobs import (
@@ -26,7 +27,6 @@ from recart.training.jobs import (
     train_encoders,
 )
 from recart.training.member_file import member_path, save_member
-from recart.training.decision_rule import fit_decision_rule
 from recart.training.shared_store import SharedStore
 from recart.training.trainer import TrainerSettings, quiet_lightning
 

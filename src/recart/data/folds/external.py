@@ -88,9 +88,7 @@ class ExternalCohort(FoldScheme):
         folds = []
         for repeat in range(self._repeats):
             rng = np.random.default_rng(np.random.SeedSequence((seed, repeat)))
-            folds.append(
-                own.fold(outside, share=self._validation, repeat=repeat, fold=0, rng=rng)
-            )
+            folds.append(own.fold(outside, share=self._validation, repeat=repeat, fold=0, rng=rng))
         return Split(
             seed=seed, folds=tuple(folds), kind=Kind.EXTERNAL, blocks=shared_blocks(codes, block)
         )
