@@ -169,7 +169,8 @@ def test_every_pair_is_held_out_once_and_all_models_have_the_same_balance() -> N
     labels = np.array([1] * 4 + [0] * 6)
     split = LeavePairOut(0.2, 29).split(np.arange(10), labels, 0, NAMES)
     assert split.kind is Kind.PAIRS
-    assert {fold.held_out for fold in split.folds} == {(p, n) for p in range(4) for n in range(4, 10)}
+    pairs = {(p, n) for p in range(4) for n in range(4, 10)}
+    assert {fold.held_out for fold in split.folds} == pairs
     for fold in split.folds:
         development = labels[[*fold.train, *fold.validation]]
         assert development.sum() == 3
@@ -201,9 +202,9 @@ def test_who_shares_a_block_with_the_pair_is_set_aside() -> None:
 
 def test_many_patients_are_too_many_pairs() -> None:
     scheme = LeavePairOut(0.2, 29)
-    with pytest.raises(InputError, match="E-FOLD-007.*30 patients make 225 pairs"):
+    with pytest.raises(InputError, match=r"E-FOLD-007.*30 patients make 225 pairs"):
         scheme.split(np.arange(30), np.arange(30) % 2, 0, NAMES)
-    with pytest.raises(InputError, match="E-FOLD-003.*1 patients of class 1"):
+    with pytest.raises(InputError, match=r"E-FOLD-003.*1 patients of class 1"):
         scheme.split(np.arange(10), (np.arange(10) < 2).astype(int), 0, NAMES)
 
 
@@ -258,7 +259,7 @@ def test_a_patient_of_two_sites_is_refused() -> None:
 def test_a_family_over_two_sites_is_refused() -> None:
     family = ["F" if i in (0, 1) else None for i in range(20)]
     columns = tables(site=["A", "B"] * 10, family=family)
-    with pytest.raises(InputError, match="E-FOLD-010 column=family.*1 blocks"):
+    with pytest.raises(InputError, match=r"E-FOLD-010 column=family.*1 blocks"):
         LeaveOneSiteOut("site", 1, 0.2, block="family").split(
             np.arange(20), np.arange(20) // 2 % 2, 0, NAMES, columns
         )
@@ -298,7 +299,7 @@ def test_an_outside_cohort_that_cannot_be_evaluated(
 
 def test_a_family_that_reaches_outside_is_refused() -> None:
     columns = tables(site=OUTSIDE, family=["F" if i in (0, 7) else None for i in range(20)])
-    with pytest.raises(InputError, match="E-FOLD-010.*1 other patients share a block"):
+    with pytest.raises(InputError, match=r"E-FOLD-010.*1 other patients share a block"):
         ExternalCohort("site", ["Graz"], 2, 0.2, block="family").split(
             np.arange(20), np.arange(20) % 2, 0, NAMES, columns
         )
@@ -313,9 +314,7 @@ def every_kind() -> Iterator[tuple[str, FoldScheme]]:
 
 
 @pytest.mark.parametrize(("name", "scheme"), list(every_kind()))
-def test_every_kind_comes_back_from_its_file(
-    name: str, scheme: FoldScheme, tmp_path: Path
-) -> None:
+def test_every_kind_comes_back_from_its_file(name: str, scheme: FoldScheme, tmp_path: Path) -> None:
     patients, labels = np.arange(20), np.arange(20) % 2
     columns = tables(site=OUTSIDE, family=["F" if i in (8, 10) else None for i in range(20)])
     split = scheme.split(patients, labels, 5, NAMES, columns)
@@ -361,9 +360,7 @@ def test_each_kind_has_rules_of_its_own(
 
 def test_outside_patients_do_not_change_between_models() -> None:
     one = fold(0, "2", "3", "01")
-    other = FoldPatients(
-        repeat=1, fold=0, seed=1, train=(0,), validation=(1,), held_out=(2, 3)
-    )
+    other = FoldPatients(repeat=1, fold=0, seed=1, train=(0,), validation=(1,), held_out=(2, 3))
     with pytest.raises(InputError, match="not the same in every fold"):
         Split(seed=0, folds=(one, other), kind=Kind.EXTERNAL)
 
@@ -372,5 +369,5 @@ def test_a_pair_that_lacks_is_missed() -> None:
     labels = np.arange(8) % 2
     split = LeavePairOut(0.2, 29).split(np.arange(8), labels, 0, NAMES)
     fewer = Split(seed=0, folds=split.folds[:-1], kind=Kind.PAIRS)
-    with pytest.raises(InputError, match="E-SPLIT-006.*1 pairs"):
+    with pytest.raises(InputError, match=r"E-SPLIT-006.*1 pairs"):
         check_classes(fewer, np.arange(8), labels)

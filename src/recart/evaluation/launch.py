@@ -15,7 +15,9 @@ from recart.data.split import Kind, Split
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.baselines import Baseline, Fold, cross_validate_baselines
 from recart.evaluation.claims import aligned_columns
+from recart.evaluation.design import FoldDesign
 from recart.evaluation.held_out import held_out_predictions
+from recart.evaluation.ledger import Looks, look
 from recart.evaluation.predictions import aggregate
 from recart.evaluation.refit import permute_run
 from recart.problems import InputError, Problem
@@ -35,7 +37,8 @@ _DESIGN = ("batch", "site", "product")
 class Evaluated:
     """What an evaluation found, and what it was made of.
 
-    `predictions` are the model's held-out predictions, `baselines` those of each baseline.
+    `predictions` are the model's held-out predictions, `baselines` those of each baseline. `ledger`
+    counts evaluations of the same cohort, this one among them.
     """
 
     config: DictConfig
@@ -45,6 +48,7 @@ class Evaluated:
     predictions: pd.DataFrame
     baselines: Mapping[str, pd.DataFrame]
     assessment: Assessment
+    ledger: Looks
 
 
 def evaluate_run(
@@ -68,6 +72,8 @@ def evaluate_run(
     split = Split.read(run.split, list(cohort.store.patients.index))
     members = load_members(run)
     _check_complete(split, members, run)
+    ledger = look(prepared_folder(run), key, run, split)
+    say(ledger.words)
     say(f"predicting held-out {config.data.unit}s with {len(members)} members")
     tables = held_out_predictions(members, cohort.store, cohort.bags, cohort.extras)
     predictions = pd.concat(list(tables), ignore_index=True)
@@ -115,6 +121,7 @@ def evaluate_run(
         predictions=predictions,
         baselines=baselines,
         assessment=assessment,
+        ledger=ledger,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import rankdata
 
 from recart.data.split import Kind
@@ -38,7 +39,7 @@ def pair_wins(scores: BagScores) -> tuple[FloatArray, FloatArray]:
     row = np.full(len(positive), -1)
     row[positive], row[~positive] = np.arange(positive.sum()), np.arange((~positive).sum())
     folds = scores.folds.assign(
-        row=row[scores.table.index.get_indexer(scores.folds["bag"])],
+        row=row[scores.table.index.get_indexer(pd.Index(scores.folds["bag"]))],
         # a model that says the same of both must not rank them by a rounding error
         logit=scores.folds["logit"].round(9),
     )
