@@ -1,4 +1,4 @@
-"""The decision rule: the exact optimum, never a reversal, nothing fitted to a handful of patients."""
+"""The decision rule: the exact optimum, never a reversal, nothing fitted to a few patients."""
 
 from __future__ import annotations
 
