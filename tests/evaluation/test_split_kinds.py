@@ -133,9 +133,7 @@ def noise_pairs(seed: int, strength: float) -> pd.DataFrame:
 @pytest.mark.parametrize("strength", [1e5, 1.0])
 def test_noise_gives_pairs_an_auroc_of_one_half(strength: float) -> None:
     """Where leave-one-out reads 0.00 to 0.31."""
-    aurocs = [
-        pair_auroc(aggregate(noise_pairs(seed, strength), "m", PAIRS)) for seed in range(30)
-    ]
+    aurocs = [pair_auroc(aggregate(noise_pairs(seed, strength), "m", PAIRS)) for seed in range(30)]
     # the standard error of the mean of 30 is 0.03
     assert abs(np.mean(aurocs) - 0.5) < 0.09
 
