@@ -139,9 +139,15 @@ class EvaluateConfig:
     ----------
     run
         Folder of the run.
+    permutations
+        Permutations of the labels that the heads are refitted to; 0 leaves the test out.
+    permute_within
+        Column of samples or patients within whose values labels are permuted; None: among all.
     """
 
     run: str = MISSING
+    permutations: int = MISSING
+    permute_within: str | None = None
 
 
 @dataclass
