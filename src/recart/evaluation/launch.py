@@ -11,11 +11,13 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from recart.config.build import build, build_each
-from recart.data.split import Split
+from recart.data.split import Kind, Split
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.baselines import Baseline, Fold, cross_validate_baselines
 from recart.evaluation.claims import aligned_columns
+from recart.evaluation.design import FoldDesign
 from recart.evaluation.held_out import held_out_predictions
+from recart.evaluation.ledger import Looks, look
 from recart.evaluation.predictions import aggregate
 from recart.evaluation.refit import permute_run
 from recart.problems import InputError, Problem
@@ -35,7 +37,8 @@ _DESIGN = ("batch", "site", "product")
 class Evaluated:
     """What an evaluation found, and what it was made of.
 
-    `predictions` are the model's held-out predictions, `baselines` those of each baseline.
+    `predictions` are the model's held-out predictions, `baselines` those of each baseline. `ledger`
+    counts evaluations of the same cohort, this one among them.
     """
 
     config: DictConfig
@@ -45,6 +48,7 @@ class Evaluated:
     predictions: pd.DataFrame
     baselines: Mapping[str, pd.DataFrame]
     assessment: Assessment
+    ledger: Looks
 
 
 def evaluate_run(
@@ -68,6 +72,8 @@ def evaluate_run(
     split = Split.read(run.split, list(cohort.store.patients.index))
     members = load_members(run)
     _check_complete(split, members, run)
+    ledger = look(prepared_folder(run), key, run, split)
+    say(ledger.words)
     say(f"predicting held-out {config.data.unit}s with {len(members)} members")
     tables = held_out_predictions(members, cohort.store, cohort.bags, cohort.extras)
     predictions = pd.concat(list(tables), ignore_index=True)
@@ -84,19 +90,18 @@ def evaluate_run(
     there, left_out = _possible(build_each(config.baselines).values(), cohort)
     together = cross_validate_baselines(there, cohort.store, cohort.bags, folds, config.seed)
     baselines = {str(name): table for name, table in together.groupby("model")}
-    outside = _outside(split)
-    permutation = None
+    design, permutation = FoldDesign.of(split, cohort.bags), None
     if permutations:
         say(f"refitting the heads to {permutations} permutations of the labels")
         permutation = permute_run(
-            aggregate(predictions, "recart"),
+            aggregate(predictions, "recart", design),
             members,
             build(config.head),
             cohort,
             k=permutations,
             seed=config.seed,
             within=permute_within,
-            outside=outside,
+            outside=split.kind is Kind.EXTERNAL,
         )
     assessment = assess(
         predictions,
@@ -105,7 +110,7 @@ def evaluate_run(
         seed=config.seed,
         obstacles=_obstacles(cohort),
         permutation=permutation,
-        outside=outside,
+        design=design,
         left_out=left_out,
     )
     return Evaluated(
@@ -116,6 +121,7 @@ def evaluate_run(
         predictions=predictions,
         baselines=baselines,
         assessment=assessment,
+        ledger=ledger,
     )
 
 
@@ -144,13 +150,6 @@ def _possible(
         else:
             there.append(baseline)
     return there, lacking
-
-
-def _outside(split: Split) -> bool:
-    """Whether the held-out patients are a cohort of which no member sees a patient."""
-    held_out = {code for fold in split.folds for code in fold.held_out}
-    seen = {code for fold in split.folds for code in (*fold.train, *fold.validation)}
-    return not held_out & seen
 
 
 def _obstacles(cohort: PreparedCohort) -> list[str]:
