@@ -1,8 +1,8 @@
 """Claim: the shipped 95 % interval covers the truth in 93 to 99 % of cohorts of 20 to 150.
 
 Simulated cohorts, 40 % positive, five folds, through the head (`cached_cohorts.py`). The truth of
-a cohort is the AUROC, on fresh patients, of the head fitted to all its patients. Beside it: the same
-interval without its widening, and the patient bootstrap.
+a cohort is the AUROC, on fresh patients, of the head fitted to all its patients. Beside it: the
+same interval without its widening, and the patient bootstrap.
 
     python benchmarks/interval_coverage.py --cohorts 500 --repeats 2
 """

@@ -149,9 +149,9 @@ def aggregate(predictions: pd.DataFrame, name: str, design: FoldDesign = PARTITI
     scaled = by_fold["logit"]
     if design.kind in (Kind.PARTITION, Kind.GROUPS):
         scaled = scaled - in_fold["logit"].transform("mean")
-        spread = in_fold["logit"].transform("std", ddof=0)
+        within = in_fold["logit"].transform("std", ddof=0)
         # a model that says the same of every bag of a fold must not be ranked by rounding errors
-        scaled = scaled / spread.where(spread > _SAME, np.inf)
+        scaled = scaled / within.where(within > _SAME, np.inf)
     by_fold["score"] = scaled.round(_SCORE_DECIMALS)
     by_fold["train_prevalence"] = _train_prevalence(by_fold, design)
 
