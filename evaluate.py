@@ -26,7 +26,9 @@ def evaluate(config: DictConfig) -> Path:
     from recart.training.progress import say
 
     with run.locked():
-        evaluated = evaluate_run(run, config.permutations, config.permute_within)
+        evaluated = evaluate_run(
+            run, config.permutations, config.permute_within, config.permutation_repeats
+        )
         say("drawing the report")
         page = write_run_report(evaluated, run)
     claim = evaluated.assessment.claim

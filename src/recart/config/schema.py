@@ -141,12 +141,15 @@ class EvaluateConfig:
         Folder of the run.
     permutations
         Permutations of the labels that the heads are refitted to; 0 leaves the test out.
+    permutation_repeats
+        Repeats of the cross-validation that they are refitted in, the first ones.
     permute_within
         Column of samples or patients within whose values labels are permuted; None: among all.
     """
 
     run: str = MISSING
     permutations: int = MISSING
+    permutation_repeats: int = MISSING
     permute_within: str | None = None
 
 
