@@ -143,12 +143,14 @@ class Canary(Check):
     """Repeats the run's first repeat on labels permuted over patients.
 
     The run's encoders are reused where training one of them again with other labels shows, to the
-    byte, that no label enters them; heads, with all that they choose, are always fitted anew. Where
-    labels do enter, everything is trained anew for each permutation, for at most `epochs` epochs.
-    Both on at most `cells` cells of each sample; None takes all.
+    byte, that no label enters them; heads, with all that they choose, are fitted anew for each of
+    `permutations`. Where labels do enter, everything is trained anew for each of `retrainings`
+    permutations, for at most `epochs` epochs. Both on at most `cells` cells of each sample; None
+    takes all.
     """
 
     permutations: int
+    retrainings: int
     epochs: int
     cells: int | None
 
@@ -173,7 +175,9 @@ class Canary(Check):
         table = cohort.bags.table.iloc[everyone]
         labels, patients = table["label"].to_numpy(), table["patient"].to_numpy()
         development = [
-            np.array([place[int(n)] for n in labelled_bags(cohort.bags, own.train + own.validation)])
+            np.array(
+                [place[int(n)] for n in labelled_bags(cohort.bags, own.train + own.validation)]
+            )
             for own in first
         ]
         seed = int(evaluated.config.seed) + _SEED_STEP
@@ -194,7 +198,8 @@ class Canary(Check):
         if changed:
             say(f"canary: labels enter before the head ({', '.join(changed)}): training anew")
             how = f"everything trained anew, as labels enter {', '.join(changed)}"
-            aurocs = list(retrained(train, store, outcome, first, by_bag))
+            some = by_bag[: self.retrainings]
+            aurocs = list(retrained(train, store, outcome, first, some))
         else:
             how = "encoders of the run reused: trained again with other labels, none changed a byte"
             loaded = {own.name: own for own in evaluated.members}

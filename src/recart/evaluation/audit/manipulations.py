@@ -41,9 +41,12 @@ def scramble(store: CohortStore, held_out: Sequence[int], _outcome: Outcome) -> 
     cells = store.cells.copy()
     for name in ("n_counts", "n_genes", "pct_mito", "car_umi"):
         if name in cells:
-            random = rng.integers(0, 100, int(own.sum()))
-            cells.loc[own, name] = random.astype(cells[name].dtype)
-    cells.loc[own, "clone"] = rng.permutation(cells["clone"].to_numpy()[own])
+            values = cells[name].to_numpy().copy()
+            values[own] = rng.integers(0, 100, int(own.sum()))
+            cells[name] = values
+    clone = cells["clone"].to_numpy().copy()
+    clone[own] = rng.permutation(clone[own])
+    cells["clone"] = clone
     measured = np.where(own_samples[:, None], ~store.protein_measured, store.protein_measured)
     has_receptor = store.samples["has_receptor"].to_numpy(dtype=bool)
     changed: dict[str, Any] = {

@@ -54,9 +54,7 @@ def fold_bags(
         ("held_out", member.held_out),
     ):
         rows = labelled_bags(cohort.bags, patients)
-        latents = bag_latents(
-            loaded.stack, bound, cohort.store, cohort.bags, rows, cohort.extras
-        )
+        latents = bag_latents(loaded.stack, bound, cohort.store, cohort.bags, rows, cohort.extras)
         parts[name] = np.array([place[int(n)] for n in rows], dtype=np.intp), latents
     (development, seen), (held_out, unseen) = parts["development"], parts["held_out"]
     return FoldBags(
@@ -65,19 +63,22 @@ def fold_bags(
 
 
 def null_auroc(y: Array, logits: Array, fold: Array) -> float:
-    """AUROC over all bags of one repeat, logits centred within each fold.
+    """AUROC over all pairs of a positive and a negative bag of the same fold.
 
-    As `recart.evaluation.predictions` ranks bags. Folds of one class are let in: permuted labels
-    are not stratified, and centring takes the intercept, which would follow the class, away. Bags
-    in fold -1 are left out.
+    Its mean over permutations is .5, exactly, where nothing leaks: neither label of a pair was in
+    the training of their fold. Pairs across folds would pull it down, as each has trained the model
+    that scores the other: pooled and centred by fold, 600 permutations of clean cohorts of 30 and
+    40 patients read .476 and .482, these pairs .491 and .505 (standard error .005). Bags in fold -1
+    are left out, as are folds of one class.
     """
-    used = fold >= 0
-    y, logits, fold = y[used], logits[used], fold[used]
-    means = np.bincount(fold, weights=logits) / np.maximum(np.bincount(fold), 1)
-    rank = rankdata((logits - means[fold]).round(_DECIMALS))
-    positive = int(y.sum())
-    above = rank[y == 1].sum() - positive * (positive + 1) / 2
-    return float(above / (positive * (len(y) - positive)))
+    above = pairs = 0.0
+    for number in np.unique(fold[fold >= 0]):
+        own = fold == number
+        scores, positive = logits[own].round(_DECIMALS), y[own] == 1
+        n1, n0 = int(positive.sum()), int((~positive).sum())
+        above += float(rankdata(scores)[positive].sum()) - n1 * (n1 + 1) / 2
+        pairs += n1 * n0
+    return above / pairs if pairs else float("nan")
 
 
 def band(sizes: tuple[float, float], permutations: int) -> float:

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, Protocol, final
 
 from recart.config.build import build
 from recart.contracts import Member
+from recart.training.checkpoints import load_checkpoint
 from recart.training.cohort_setup import PreparedCohort
 from recart.training.epoch_reports import EpochReport
 from recart.training.heads import Head
 from recart.training.jobs import Recipes
 from recart.training.launch import recipes
-from recart.training.checkpoints import load_checkpoint
 from recart.training.member_file import LoadedMember, load_member, member_path
 from recart.training.member_job import MemberJob, Trainers
 from recart.training.run_directory import RunDirectory
@@ -56,7 +56,11 @@ class Retraining:
     @classmethod
     def of(cls, run: RunDirectory, epochs: int) -> Retraining:
         """The run's own recipes, with at most `epochs` epochs."""
-        made, head, settings = recipes(run.config), build(run.config.head), build(run.config.trainer)
+        made, head, settings = (
+            recipes(run.config),
+            build(run.config.head),
+            build(run.config.trainer),
+        )
         training = replace(
             made.training,
             epochs=min(epochs, made.training.epochs),
