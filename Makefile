@@ -51,9 +51,9 @@ audit: $(STAMP) ## Look for leaks in the run RUN, or in a small simulated one; f
 	$(if $(RUN),,$(BIN)/python train.py experiment=quick name=audit data.folds.k=5 paths.run=$(AUDITED))
 	$(BIN)/python evaluate.py run=$(AUDITED) audit=full
 	@$(BIN)/python -c 'import json, sys; audit = json.load(open(sys.argv[1])); \
-	  [print(f"{own[\"severity\"]:8} {own[\"code\"]:12} {own[\"what\"]}") for own in audit["findings"]]; \
-	  print(f"\nThe audit of {sys.argv[2]}: worst finding {audit[\"worst\"]}."); \
-	  sys.exit(audit["worst"] == "leak")' $(AUDITED)/audit.json $(AUDITED)
+	  lines = ["{severity:8} {code:12} {what}".format(**own) for own in audit["findings"]]; \
+	  print("", *lines, "The worst that the audit found: " + audit["worst"], sep="\n"); \
+	  sys.exit(audit["worst"] == "leak")' $(AUDITED)/audit.json
 
 test: $(STAMP) ## Run the fast tests
 	$(BIN)/python -m pytest -m "not slow and not real_data" $(PYTEST_ARGS)
