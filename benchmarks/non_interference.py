@@ -22,6 +22,7 @@ from contenders import quiet
 
 from recart.config.build import build
 from recart.config.compose import compose
+from recart.data.folds import PatientColumns
 from recart.data.part_of_store import first_cells
 from recart.data.split import members
 from recart.evaluation.audit.manipulations import MANIPULATIONS
@@ -49,14 +50,15 @@ def examine(overrides: list[str], folds: int, epochs: int, cells: int) -> list[I
         run = RunDirectory.create(Path(folder) / "run", config, {"seed": config.seed})
         cohort = prepare_cohort(run.config.data, Path(config.paths.prepared), say)
         store = first_cells(cohort.store, cells)
-        outcome = Outcome.of(store, run.config.data)
         labelled = cohort.bags.table[cohort.bags.table["label"] >= 0]
         split = build(run.config.data.folds).split(
             labelled["patient"].to_numpy(),
             labelled["label"].to_numpy(),
             run.config.seed,
             list(store.patients.index),
+            PatientColumns(samples=store.samples, patients=store.patients),
         )
+        outcome = Outcome.of(store, run.config.data, split)
         chosen = members(split)[:folds]
         train = Retraining.of(run, epochs)
         return list(interferences(train, store, outcome, chosen))

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
+from recart.data.split import Kind
 from recart.evaluation.bootstrap import METRIC_DRAWS, PatientBootstrap
+from recart.evaluation.calibration import Calibration, calibration
 from recart.evaluation.claims import Claim, claim
 from recart.evaluation.comparison import Difference, check_same_bags, compare
+from recart.evaluation.decision_curve import DecisionCurve, decision_curve
+from recart.evaluation.design import PARTITION, FoldDesign
 from recart.evaluation.intervals import Interval, auroc_interval
 from recart.evaluation.metrics import Metrics, metrics
+from recart.evaluation.operating_point import OperatingPoint, sensitivity_at_specificity
+from recart.evaluation.permutation import Permutation
 from recart.evaluation.predictions import BagScores, aggregate
+from recart.evaluation.repeats import per_repeat
 
 __all__ = ["Assessed", "Assessment", "assess"]
 
@@ -21,14 +28,19 @@ __all__ = ["Assessed", "Assessment", "assess"]
 class Assessed:
     """One model or baseline: scores, metrics, interval of the AUROC, and bootstrap intervals.
 
-    `auroc_interval` is None where the AUROC is refused. `bootstrap` holds the percentile interval
-    of each metric by name.
+    `auroc_interval` and `sensitivity_at_specificity` are None where the AUROC is refused.
+    `bootstrap` holds the percentile interval of each metric by name. `per_repeat` has one row a
+    bag: its probability in each repeat, their mean and spread (`recart.evaluation.repeats`).
     """
 
     scores: BagScores
     metrics: Metrics
     auroc_interval: Interval | None
     bootstrap: Mapping[str, Interval]
+    calibration: Calibration
+    decision_curve: DecisionCurve
+    sensitivity_at_specificity: OperatingPoint | None
+    per_repeat: pd.DataFrame
 
     @property
     def name(self) -> str:
@@ -50,6 +62,10 @@ class Assessment:
         What the numbers allow to say.
     resampling
         The patient resamples that all intervals share.
+    permutation
+        The AUROC among those of permuted labels; None where no permutation was run.
+    left_out
+        Baselines that this cohort cannot have, and why.
     """
 
     model: Assessed
@@ -57,11 +73,18 @@ class Assessment:
     differences: tuple[Difference, ...]
     claim: Claim
     resampling: PatientBootstrap
+    permutation: Permutation | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def best_baseline(self) -> Assessed | None:
         """The baseline with the highest AUROC."""
         return self.baselines[0] if self.baselines else None
+
+    @property
+    def headline(self) -> Difference | None:
+        """The headline: the model minus the best baseline; None where there is none."""
+        return self.differences[0] if self.differences else None
 
 
 def assess(
@@ -73,6 +96,9 @@ def assess(
     name: str = "recart",
     obstacles: Sequence[str] = (),
     n_resamples: int = 2000,
+    permutation: Permutation | None = None,
+    design: FoldDesign = PARTITION,
+    left_out: Mapping[str, str] | None = None,
 ) -> Assessment:
     """Compute metrics, intervals, differences and the claim.
 
@@ -92,16 +118,23 @@ def assess(
         Reasons that forbid any claim (`recart.evaluation.claims.aligned_columns`).
     n_resamples
         Patient resamples.
+    permutation
+        The permutation test of the model, where one was run.
+    design
+        Kind of the split that the predictions come from; of an outside cohort the claim may be the
+        highest.
+    left_out
+        Baselines that this cohort cannot have, and why.
 
     Raises
     ------
     InputError
         Where a table is not usable, or model and baselines differ in bags or labels.
     """
-    model_scores = aggregate(predictions, name)
+    model_scores = aggregate(predictions, name, design)
     resampling = PatientBootstrap.draw(model_scores, seed, n_resamples)
     model = _assess_one(model_scores, resampling)
-    baseline_scores = [aggregate(table, key) for key, table in baselines.items()]
+    baseline_scores = [aggregate(table, key, design) for key, table in baselines.items()]
     for scores in baseline_scores:
         check_same_bags(model_scores, scores)
     assessed = sorted(
@@ -123,8 +156,12 @@ def assess(
             _patients_per_class(model_scores),
             endpoint,
             obstacles,
+            permutation,
+            design.kind is Kind.EXTERNAL,
         ),
         resampling=resampling,
+        permutation=permutation,
+        left_out=dict(left_out or {}),
     )
 
 
@@ -142,6 +179,12 @@ def _assess_one(scores: BagScores, resampling: PatientBootstrap) -> Assessed:
             for metric in METRIC_DRAWS
             if metric not in undefined
         },
+        calibration=calibration(scores),
+        decision_curve=decision_curve(scores, resampling),
+        sensitivity_at_specificity=(
+            None if found.refusal else sensitivity_at_specificity(scores, resampling)
+        ),
+        per_repeat=per_repeat(scores),
     )
 
 

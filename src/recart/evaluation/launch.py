@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from recart.config.build import build_each
-from recart.data.split import Split
+from recart.config.build import build, build_each
+from recart.data.split import Kind, Split
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.audit.audit import Audit, run_audit
 from recart.evaluation.audit.check import Check
-from recart.evaluation.baselines import Fold, cross_validate_baselines
+from recart.evaluation.baselines import Baseline, Fold, cross_validate_baselines
 from recart.evaluation.claims import aligned_columns, refused
+from recart.evaluation.design import FoldDesign
 from recart.evaluation.held_out import held_out_predictions
+from recart.evaluation.ledger import Looks, look
+from recart.evaluation.predictions import aggregate
+from recart.evaluation.refit import permute_run
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import PreparedCohort, prepared_folder, reopen_cohort
 from recart.training.jobs import labelled_bags
@@ -35,8 +39,9 @@ _DESIGN = ("batch", "site", "product")
 class Evaluated:
     """What an evaluation found, and what it was made of.
 
-    `predictions` are the model's held-out predictions, `baselines` those of each baseline. `audit`
-    is empty until the checks have run.
+    `predictions` are the model's held-out predictions, `baselines` those of each baseline. `ledger`
+    counts evaluations of the same cohort, this one among them. `audit` is empty until the checks
+    have run.
     """
 
     config: DictConfig
@@ -46,14 +51,22 @@ class Evaluated:
     predictions: pd.DataFrame
     baselines: Mapping[str, pd.DataFrame]
     assessment: Assessment
+    ledger: Looks
     audit: Audit = field(default_factory=Audit)
 
 
-def evaluate_run(run: RunDirectory, checks: Mapping[str, Check] | None = None) -> Evaluated:
+def evaluate_run(
+    run: RunDirectory,
+    checks: Mapping[str, Check] | None = None,
+    permutations: int = 0,
+    permute_within: str | None = None,
+) -> Evaluated:
     """Predict every held-out patient once per repeat and compare with the baselines.
 
     Everything comes from the run's directory and the prepared cohort it names. With `checks` the
-    run is audited, and a leak that one of them finds forbids any claim.
+    run is audited, and a leak that one of them finds forbids any claim. `permutations` of
+    the labels, within the values of a column of samples or patients where one is named, tell what
+    the heads find by chance; 0 leaves that out.
 
     Raises
     ------
@@ -67,6 +80,8 @@ def evaluate_run(run: RunDirectory, checks: Mapping[str, Check] | None = None) -
     split = Split.read(run.split, list(cohort.store.patients.index))
     members = load_members(run)
     _check_complete(split, members, run)
+    ledger = look(prepared_folder(run), key, run, split)
+    say(ledger.words)
     say(f"predicting held-out {config.data.unit}s with {len(members)} members")
     tables = held_out_predictions(members, cohort.store, cohort.bags, cohort.extras)
     predictions = pd.concat(list(tables), ignore_index=True)
@@ -80,16 +95,31 @@ def evaluate_run(run: RunDirectory, checks: Mapping[str, Check] | None = None) -
         )
         for fold in split.folds
     ]
-    together = cross_validate_baselines(
-        build_each(config.baselines).values(), cohort.store, cohort.bags, folds, config.seed
-    )
+    there, left_out = _possible(build_each(config.baselines).values(), cohort)
+    together = cross_validate_baselines(there, cohort.store, cohort.bags, folds, config.seed)
     baselines = {str(name): table for name, table in together.groupby("model")}
+    design, permutation = FoldDesign.of(split, cohort.bags), None
+    if permutations:
+        say(f"refitting the heads to {permutations} permutations of the labels")
+        permutation = permute_run(
+            aggregate(predictions, "recart", design),
+            members,
+            build(config.head),
+            cohort,
+            k=permutations,
+            seed=config.seed,
+            within=permute_within,
+            outside=split.kind is Kind.EXTERNAL,
+        )
     assessment = assess(
         predictions,
         baselines,
         endpoint=config.data.endpoint,
         seed=config.seed,
         obstacles=_obstacles(cohort),
+        permutation=permutation,
+        design=design,
+        left_out=left_out,
     )
     evaluated = Evaluated(
         config=config,
@@ -99,6 +129,7 @@ def evaluate_run(run: RunDirectory, checks: Mapping[str, Check] | None = None) -
         predictions=predictions,
         baselines=baselines,
         assessment=assessment,
+        ledger=ledger,
     )
     return _audited(evaluated, run, checks) if checks else evaluated
 
@@ -122,6 +153,21 @@ def _check_complete(split: Split, members: Sequence[LoadedMember], run: RunDirec
             file=run.path.name,
         )
         raise InputError([problem])
+
+
+def _possible(
+    baselines: Iterable[Baseline], cohort: PreparedCohort
+) -> tuple[list[Baseline], dict[str, str]]:
+    """The baselines that this cohort can have, and why it lacks the others."""
+    there, lacking = [], {}
+    for baseline in baselines:
+        reason = baseline.lacking(cohort.store)
+        if reason:
+            say(f"without the baseline {baseline.name}: {reason}")
+            lacking[baseline.name] = reason
+        else:
+            there.append(baseline)
+    return there, lacking
 
 
 def _obstacles(cohort: PreparedCohort) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,8 @@ def write_run_report(evaluated: Evaluated, run: RunDirectory) -> Path:
             figure.figure.savefig(run.figures / f"{name}.{suffix}", dpi=150, bbox_inches="tight")
     write_report(content, run.report)
     numbers = report_numbers(content)
-    run.write_json(run.metrics.name, {part: numbers[part] for part in ("model", "baselines")})
+    parts = {part: numbers[part] for part in ("model", "baselines")}
+    run.write_json(run.metrics.name, {**parts, "ledger": asdict(evaluated.ledger)})
     return run.report
 
 
@@ -166,8 +168,7 @@ def _provenance(evaluated: Evaluated, run: RunDirectory) -> dict[str, str]:
         "run": run.path.name,
         "configuration": hashlib.sha256((run.path / "config.yaml").read_bytes()).hexdigest()[:16],
         "prepared cohort": evaluated.cohort.key,
-        "split": f"{evaluated.split.k} folds x {evaluated.split.repeats} repeats, "
-        f"seed {evaluated.split.seed}",
+        "split": f"{evaluated.split.words}, seed {evaluated.split.seed}",
         "members": str(len(evaluated.members)),
         "epochs kept": ", ".join(str(m.best_epoch + 1) for m in evaluated.members[:20]),
         **{f"version of {name}": str(value) for name, value in versions.items()},

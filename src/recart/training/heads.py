@@ -20,7 +20,8 @@ class BagLatents:
 
     `latents[n]` is (c, l): the cells of bag `n` under one member. `extras` (n, f) holds features
     computed inside each patient, such as clone statistics, NaN where they were not measured;
-    `extra_names` names them. `patients` (n) groups bags for inner folds.
+    `extra_names` names them. `patients` (n) groups bags for inner folds: by patient, or by block of
+    patients where the split has blocks.
     """
 
     latents: Sequence[Array]
@@ -36,6 +37,11 @@ class FittedHead(ABC):
     @abstractmethod
     def inner_loss(self) -> float:
         """Log loss over the inner folds of the development bags, at the chosen strengths."""
+
+    @property
+    @abstractmethod
+    def inner_logits(self) -> Array:
+        """(n) logits of the development bags, each from the inner fold that left it out."""
 
     @abstractmethod
     def logits(self, bags: BagLatents) -> Array:
@@ -66,6 +72,23 @@ class Head(ABC):
         Members that differ in their labels only, as in a permutation test, should be given the
         very same `BagLatents`: what is fitted without labels is then fitted once.
         """
+
+    def relabelled_logits(
+        self,
+        fitted: FittedHead,  # noqa: ARG002
+        development: BagLatents,
+        held_out: BagLatents,
+        labels: Sequence[Array],
+        seed: int,
+    ) -> Array:
+        """(k, n) log odds of the held-out bags by heads fitted to each of `labels`, (n) each.
+
+        As `fit` and `logits` for each of them. A head may take from `fitted`, which was fitted to
+        the same development bags with the same seed, what no label has entered.
+        """
+        count = len(labels)
+        heads = self.fit_stack([development] * count, labels, [seed] * count)
+        return np.stack([head.logits(held_out) for head in heads])
 
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> FittedHead:

@@ -101,7 +101,7 @@ def by_bag(cohort: PreparedCohort, new: Any) -> dict[str, int]:
 
 @pytest.mark.slow  # trains twice
 def test_labels_that_enter_the_encoder_are_seen(study: Any) -> None:
-    cohort = study.outcome.bags(study.store, "")
+    cohort = study.outcome.bags(study.store)
     table = cohort.bags.table
     new = by_bag(cohort, np.roll(table["label"].to_numpy(), 3) ^ (np.arange(len(table)) < 4))
     member = study.members[0]
@@ -133,8 +133,8 @@ def four_folds() -> list[Member]:
 class Selecting(Outcome):
     """Leaks: bag features are the 8 of 400 random ones that speak for the labels of all bags."""
 
-    def bags(self, store: CohortStore, key: str) -> PreparedCohort:
-        own = super().bags(store, key)
+    def bags(self, store: CohortStore) -> PreparedCohort:
+        own = super().bags(store)
         random = np.random.default_rng(3).normal(size=(len(own.bags), 400))
         y = own.bags.table["label"].to_numpy(dtype=float)
         best = np.abs(np.corrcoef(random.T, y)[-1, :-1]).argsort()[-8:]
@@ -144,7 +144,7 @@ class Selecting(Outcome):
 
 @pytest.mark.slow  # trains 48 tiny members
 def test_a_selection_by_labels_raises_the_alarm_and_a_clean_one_does_not(study: Any) -> None:
-    cohort = study.outcome.bags(study.store, "")
+    cohort = study.outcome.bags(study.store)
     members = four_folds()
     y, owner = cohort.bags.table["label"].to_numpy(), cohort.bags.table["patient"].to_numpy()
     development = [np.array([*own.train, *own.validation]) for own in members]
@@ -198,11 +198,19 @@ def test_the_band_widens_with_unequal_classes_few_patients_and_few_permutations(
 
 
 def test_the_auroc_compares_bags_of_one_fold_only() -> None:
-    y = np.array([1, 0, 1, 0, 0, 1])
-    fold = np.array([0, 0, 1, 1, -1, 2])
-    assert null_auroc(y, np.array([0.0, -1.0, 9.0, 10.0, 99.0, 5.0]), fold) == 0.5
-    assert null_auroc(y, np.array([0.0, -1.0, 9.0, 8.0, 99.0, 5.0]), fold) == 1.0
-    assert null_auroc(y, np.zeros(6), fold) == 0.5
+    def auroc(*logits: float) -> float:
+        y, of_bags = np.array([1, 0, 1, 0, 1]), np.array(logits)
+        return null_auroc([(y[:2], of_bags[:2]), (y[2:4], of_bags[2:4]), (y[4:], of_bags[4:])])
+
+    assert auroc(0.0, -1.0, 9.0, 10.0, 5.0) == 0.5
+    assert auroc(0.0, -1.0, 9.0, 8.0, 5.0) == 1.0
+    assert auroc(0.0, 0.0, 0.0, 0.0, 0.0) == 0.5
+
+
+def test_folds_of_one_patient_are_unknown_and_no_pass() -> None:
+    aurocs = [null_auroc([(np.array([1]), np.array([0.3])), (np.array([0]), np.array([0.1]))])]
+    finding = verdict(aurocs, (20, 20), "x")
+    assert (finding.severity, finding.code) == (Severity.UNKNOWN, "A-CAN-004")
 
 
 def test_a_mean_below_the_band_is_a_bias_and_no_leak() -> None:

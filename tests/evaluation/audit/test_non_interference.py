@@ -47,7 +47,7 @@ def test_the_pipeline_as_it_is_changes_no_byte(study: Any) -> None:
 
 
 def test_nothing_stays_in_the_folder(study: Any) -> None:
-    study.train(study.outcome.bags(study.store, ""), study.members[0])
+    study.train(study.outcome.bags(study.store), study.members[0])
     assert not list(study.train.folder.iterdir())
 
 
@@ -169,7 +169,7 @@ def test_a_manipulation_changes_held_out_patients_and_nobody_else(
     for sample in kept.index:
         if before.samples.loc[sample, "patient"] not in patients:
             assert kept.loc[sample, "batch"] == before.samples.loc[sample, "batch"]
-    old, new = (study.outcome.bags(own, "") for own in (before, after))
+    old, new = (study.outcome.bags(own) for own in (before, after))
     own_names = list(before.patients.index[list(patients)])
     stay = [bag for bag in old.bags.table.index if bag not in own_names]
     assert (new.bags.table.loc[stay, "label"] == old.bags.table.loc[stay, "label"]).all()

@@ -39,10 +39,8 @@ _NAMES: Final = {
     "head.coefficients": "head weights",
     "head.intercept": "head weights",
     "head.chosen": "chosen hyper-parameters",
-    "head.calibration": "calibration map",
-    "head.threshold": "threshold",
-    "calibration": "calibration map",
-    "threshold": "threshold",
+    "decision_rule": "calibration map",
+    "decision_rule.threshold": "threshold",
 }
 # Whom it holds out is what the member is asked, not what it has fitted.
 _GIVEN: Final = ("schema", "member.held_out")

@@ -42,18 +42,16 @@ def refitted(head: Head, folds: Sequence[FoldBags], permuted: Sequence[Array]) -
 
     All permutations of a fold are members of one stack, with everything that a head chooses.
     """
-    logits = [np.empty(len(permuted[0])) for _ in permuted]
-    fold_of = np.full(len(permuted[0]), -1)
+    parts: list[list[tuple[Array, Array]]] = [[] for _ in permuted]
     for number, fold in enumerate(folds):
         count = len(permuted)
         heads = head.fit_stack(
             [fold.seen] * count, [new[fold.development] for new in permuted], [fold.seed] * count
         )
-        fold_of[fold.held_out] = number
-        for own, fitted in zip(logits, heads, strict=True):
-            own[fold.held_out] = fitted.logits(fold.unseen)
+        for own, new, fitted in zip(parts, permuted, heads, strict=True):
+            own.append((new[fold.held_out], fitted.logits(fold.unseen)))
         say(f"canary: heads of fold {number + 1}/{len(folds)}, {count} permutations")
-    return [null_auroc(y, own, fold_of) for y, own in zip(permuted, logits, strict=True)]
+    return [null_auroc(own) for own in parts]
 
 
 def retrained(
@@ -66,16 +64,14 @@ def retrained(
     """AUROC of each permutation (label by bag) with everything trained anew."""
     names = list(store.patients.index)
     for number, labels in enumerate(permuted):
-        cohort = outcome.bags(outcome.relabelled(store, labels), "")
-        y, logits, fold = [], [], []
-        for position, member in enumerate(of_members):
+        cohort = outcome.bags(outcome.relabelled(store, labels))
+        parts = []
+        for member in of_members:
             own = train(cohort, in_cohort(member, names, cohort)).member
             (table,) = held_out_predictions([own], cohort.store, cohort.bags, cohort.extras)
-            y += list(table["y"])
-            logits += list(table["logit"])
-            fold += [position] * len(table)
+            parts.append((table["y"].to_numpy(), table["logit"].to_numpy()))
         say(f"canary: permutation {number + 1}/{len(permuted)} trained")
-        yield null_auroc(np.array(y), np.array(logits), np.array(fold))
+        yield null_auroc(parts)
 
 
 def encoder_reads_labels(
@@ -91,13 +87,21 @@ def encoder_reads_labels(
     """
     digests = []
     for own in (store, outcome.relabelled(store, labels)):
-        content = train(outcome.bags(own, ""), member).content
+        content = train(outcome.bags(own), member).content
         digests.append(artefacts({key: content[key] for key in _LABEL_FREE if key in content}))
     return differing(*digests)
 
 
 def verdict(aurocs: Sequence[float], sizes: tuple[float, float], how: str) -> Finding:
     """Whether the mean lies in the band; `sizes` are patients of each class."""
+    if not np.isfinite(aurocs).all():
+        return Finding(
+            check=_NAME,
+            code="A-CAN-004",
+            severity=Severity.UNKNOWN,
+            what="no held-out fold has bags of both classes, so that there is nothing to rank",
+            mend="evaluate on folds of several patients (data/folds=stratified)",
+        )
     allowed = band(sizes, len(aurocs))
     mean = float(np.mean(aurocs))
     evidence = {
@@ -140,7 +144,7 @@ def verdict(aurocs: Sequence[float], sizes: tuple[float, float], how: str) -> Fi
 @final
 @dataclass(frozen=True, kw_only=True)
 class Canary(Check):
-    """Repeats the run's first repeat on labels permuted over patients.
+    """Repeats the first `folds` folds of the run's first repeat on labels permuted over patients.
 
     The run's encoders are reused where training one of them again with other labels shows, to the
     byte, that no label enters them; heads, with all that they choose, are fitted anew for each of
@@ -149,6 +153,7 @@ class Canary(Check):
     takes all.
     """
 
+    folds: int
     permutations: int
     retrainings: int
     epochs: int
@@ -167,9 +172,9 @@ class Canary(Check):
     def findings(self, evaluated: Evaluated, run: RunDirectory) -> Iterator[Finding]:
         """One finding: alarm, bias, or passed."""
         store = first_cells(evaluated.cohort.store, self.cells)
-        outcome = Outcome.of(store, evaluated.config.data)
-        cohort = outcome.bags(store, "")
-        first = [own for own in members(evaluated.split) if own.repeat == 0]
+        outcome = Outcome.of(store, evaluated.config.data, evaluated.split)
+        cohort = outcome.bags(store)
+        first = [own for own in members(evaluated.split) if own.repeat == 0][: self.folds]
         everyone = labelled_bags(cohort.bags, evaluated.split.patients)
         place = {int(row): i for i, row in enumerate(everyone)}
         table = cohort.bags.table.iloc[everyone]
@@ -181,7 +186,14 @@ class Canary(Check):
             for own in first
         ]
         seed = int(evaluated.config.seed) + _SEED_STEP
-        permuted = permuted_labels(labels, patients, development, self.permutations, seed)
+        permuted = permuted_labels(
+            labels,
+            patients,
+            development,
+            self.permutations,
+            seed,
+            groups=cohort.bags.groups[everyone],
+        )
         if len(permuted) < self.permutations:
             yield Finding(
                 check=_NAME,

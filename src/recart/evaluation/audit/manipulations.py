@@ -27,7 +27,7 @@ _MOST_GENES: Final = 200  # with a count, in a cell of random counts
 
 def flip_labels(store: CohortStore, held_out: Sequence[int], outcome: Outcome) -> CohortStore:
     """Give every bag of these patients (codes) the other class."""
-    bags = outcome.bags(store, "").bags
+    bags = outcome.bags(store).bags
     table = bags.table.iloc[bags.of_patients(held_out)]
     known = table[table["label"] >= 0]
     return outcome.relabelled(store, {str(k): 1 - int(v) for k, v in known["label"].items()})

@@ -77,12 +77,12 @@ def interferences(
         Changes that must not matter, by name.
     """
     names = list(store.patients.index)
-    unchanged = outcome.bags(store, "")
+    unchanged = outcome.bags(store)
     for member in of_members:
         reference = artefacts(train(unchanged, member).content)
         repeats: bool | None = None
         for name, manipulate in manipulations.items():
-            cohort = outcome.bags(manipulate(store, member.held_out, outcome), "")
+            cohort = outcome.bags(manipulate(store, member.held_out, outcome))
             failure, found = "", dict[str, str]()
             try:
                 found = artefacts(train(cohort, in_cohort(member, names, cohort)).content)
@@ -161,14 +161,15 @@ def verdict(found: Sequence[Interference]) -> Iterator[Finding]:
 @final
 @dataclass(frozen=True, kw_only=True)
 class NonInterference(Check):
-    """Retrains the folds of the first repeat with their held-out patients changed in four ways.
+    """Retrains folds with their held-out patients changed in four ways.
 
-    All retrainings, the unchanged one too, run for at most `epochs` epochs on at most `cells` cells
-    of each sample (None: all), with the run's split, seeds and recipes. What is read into the
-    prepared cohort before the split, such as the list of genes of the input files, is not made
-    again here.
+    The folds are the first `folds` of the first repeat. All retrainings, the unchanged one too, run
+    for at most `epochs` epochs on at most `cells` cells of each sample (None: all), with the run's
+    split, seeds and recipes. What is read into the prepared cohort before the split, such as the
+    list of genes of the input files, is not made again here.
     """
 
+    folds: int
     epochs: int
     cells: int | None
 
@@ -185,8 +186,8 @@ class NonInterference(Check):
     def findings(self, evaluated: Evaluated, run: RunDirectory) -> Iterator[Finding]:
         """Each interference that was found, or one finding that there is none."""
         store = first_cells(evaluated.cohort.store, self.cells)
-        outcome = Outcome.of(store, evaluated.config.data)
-        first = [own for own in members(evaluated.split) if own.repeat == 0]
+        outcome = Outcome.of(store, evaluated.config.data, evaluated.split)
+        first = [own for own in members(evaluated.split) if own.repeat == 0][: self.folds]
         total, started = len(first) * len(MANIPULATIONS), time.monotonic()
         found: list[Interference] = []
         for one in interferences(Retraining.of(run, self.epochs), store, outcome, first):

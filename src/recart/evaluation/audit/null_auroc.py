@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,21 +62,26 @@ def fold_bags(
     )
 
 
-def null_auroc(y: Array, logits: Array, fold: Array) -> float:
+def null_auroc(folds: Iterable[tuple[Array, Array]]) -> float:
     """AUROC over all pairs of a positive and a negative bag of the same fold.
 
     Its mean over permutations is .5, exactly, where nothing leaks: neither label of a pair was in
     the training of their fold. Pairs across folds would pull it down, as each has trained the model
     that scores the other: pooled and centred by fold, 600 permutations of clean cohorts of 30 and
-    40 patients read .476 and .482, these pairs .491 and .505 (standard error .005). Bags in fold -1
-    are left out, as are folds of one class.
+    40 patients read .476 and .482, these pairs .491 and .505 (standard error .005).
+
+    Parameters
+    ----------
+    folds
+        Labels (n) and logits (n) of the held-out bags of each fold. NaN is returned where no fold
+        has both classes.
     """
     above = pairs = 0.0
-    for number in np.unique(fold[fold >= 0]):
-        own = fold == number
-        scores, positive = logits[own].round(_DECIMALS), y[own] == 1
+    for y, logits in folds:
+        positive = y == 1
         n1, n0 = int(positive.sum()), int((~positive).sum())
-        above += float(rankdata(scores)[positive].sum()) - n1 * (n1 + 1) / 2
+        rank = rankdata(logits.round(_DECIMALS))
+        above += float(rank[positive].sum()) - n1 * (n1 + 1) / 2
         pairs += n1 * n0
     return above / pairs if pairs else float("nan")
 

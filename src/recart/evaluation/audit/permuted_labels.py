@@ -15,7 +15,12 @@ _TRIES: Final = 200  # for each permutation that is asked for
 
 
 def permuted_labels(
-    labels: Array, patients: Array, development: Sequence[Array], count: int, seed: int
+    labels: Array,
+    patients: Array,
+    development: Sequence[Array],
+    count: int,
+    seed: int,
+    groups: Array | None = None,
 ) -> list[Array]:
     """`count` permutations of the labels over patients.
 
@@ -29,15 +34,18 @@ def permuted_labels(
         (n) label, 0 or 1, and patient of each bag.
     development
         Rows of the development bags of each fold. A permutation that leaves one of them fewer than
-        two patients of a class is drawn again.
+        two groups of a class is drawn again.
     count, seed
         How many, and from which stream.
+    groups
+        (n) what inner folds keep together; None for patients.
 
     Returns
     -------
     Fewer than `count` where folds are too small for permutations to be found.
     """
     rng = np.random.default_rng(seed)
+    groups = patients if groups is None else groups
     rows = [np.flatnonzero(patients == patient) for patient in np.unique(patients)]
     found: list[Array] = []
     for _ in range(count * _TRIES):
@@ -46,7 +54,7 @@ def permuted_labels(
         new = np.empty_like(labels)
         for own, other in zip(rows, rng.permutation(len(rows)), strict=True):
             new[own] = np.resize(rng.permutation(labels[rows[other]]), len(own))
-        if all(_enough(new[fold], patients[fold]) for fold in development):
+        if all(_enough(new[fold], groups[fold]) for fold in development):
             found.append(new)
     return found
 
@@ -57,5 +65,5 @@ def class_sizes(labels: Array, patients: Array) -> tuple[float, float]:
     return len(shares) - sum(shares), sum(shares)
 
 
-def _enough(labels: Array, patients: Array) -> bool:
-    return all(len(np.unique(patients[labels == value])) >= 2 for value in (0, 1))
+def _enough(labels: Array, groups: Array) -> bool:
+    return all(len(np.unique(groups[labels == value])) >= 2 for value in (0, 1))
