@@ -18,6 +18,9 @@ Array = np.ndarray[Any, Any]
 _FEWEST_CELLS: Final = 30
 _FEWEST_COUNTS: Final = 20  # of a gene in a sample, for its variance to mean something
 _FEWEST_GENES: Final = 20
+# The squared difference is cut here, and what is left on average of a standard normal's square.
+_CLIP: Final = 6.0
+_CLIPPED_MEAN: Final = 0.973
 
 
 def profile_distances(store: CohortStore) -> pd.DataFrame:
@@ -25,9 +28,9 @@ def profile_distances(store: CohortStore) -> pd.DataFrame:
 
     Of a sample and a gene: its share of all counts, and the variance of that share over draws of
     cells from the sample. The distance of two samples is the mean over genes of the squared
-    difference of shares over the sum of their variances. It is 1 on average where both were drawn
-    from the same cells, however deeply each was sequenced, and grows with the number of cells
-    where they were not. Samples of fewer than 30 cells are left out; so are pairs of samples that
+    difference of shares over the sum of their variances, cut at 6. It is 1 on average where both
+    were drawn from one tube, however deeply each was sequenced, less where they are the same cells,
+    and grows with the number of cells where they are of different tubes. Samples of fewer than 30 cells are left out; so are pairs of samples that
     have fewer than 20 genes in common with at least 20 counts in each.
     """
     samples = [s for s in range(len(store.samples)) if _cells(store, s) >= _FEWEST_CELLS]
@@ -75,4 +78,6 @@ def _distance(one: tuple[Array, Array, Array], other: tuple[Array, Array, Array]
     if enough.sum() < _FEWEST_GENES:
         return None
     difference = one[1][enough] - other[1][enough]
-    return float(np.mean(difference**2 / (one[2][enough] + other[2][enough])))
+    ratio = difference**2 / (one[2][enough] + other[2][enough])
+    # genes of one cell type swing together: no few of them decide
+    return float(np.minimum(ratio, _CLIP).mean() / _CLIPPED_MEAN)

@@ -28,8 +28,8 @@ _ABOVE_OTHERS: Final = 5.0
 # Pairs of samples as near as this are of the same cells, sequenced twice.
 _SAME_CELLS: Final = 0.5
 # Robust standard deviations below the other pairs, without and with a shared receptor beside it.
-_FAR_BELOW: Final = -4.5
-_BELOW: Final = -3.0
+_FAR_BELOW: Final = -3.8
+_BELOW: Final = -2.5
 _MEND: Final = (
     "if they are one person (consented again, sequenced again, a shared healthy donor), give both "
     "one patient id and train anew; if a library was mixed up, leave it out"
@@ -71,7 +71,7 @@ class Identity(Check):
         evidence = donor_evidence(store, clones)
         found = False
         for pair, own in sorted(evidence.items()):
-            severity = self._judge(own)
+            severity = self.judge(own)
             if severity > Severity.PASSED:
                 found = True
                 yield self._one_donor(store, evaluated.split, pair, own, severity)
@@ -86,8 +86,8 @@ class Identity(Check):
             )
         yield from self._sex(store)
 
-    def _judge(self, own: Mapping[str, float]) -> Severity:
-        """How sure it is that two patients are one."""
+    def judge(self, own: Mapping[str, float]) -> Severity:
+        """How sure it is that two patients are one, from their entry of `donor_evidence`."""
         cells, shared = own["cells"], own["shared"]
         near = own["distance"] < SAME_TUBE
         private = own["jaccard"] > _ABOVE_OTHERS * own["jaccard_of_others"]

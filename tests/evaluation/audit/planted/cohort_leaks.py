@@ -15,18 +15,16 @@ from recart.data.cohort import Cohort
 def take_cells(cohort: Cohort, keep: np.ndarray) -> Cohort:
     """Some of the cells; samples without one go."""
     cells = cohort.cells[keep]
-    chains = cohort.chains
+    chains = cohort.chains[cohort.chains["cell"].isin(cells.index)].reset_index(drop=True)
     present = cohort.samples.index.isin(cells["sample"])
     return replace(
         cohort,
         rna=cohort.rna[np.flatnonzero(keep)],
         cells=cells,
         samples=cohort.samples[present],
-        protein=None if cohort.protein is None else cohort.protein[keep],
-        protein_measured=None
-        if cohort.protein_measured is None
-        else cohort.protein_measured[present],
-        chains=None if chains is None else chains[chains["cell"].isin(cells.index)],
+        protein=cohort.protein[keep],
+        protein_measured=cohort.protein_measured[present],
+        chains=chains,
     )
 
 
@@ -89,12 +87,15 @@ def donor_under_two_ids(cohort: Cohort, patient: str, *, depth: float | None, se
 
 
 def copied_cells(cohort: Cohort, cells: int, changed: int, seed: int) -> Cohort:
-    """Cells of the first patient overwrite cells of the last, with some counts changed in each."""
+    """Deep cells of the first patient overwrite cells of another, some counts changed in each."""
     rng = np.random.default_rng(seed)
     owner = owner_of_cells(cohort)
-    first, last = (np.flatnonzero(owner == cohort.patients.index[i])[:cells] for i in (0, -1))
+    deepest = np.argsort(-np.diff(cohort.rna.indptr), kind="stable")
+    first, other_one = (
+        deepest[owner[deepest] == cohort.patients.index[i]][:cells] for i in (0, -2)
+    )
     rna = cohort.rna.tolil()
-    for one, other in zip(first, last, strict=True):
+    for one, other in zip(*pair, strict=True):
         rna[other] = cohort.rna[one]
         for gene in rng.choice(cohort.rna.shape[1], changed, replace=False):
             rna[other, gene] = rna[other, gene] + 1

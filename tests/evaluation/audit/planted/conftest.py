@@ -105,13 +105,9 @@ def _member(cohort: PreparedCohort) -> Member:
 
 def _differing(one: Any, other: Any, place: str = "") -> set[str]:
     if isinstance(one, dict):
-        keys = one.keys() | other.keys()
-        return {
-            found
-            for key in keys
-            for found in _differing(
-                one.get(key), other.get(key), f"{place}.{key}" if place else key
-            )
-        }
+        found = set()
+        for key in one.keys() | other.keys():
+            found |= _differing(one.get(key), other.get(key), f"{place}.{key}" if place else key)
+        return found
     same = one.equal(other) if hasattr(one, "equal") else one == other
     return set() if same else {place}

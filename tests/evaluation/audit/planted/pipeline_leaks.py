@@ -102,39 +102,33 @@ def variable_genes_of_all(honest: Any) -> Train:
 
 
 def epoch_on_held_out(honest: Any) -> Train:
-    """L08: the best epoch is chosen on the held-out patients."""
+    """L08: the held-out patients choose the epoch, and so the head is fitted on them as well."""
 
     def train(cohort: PreparedCohort, member: Member) -> Trained:
-        member_, content = honest(
-            cohort,
-            replace(
-                member,
-                train=(*member.train, *member.validation),
-                validation=member.held_out,
-            ),
-        )
+        swapped = replace(member, validation=member.held_out, held_out=member.validation)
+        own, content = honest(cohort, swapped)
         names = [str(cohort.store.patients.index[code]) for code in member.validation]
-        claimed = {"epoch": names, "head": [*content["fitted_on"]["encoder"]]}
-        content = {**content, "fitted_on": {**content["fitted_on"], **claimed}}
-        said = {part: frozenset(seen) for part, seen in content["fitted_on"].items()}
-        return Trained(replace(member_, fitted_on=said), content)
+        seen = content["fitted_on"]
+        claimed = {**seen, "epoch": names, "head": [*seen["encoder"], *names]}
+        said = {part: frozenset(patients) for part, patients in claimed.items()}
+        return Trained(replace(own, fitted_on=said), {**content, "fitted_on": claimed})
 
     return train
 
 
 def threshold_on_all(honest: Any) -> Train:
-    """L09: the threshold of the best balanced accuracy over all patients."""
+    """L09: the threshold lies midway between the classes of all patients."""
 
     def train(cohort: PreparedCohort, member: Member) -> Trained:
-        member_, content = honest(cohort, member)
+        own, content = honest(cohort, member)
         everyone = (*member.train, *member.validation, *member.held_out)
         rows = labelled_bags(cohort.bags, everyone)
-        bound = bind(member_.features, cohort.store)
-        seen = bag_latents(member_.stack, bound, cohort.store, cohort.bags, rows, cohort.extras)
-        logits = member_.head.logits(seen)
+        bound = bind(own.features, cohort.store)
+        seen = bag_latents(own.stack, bound, cohort.store, cohort.bags, rows, cohort.extras)
+        logits = own.head.logits(seen)
         y = cohort.bags.table["label"].to_numpy()[rows]
-        score = [(logits[y == 1] >= t).mean() + (logits[y == 0] < t).mean() for t in logits]
-        return Trained(member_, {**content, "threshold": float(logits[int(np.argmax(score))])})
+        between = (logits[y == 1].mean() + logits[y == 0].mean()) / 2
+        return Trained(own, {**content, "threshold": float(between)})
 
     return train
 

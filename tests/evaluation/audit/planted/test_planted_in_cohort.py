@@ -42,7 +42,7 @@ def test_the_sound_cohort_is_not_flagged(simulate: Audit, audit_cohort: Audit) -
         ("fewer_cells_without_response", ("confounders", "A-CF-003", "WARNING"), "quality only"),
         ("relapse_day", ("targets", "A-TG-001", "WARNING"), "'empty: relapse_day'"),  # L13
         ("vital_status", ("targets", "A-TG-001", "WARNING"), "'vital_status'"),
-        ("ids_by_outcome", ("targets", "A-TG-001", "WARNING"), "'word 1 in the patient id'"),
+        ("ids_by_outcome", ("targets", "A-TG-001", "WARNING"), "'word 2 in the patient id'"),
         ("order_by_outcome", ("targets", "A-TG-001", "WARNING"), "'order of the ids'"),
         ("files_by_outcome", ("targets", "A-TG-001", "WARNING"), "'order in the files'"),
     ],
@@ -142,7 +142,7 @@ def forged(split: Split, patients: int) -> Split:
 
 
 def test_a_patient_on_both_sides_of_a_fold(
-    simulate: Audit, prepared: Audit, checks: dict[str, Any], evaluated: Audit
+    simulate: Audit, checks: dict[str, Any], evaluated: Audit
 ) -> None:  # L04
     own, run = evaluated(simulate(0))
     broken = replace(own, split=forged(own.split, 2))
