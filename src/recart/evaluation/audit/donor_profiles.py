@@ -30,8 +30,9 @@ def profile_distances(store: CohortStore) -> pd.DataFrame:
     cells from the sample. The distance of two samples is the mean over genes of the squared
     difference of shares over the sum of their variances, cut at 6. It is 1 on average where both
     were drawn from one tube, however deeply each was sequenced, less where they are the same cells,
-    and grows with the number of cells where they are of different tubes. Samples of fewer than 30 cells are left out; so are pairs of samples that
-    have fewer than 20 genes in common with at least 20 counts in each.
+    and grows with the number of cells where they are of different tubes. Samples of fewer than 30
+    cells are left out; so are pairs of samples that have fewer than 20 genes in common with at
+    least 20 counts in each.
     """
     samples = [s for s in range(len(store.samples)) if _cells(store, s) >= _FEWEST_CELLS]
     profiles = {s: _profile(store, s) for s in samples}

@@ -91,9 +91,8 @@ def copied_cells(cohort: Cohort, cells: int, changed: int, seed: int) -> Cohort:
     rng = np.random.default_rng(seed)
     owner = owner_of_cells(cohort)
     deepest = np.argsort(-np.diff(cohort.rna.indptr), kind="stable")
-    first, other_one = (
-        deepest[owner[deepest] == cohort.patients.index[i]][:cells] for i in (0, -2)
-    )
+    deepest_owner = owner[deepest]
+    pair = [deepest[deepest_owner == cohort.patients.index[i]][:cells] for i in (0, -2)]
     rna = cohort.rna.tolil()
     for one, other in zip(*pair, strict=True):
         rna[other] = cohort.rna[one]
