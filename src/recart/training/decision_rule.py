@@ -70,15 +70,15 @@ def fit_decision_rule(inner_logits: Array, labels: Array, groups: Array) -> Deci
     Notes
     -----
     Two parameters, by logistic regression of the labels on the logits (Platt), with a normal prior
-    of SD 1/2 around the identity. Without it, small cohorts are made worse: with the ridge of the
-    default head on 20 simulated patients the held-out log loss is .762 by plain Platt, .677 without
-    calibration and .674 with the prior; on 40 patients .626, .624 and .620
-    (`benchmarks/decision_rule.py`).
+    of SD 1/2 around the identity. Unheld, they make small cohorts worse: with the ridge of the
+    default head on 20 simulated patients the held-out log loss is .735 by plain Platt, .685 without
+    calibration and .685 with the prior; on 40 patients .629, .624 and .621, on 80 .577, .576 and
+    .575 (`benchmarks/decision_rule.py`).
 
-    The threshold is the share of positive development bags. A cut that maximises balanced accuracy
-    on the same inner logits is no better on held-out patients: .570 against .589 on 20 patients,
-    .606 against .616 on 40, .601 against .609 on 80 (same script). The strength of the head was
-    chosen on the same inner folds, so its inner logits flatter it a little.
+    The threshold is the share of positive development bags. The cut that maximises balanced
+    accuracy on the same inner logits does worse on held-out patients: .574 against .584 on 20
+    patients, .609 against .622 on 40, .630 against .639 on 80 (same script). The strength of the
+    head was chosen on the same inner folds, so its inner logits flatter it a little.
     """
     share = float(np.mean(labels))
     if min(len(np.unique(groups[labels == value])) for value in (0, 1)) < _FEWEST:
