@@ -23,7 +23,6 @@ __all__ = ["Provenance"]
 _PARTS: Final = ("features", "encoder", "epoch", "head")
 # Embeddings of receptors with weights that were trained on receptors of somebody.
 _PRETRAINED: Final = {
-    "SceptrReceptors": "SCEPTR, trained by its authors on public paired receptors",
     "Sceptr": "SCEPTR, trained by its authors on public paired receptors",
 }
 # Keys of a configuration that bring in something fitted elsewhere, and the one beside them that
