@@ -39,7 +39,9 @@ from recart.evaluation.baselines import (
     cross_validate_baselines,
 )
 from recart.evaluation.launch import Evaluated
+from recart.evaluation.ledger import Looks
 from recart.training.cohort_setup import PreparedCohort
+from recart.training.decision_rule import DecisionRule
 from recart.training.jobs import labelled_bags
 from recart.training.member_file import LoadedMember
 from recart.training.run_directory import RunDirectory
@@ -167,6 +169,7 @@ def evaluate(
         predictions=predictions,
         baselines=by_name,
         assessment=assessment,
+        ledger=Looks(looks=1, configurations=1),
     )
 
 
@@ -196,6 +199,8 @@ def _member(member: Any, names: Sequence[str], fitted_on: Mapping[str, Any]) -> 
         name=member.name,
         fold=member.fold,
         repeat=member.repeat,
+        seed=member.seed,
+        rule=DecisionRule(),
         held_out=named(member.held_out),
         fitted_on=seen,
         settings=MemberSettings(),
