@@ -93,6 +93,7 @@ def assess(
     seed: int,
     name: str = "recart",
     obstacles: Sequence[str] = (),
+    outside: bool = False,
     n_resamples: int = 2000,
 ) -> Assessment:
     """Compute metrics, intervals, differences and the claim.
@@ -111,6 +112,8 @@ def assess(
         Name of the model, for tables and figures.
     obstacles
         Reasons that forbid any claim (`recart.evaluation.claims.aligned_columns`).
+    outside
+        Whether the held-out patients are a cohort of their own that took no part in any training.
     n_resamples
         Patient resamples.
 
@@ -144,6 +147,7 @@ def assess(
             _patients_per_class(model_scores),
             endpoint,
             obstacles,
+            outside,
         ),
         resampling=resampling,
     )

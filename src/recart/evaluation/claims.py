@@ -1,4 +1,4 @@
-"""What may be claimed: a ladder of four levels, and the sentence that says it plainly."""
+"""What may be claimed: a ladder of five levels, and the sentence that says it plainly."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 import pandas as pd
 from scipy.special import logit
@@ -14,7 +15,7 @@ from recart.evaluation.comparison import Difference
 from recart.evaluation.intervals import Interval
 from recart.evaluation.metrics import Metrics
 
-__all__ = ["MIN_PER_CLASS", "Claim", "ClaimLevel", "aligned_columns", "claim"]
+__all__ = ["MIN_PER_CLASS", "RUNGS", "Claim", "ClaimLevel", "aligned_columns", "claim"]
 
 # below this many patients in a class nothing is claimed
 MIN_PER_CLASS = 8
@@ -27,6 +28,17 @@ class ClaimLevel(IntEnum):
     NO_EVIDENCE = 1
     SIGNAL = 2
     BETTER = 3
+    OUTSIDE = 4
+
+
+# each rung as a reader sees it
+RUNGS: Final = {
+    ClaimLevel.NOT_IDENTIFIABLE: "Not identifiable",
+    ClaimLevel.NO_EVIDENCE: "No evidence of signal",
+    ClaimLevel.SIGNAL: "Signal, not better than a baseline",
+    ClaimLevel.BETTER: "Better than the baselines, internally",
+    ClaimLevel.OUTSIDE: "Held on an outside cohort",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +62,7 @@ def claim(
     patients_per_class: tuple[int, int],
     endpoint: str,
     obstacles: Sequence[str] = (),
+    outside: bool = False,
 ) -> Claim:
     """Decide the rung and word it.
 
@@ -65,6 +78,8 @@ def claim(
         Name of the endpoint.
     obstacles
         Reasons from outside that forbid any claim, such as a site aligned with the endpoint.
+    outside
+        Whether the held-out patients are a cohort of their own that took no part in any training.
     """
     reasons = list(obstacles)
     if metrics.refusal:
@@ -91,17 +106,20 @@ def claim(
     if rivals or not differences:
         return _signal(metrics, rivals, numbers, endpoint)
     closest = min(differences, key=lambda difference: difference.interval.low)
+    better = (
+        "It is better than every baseline run in the same folds; over the closest, "
+        f"{closest.baseline}, the difference in AUROC is {_difference(closest)}."
+    )
+    if outside:
+        return Claim(
+            level=ClaimLevel.OUTSIDE,
+            headline=f"Predicts {endpoint} better than the baselines, held on an outside cohort",
+            sentences=(numbers, better, "The outside cohort took no part in any training."),
+        )
     return Claim(
         level=ClaimLevel.BETTER,
         headline=f"Predicts {endpoint} better than the baselines in internal cross-validation",
-        sentences=(
-            numbers,
-            (
-                f"It is better than every baseline run in the same folds; over the closest, "
-                f"{closest.baseline}, the difference in AUROC is {_difference(closest)}."
-            ),
-            "No outside cohort has confirmed it.",
-        ),
+        sentences=(numbers, better, "No outside cohort has confirmed it."),
     )
 
 
