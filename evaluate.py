@@ -1,6 +1,6 @@
 """Evaluate a run on its held-out patients.
 
-    python evaluate.py run=outputs/<run>
+    python evaluate.py run=outputs/<run> [audit=full]
 
 The only door to held-out patients. Writes predictions, metrics, figures and the report into the
 run's folder.
@@ -18,17 +18,23 @@ from recart.config.command import run_command
 
 def evaluate(config: DictConfig) -> Path:
     """Evaluate; returns the page of the report."""
+    from recart.config.build import build_each
+    from recart.config.check import check_config
+    from recart.config.schema import EvaluateConfig
     from recart.training.run_directory import RunDirectory
 
+    check_config(config, EvaluateConfig)
     run = RunDirectory.open(Path(config.run))  # before imports that take seconds
     from recart.evaluation.launch import evaluate_run
     from recart.report.run_report import write_run_report
     from recart.training.progress import say
 
+    checks = build_each(config.audit)
     with run.locked():
-        evaluated = evaluate_run(run)
+        evaluated = evaluate_run(run, checks)
         say("drawing the report")
         page = write_run_report(evaluated, run)
+    say(f"audit: {evaluated.audit.summary}")
     claim = evaluated.assessment.claim
     say(f"{claim.headline}. {claim.text}")
     say(f"report: {page}")

@@ -131,9 +131,12 @@ class EvaluateConfig:
     ----------
     run
         Folder of the run.
+    audit
+        Name -> node of a check; null leaves one out.
     """
 
     run: str = MISSING
+    audit: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from recart.evaluation.comparison import Difference
 from recart.evaluation.intervals import Interval
 from recart.evaluation.metrics import Metrics
 
-__all__ = ["MIN_PER_CLASS", "RUNGS", "Claim", "ClaimLevel", "aligned_columns", "claim"]
+__all__ = ["MIN_PER_CLASS", "RUNGS", "Claim", "ClaimLevel", "aligned_columns", "claim", "refused"]
 
 # below this many patients in a class nothing is claimed
 MIN_PER_CLASS = 8
@@ -120,6 +120,16 @@ def claim(
         level=ClaimLevel.BETTER,
         headline=f"Predicts {endpoint} better than the baselines in internal cross-validation",
         sentences=(numbers, better, "No outside cohort has confirmed it."),
+    )
+
+
+def refused(instead_of: Claim, leaks: Sequence[str]) -> Claim:
+    """No claim at all, as the audit found leaks; reasons that stood before stand behind them."""
+    before = instead_of.sentences if instead_of.level is ClaimLevel.NOT_IDENTIFIABLE else ()
+    return Claim(
+        level=ClaimLevel.NOT_IDENTIFIABLE,
+        headline="Nothing can be claimed: the audit found a leak",
+        sentences=(*leaks, *before),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,10 @@ from omegaconf import DictConfig
 from recart.config.build import build_each
 from recart.data.split import Split
 from recart.evaluation.assessment import Assessment, assess
+from recart.evaluation.audit.audit import Audit, run_audit
+from recart.evaluation.audit.check import Check
 from recart.evaluation.baselines import Fold, cross_validate_baselines
-from recart.evaluation.claims import aligned_columns
+from recart.evaluation.claims import aligned_columns, refused
 from recart.evaluation.held_out import held_out_predictions
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import PreparedCohort, prepared_folder, reopen_cohort
@@ -33,7 +35,8 @@ _DESIGN = ("batch", "site", "product")
 class Evaluated:
     """What an evaluation found, and what it was made of.
 
-    `predictions` are the model's held-out predictions, `baselines` those of each baseline.
+    `predictions` are the model's held-out predictions, `baselines` those of each baseline. `audit`
+    is empty until the checks have run.
     """
 
     config: DictConfig
@@ -43,12 +46,14 @@ class Evaluated:
     predictions: pd.DataFrame
     baselines: Mapping[str, pd.DataFrame]
     assessment: Assessment
+    audit: Audit = field(default_factory=Audit)
 
 
-def evaluate_run(run: RunDirectory) -> Evaluated:
+def evaluate_run(run: RunDirectory, checks: Mapping[str, Check] | None = None) -> Evaluated:
     """Predict every held-out patient once per repeat and compare with the baselines.
 
-    Everything comes from the run's directory and the prepared cohort it names.
+    Everything comes from the run's directory and the prepared cohort it names. With `checks` the
+    run is audited, and a leak that one of them finds forbids any claim.
 
     Raises
     ------
@@ -86,7 +91,7 @@ def evaluate_run(run: RunDirectory) -> Evaluated:
         seed=config.seed,
         obstacles=_obstacles(cohort),
     )
-    return Evaluated(
+    evaluated = Evaluated(
         config=config,
         cohort=cohort,
         split=split,
@@ -95,6 +100,16 @@ def evaluate_run(run: RunDirectory) -> Evaluated:
         baselines=baselines,
         assessment=assessment,
     )
+    return _audited(evaluated, run, checks) if checks else evaluated
+
+
+def _audited(evaluated: Evaluated, run: RunDirectory, checks: Mapping[str, Check]) -> Evaluated:
+    audit = run_audit(checks, evaluated, run)
+    assessment = evaluated.assessment
+    if audit.leaks:
+        reasons = [f"{leak.check}: {leak.what}." for leak in audit.leaks]
+        assessment = replace(assessment, claim=refused(assessment.claim, reasons))
+    return replace(evaluated, audit=audit, assessment=assessment)
 
 
 def _check_complete(split: Split, members: Sequence[LoadedMember], run: RunDirectory) -> None:
