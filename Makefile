@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch "$(STAMP)"
 
 demo: $(STAMP) ## Simulate a cohort, train, evaluate, write the report, embed two new patients
-	$(BIN)/python train.py name=demo paths.run=$(DEMO)
+	$(BIN)/python train.py experiment=demo paths.run=$(DEMO)
 	$(BIN)/python evaluate.py run=$(DEMO)
 	$(BIN)/python embed.py run=$(DEMO) data=simulated data.reader.patients=2 seed=1 \
 	  output=$(DEMO)/new_patients.h5mu

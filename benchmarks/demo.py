@@ -44,7 +44,7 @@ def ours(folder: Path, number: int, overrides: list[str]) -> dict[str, Any]:
     """Prepare the cohort, then train; the run is left in `folder`."""
     run = folder / f"run{number}"
     places = [f"paths.run={run}", f"paths.prepared={folder / 'prepared'}"]
-    config = compose(["name=demo", *places, *overrides])
+    config = compose(["experiment=demo", *places, *overrides])
     cohort = prepare_cohort(config.data, folder / "prepared", lambda _: None)
     cells = int(cohort.bags.table["n_cells"].sum())
     del cohort

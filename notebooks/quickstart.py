@@ -144,7 +144,8 @@ plt.show()
 # A configuration is composed from `configs/`, as on the command line. This is `python train.py
 # data=simulated ...`; a key that does not exist is an error that names the nearest one.
 #
-# Patients are dealt into five folds. For each fold a *member* is trained: genes, background of the
+# Patients are dealt into five folds, here once; a study keeps the default, ten partitions, of which
+# the mean depends on no single one. For each fold a *member* is trained: genes, background of the
 # proteins, encoder, prototypes and head are all fitted on the member's own training patients; its
 # held-out patients are never touched. The decision time of the simulated cohort is day 1, so
 # samples from after infusion stay out of training and of prediction.
@@ -153,6 +154,7 @@ plt.show()
 config = compose(
     [
         *simulated,
+        "data.folds.repeats=1",
         f"training.epochs={epochs}",
         f"paths.run={work / 'run'}",
         f"paths.prepared={work / 'prepared'}",

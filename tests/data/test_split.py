@@ -191,7 +191,7 @@ def test_file_gives_back_the_split_under_other_codes(tmp_path: Path) -> None:
 def test_file_holds_pseudonyms_and_a_hash_over_its_content(tmp_path: Path) -> None:
     make().write(tmp_path / "split.json", names())
     content = json.loads((tmp_path / "split.json").read_text())
-    assert (content["schema"], content["seed"], content["k"], content["repeats"]) == (1, 3, 5, 2)
+    assert (content["schema"], content["seed"], content["k"], content["repeats"]) == (2, 3, 5, 2)
     assert set(content["folds"][0]["train"]) <= set(names(20))
     digest = content.pop("sha256")
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -274,7 +274,7 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
         Split.read(path, names())
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 2}', "{"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 3}', "{"])
 def test_what_is_no_split_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.json").write_text(text)
     with pytest.raises(InputError, match=r"E-SPLIT-001 file=split\.json"):

@@ -52,6 +52,7 @@ class Place:
             "data.limits.min_cells=5",
             "data/receptors=physicochemical",
             "data.folds.k=3",
+            "data.folds.repeats=1",
             f"paths.run={self.folder / run}",
             f"paths.prepared={self.folder / 'prepared'}",
             *SMALL,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,47 +14,38 @@ from typing import Any, Final
 import numpy as np
 
 from recart.contracts import Member
+from recart.data.split_rules import PARTS, FoldPatients, Kind, broken_rules, lacking_classes
 from recart.problems import InputError, Problem, Problems
 
-__all__ = ["FoldPatients", "Split", "check_classes", "members"]
+__all__ = ["FoldPatients", "Kind", "Split", "check_classes", "members"]
 
-SCHEMA: Final = 1
-_PARTS: Final = ("train", "validation", "held_out")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldPatients:
-    """Patients (codes, ascending) of one fold of one repeat, and the seed of its models.
-
-    `train` and `validation` together are the development patients: `validation` chooses the epoch.
-    """
-
-    repeat: int
-    fold: int
-    seed: int
-    train: tuple[int, ...]
-    validation: tuple[int, ...]
-    held_out: tuple[int, ...]
+SCHEMA: Final = 2
+# files of schema 1 are partitions without blocks
+_READ: Final = (1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """All folds of all repeats. In each repeat every patient is held out exactly once.
+    """All folds of all repeats, and what kind of split they are.
+
+    `blocks` are the groups of two or more patients that share a library, a family or the like: no
+    fold parts them into training, validation and held-out patients.
 
     Raises
     ------
     InputError
-        On making one in which a patient is in two parts of a fold, in no part, held out twice or
-        never, or a part is empty.
+        On making one that breaks a rule of its kind (`recart.data.split_rules`).
     """
 
     seed: int
     folds: tuple[FoldPatients, ...]
+    kind: Kind = Kind.PARTITION
+    blocks: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the rules above."""
+        """Check the rules."""
         problems = Problems()
-        for problem in _structure_problems(self):
+        for problem in broken_rules(self.folds, self.kind, self.blocks):
             problems.error(problem)
         problems.raise_if_any()
 
@@ -72,7 +63,30 @@ class Split:
     def patients(self) -> tuple[int, ...]:
         """Codes of all patients, ascending."""
         first = self.folds[0]
-        return tuple(sorted(first.train + first.validation + first.held_out))
+        return tuple(sorted(first.train + first.validation + first.held_out + first.aside))
+
+    @property
+    def words(self) -> str:
+        """What the split is, for people: `5 folds x 10 repeats`, `56 pairs`."""
+        if self.kind is Kind.EXTERNAL:
+            return f"{len(self.folds[0].held_out)} outside patients x {self.repeats} models"
+        name = {Kind.PAIRS: "pairs", Kind.GROUPS: "groups"}.get(self.kind, "folds")
+        return f"{self.k} {name}" + (f" x {self.repeats} repeats" if self.repeats > 1 else "")
+
+    @property
+    def sha256(self) -> str:
+        """Hash over kind, folds and blocks by patient code: the same for the same split."""
+        content = {
+            "kind": str(self.kind),
+            "folds": [{part: getattr(f, part) for part in ("seed", *PARTS)} for f in self.folds],
+            "blocks": self.blocks,
+        }
+        return _digest(content)
+
+    def block_of(self, patients: Sequence[int] | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The first patient (code) of each patient's block; the patient where it has none."""
+        first = {code: block[0] for block in self.blocks for code in block}
+        return np.array([first.get(int(code), int(code)) for code in patients], dtype=np.int64)
 
     def write(self, path: Path, names: Sequence[str]) -> None:
         """Write as JSON, whole or not at all, with a hash over its content.
@@ -81,13 +95,15 @@ class Split:
         """
         folds = []
         for fold in self.folds:
-            parts = {part: sorted(names[code] for code in getattr(fold, part)) for part in _PARTS}
+            parts = {part: sorted(names[code] for code in getattr(fold, part)) for part in PARTS}
             folds.append({"repeat": fold.repeat, "fold": fold.fold, "seed": fold.seed, **parts})
         content = {
             "schema": SCHEMA,
+            "kind": str(self.kind),
             "seed": self.seed,
             "k": self.k,
             "repeats": self.repeats,
+            "blocks": sorted(sorted(names[code] for code in block) for block in self.blocks),
             "folds": folds,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,9 +129,9 @@ class Split:
         """
         content = _content(path)
         code_of = {name: code for code, name in enumerate(names)}
-        unknown = sorted(
-            {n for f in content["folds"] for part in _PARTS for n in f[part] if n not in code_of}
-        )
+        named = {n for f in content["folds"] for part in PARTS for n in f.get(part, ())}
+        named |= {n for block in content.get("blocks", ()) for n in block}
+        unknown = sorted(named - set(code_of))
         if unknown:
             problem = Problem(
                 code="E-SPLIT-003",
@@ -127,6 +143,10 @@ class Split:
                 "left it needs a new split",
             )
             raise InputError([problem])
+
+        def codes(patients: Sequence[str]) -> tuple[int, ...]:
+            return tuple(sorted(code_of[name] for name in patients))
+
         return cls(
             seed=content["seed"],
             folds=tuple(
@@ -134,10 +154,12 @@ class Split:
                     repeat=fold["repeat"],
                     fold=fold["fold"],
                     seed=fold["seed"],
-                    **{part: tuple(sorted(code_of[n] for n in fold[part])) for part in _PARTS},
+                    **{part: codes(fold.get(part, ())) for part in PARTS},
                 )
                 for fold in content["folds"]
             ),
+            kind=Kind(content.get("kind", Kind.PARTITION)),
+            blocks=tuple(sorted(map(codes, content.get("blocks", ())))),
         )
 
 
@@ -165,7 +187,8 @@ def check_classes(
     Raises
     ------
     InputError
-        If a patient with bags is in no fold, or a part of a fold lacks a class.
+        If a patient with bags is in no fold, a part of a fold lacks a class that its kind of split
+        needs there, or pairs are missing.
     """
     problems = Problems()
     left_out = set(map(int, patients)) - set(split.patients)
@@ -178,48 +201,9 @@ def check_classes(
                 mend="make a new split for this cohort",
             )
         )
-    for fold in split.folds:
-        for part in _PARTS:
-            found = np.unique(labels[np.isin(patients, getattr(fold, part))])
-            if len(found) < 2:
-                problems.error(
-                    Problem(
-                        code="E-SPLIT-005",
-                        what=f"repeat {fold.repeat}, fold {fold.fold}: the {part} patients have "
-                        f"{f'class {int(found[0])} only' if len(found) else 'no labelled bag'}",
-                        mend="use fewer folds, or a split that is stratified by the endpoint",
-                    )
-                )
+    for problem in lacking_classes(split.folds, split.kind, patients, labels):
+        problems.error(problem)
     problems.raise_if_any()
-
-
-def _structure_problems(split: Split) -> Iterator[Problem]:
-    def problem(what: str) -> Problem:
-        return Problem(code="E-SPLIT-002", what=what, mend="make a new split")
-
-    if not split.folds:
-        yield problem("the split has no folds")
-        return
-    everyone = set().union(*(set(getattr(f, part)) for f in split.folds for part in _PARTS))
-    for fold in split.folds:
-        place = f"repeat {fold.repeat}, fold {fold.fold}"
-        parts = [getattr(fold, part) for part in _PARTS]
-        seen = [code for part in parts for code in part]
-        if len(seen) != len(set(seen)):
-            yield problem(f"{place}: {len(seen) - len(set(seen))} patients are in two parts")
-        if everyone - set(seen):
-            yield problem(f"{place}: {len(everyone - set(seen))} patients are in no part")
-        for name, part in zip(_PARTS, parts, strict=True):
-            if not part:
-                yield problem(f"{place}: no {name} patients")
-    for repeat in sorted({fold.repeat for fold in split.folds}):
-        held_out = [c for f in split.folds if f.repeat == repeat for c in f.held_out]
-        times = {code: held_out.count(code) for code in everyone}
-        wrong = sum(count != 1 for count in times.values())
-        if wrong:
-            yield problem(f"repeat {repeat}: {wrong} patients are held out never or twice")
-    if len({(fold.repeat, fold.fold) for fold in split.folds}) != len(split.folds):
-        yield problem("two folds have the same number")
 
 
 def _digest(content: dict[str, Any]) -> str:
@@ -238,9 +222,11 @@ def _content(path: Path) -> dict[str, Any]:
         raise refuse("there is no such split file") from None
     except ValueError as error:
         raise refuse(f"this is no JSON: {error}") from None
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+    if not isinstance(content, dict) or content.get("schema") not in _READ:
         version = content.get("schema") if isinstance(content, dict) else None
-        raise refuse(f"schema version {version}; this version of recart reads {SCHEMA}")
+        raise refuse(f"schema version {version}; this version of recart reads 1 and {SCHEMA}")
     if content.pop("sha256", None) != _digest(content):
         raise refuse("the content does not match its hash: the split was changed after it was made")
+    if content.get("kind", "partition") not in set(Kind):
+        raise refuse(f"{content['kind']!r} is no kind of split; there are {', '.join(Kind)}")
     return content
