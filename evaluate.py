@@ -31,7 +31,7 @@ def evaluate(config: DictConfig) -> Path:
 
     checks = build_each(config.audit)
     with run.locked():
-        evaluated = evaluate_run(run, checks)
+        evaluated = evaluate_run(run, checks, config.permutations, config.permute_within)
         say("drawing the report")
         page = write_run_report(evaluated, run)
     say(f"audit: {evaluated.audit.summary}")

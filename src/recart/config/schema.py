@@ -133,10 +133,16 @@ class EvaluateConfig:
         Folder of the run.
     audit
         Name -> node of a check; null leaves one out.
+    permutations
+        Permutations of the labels that the heads are refitted to; 0 leaves the test out.
+    permute_within
+        Column of samples or patients within whose values labels are permuted; None: among all.
     """
 
     run: str = MISSING
     audit: dict[str, Any] = field(default_factory=dict)
+    permutations: int = MISSING
+    permute_within: str | None = None
 
 
 @dataclass

@@ -93,8 +93,10 @@ def assess(
     seed: int,
     name: str = "recart",
     obstacles: Sequence[str] = (),
-    outside: bool = False,
     n_resamples: int = 2000,
+    permutation: Permutation | None = None,
+    outside: bool = False,
+    left_out: Mapping[str, str] | None = None,
 ) -> Assessment:
     """Compute metrics, intervals, differences and the claim.
 
@@ -112,10 +114,14 @@ def assess(
         Name of the model, for tables and figures.
     obstacles
         Reasons that forbid any claim (`recart.evaluation.claims.aligned_columns`).
-    outside
-        Whether the held-out patients are a cohort of their own that took no part in any training.
     n_resamples
         Patient resamples.
+    permutation
+        The permutation test of the model, where one was run.
+    outside
+        Whether the held-out patients are an outside cohort, of which no model saw a patient.
+    left_out
+        Baselines that this cohort cannot have, and why.
 
     Raises
     ------
@@ -147,9 +153,12 @@ def assess(
             _patients_per_class(model_scores),
             endpoint,
             obstacles,
+            permutation,
             outside,
         ),
         resampling=resampling,
+        permutation=permutation,
+        left_out=dict(left_out or {}),
     )
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
 
 import pandas as pd
 from scipy.special import logit
@@ -14,11 +13,14 @@ from scipy.special import logit
 from recart.evaluation.comparison import Difference
 from recart.evaluation.intervals import Interval
 from recart.evaluation.metrics import Metrics
+from recart.evaluation.permutation import Permutation
 
-__all__ = ["MIN_PER_CLASS", "RUNGS", "Claim", "ClaimLevel", "aligned_columns", "claim", "refused"]
+__all__ = ["ALPHA", "MIN_PER_CLASS", "Claim", "ClaimLevel", "aligned_columns", "claim", "refused"]
 
 # below this many patients in a class nothing is claimed
 MIN_PER_CLASS = 8
+# permutation p at or above this is no evidence
+ALPHA = 0.05
 
 
 class ClaimLevel(IntEnum):
@@ -28,17 +30,7 @@ class ClaimLevel(IntEnum):
     NO_EVIDENCE = 1
     SIGNAL = 2
     BETTER = 3
-    OUTSIDE = 4
-
-
-# each rung as a reader sees it
-RUNGS: Final = {
-    ClaimLevel.NOT_IDENTIFIABLE: "Not identifiable",
-    ClaimLevel.NO_EVIDENCE: "No evidence of signal",
-    ClaimLevel.SIGNAL: "Signal, not better than a baseline",
-    ClaimLevel.BETTER: "Better than the baselines, internally",
-    ClaimLevel.OUTSIDE: "Held on an outside cohort",
-}
+    EXTERNAL = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +54,7 @@ def claim(
     patients_per_class: tuple[int, int],
     endpoint: str,
     obstacles: Sequence[str] = (),
+    permutation: Permutation | None = None,
     outside: bool = False,
 ) -> Claim:
     """Decide the rung and word it.
@@ -78,8 +71,10 @@ def claim(
         Name of the endpoint.
     obstacles
         Reasons from outside that forbid any claim, such as a site aligned with the endpoint.
+    permutation
+        The permutation test; None or refused where only the interval speaks.
     outside
-        Whether the held-out patients are a cohort of their own that took no part in any training.
+        Whether the held-out patients are an outside cohort, of which no model saw a patient.
     """
     reasons = list(obstacles)
     if metrics.refusal:
@@ -95,32 +90,23 @@ def claim(
             headline=f"This cohort cannot tell whether {endpoint} can be read from the cells",
             sentences=tuple(reasons),
         )
-    numbers = _numbers(metrics, metrics.auroc, interval)
-    if interval.low <= 0.5:
+    numbers = " ".join([_numbers(metrics, metrics.auroc, interval), *_permuted(permutation)])
+    chance = permutation is not None and permutation.p is not None and permutation.p >= ALPHA
+    if interval.low <= 0.5 or chance:
+        below = _below_half(metrics, metrics.auroc, interval) if interval.low <= 0.5 else []
         return Claim(
             level=ClaimLevel.NO_EVIDENCE,
             headline=f"No evidence of a signal for {endpoint}",
-            sentences=(numbers, *_below_half(metrics, metrics.auroc, interval)),
+            sentences=(
+                numbers,
+                *below,
+                *(["Permuted labels do as well too often to speak of a signal."] if chance else []),
+            ),
         )
     rivals = [difference for difference in differences if difference.interval.low <= 0]
     if rivals or not differences:
         return _signal(metrics, rivals, numbers, endpoint)
-    closest = min(differences, key=lambda difference: difference.interval.low)
-    better = (
-        "It is better than every baseline run in the same folds; over the closest, "
-        f"{closest.baseline}, the difference in AUROC is {_difference(closest)}."
-    )
-    if outside:
-        return Claim(
-            level=ClaimLevel.OUTSIDE,
-            headline=f"Predicts {endpoint} better than the baselines, held on an outside cohort",
-            sentences=(numbers, better, "The outside cohort took no part in any training."),
-        )
-    return Claim(
-        level=ClaimLevel.BETTER,
-        headline=f"Predicts {endpoint} better than the baselines in internal cross-validation",
-        sentences=(numbers, better, "No outside cohort has confirmed it."),
-    )
+    return _better(differences, numbers, endpoint, outside)
 
 
 def refused(instead_of: Claim, leaks: Sequence[str]) -> Claim:
@@ -189,6 +175,38 @@ def _signal(metrics: Metrics, rivals: list[Difference], numbers: str, endpoint: 
         headline=f"A signal for {endpoint}, not better than {rival.baseline}",
         sentences=tuple(sentences),
     )
+
+
+def _better(differences: Sequence[Difference], numbers: str, endpoint: str, outside: bool) -> Claim:
+    closest = min(differences, key=lambda difference: difference.auroc)
+    where = "an outside cohort" if outside else "internal cross-validation"
+    last = (
+        "No model saw a patient of that cohort; one cohort is one hospital's practice."
+        if outside
+        else "No outside cohort has confirmed it."
+    )
+    return Claim(
+        level=ClaimLevel.EXTERNAL if outside else ClaimLevel.BETTER,
+        headline=f"Predicts {endpoint} better than the baselines in {where}",
+        sentences=(
+            numbers,
+            (
+                f"It is better than every baseline tested on the same patients; over the best of "
+                f"them, {closest.baseline}, the difference in AUROC is {_difference(closest)}."
+            ),
+            last,
+        ),
+    )
+
+
+def _permuted(permutation: Permutation | None) -> list[str]:
+    if permutation is None or permutation.p is None:
+        return []
+    return [
+        f"Permutation p {permutation.p:.3f}: refitted to {permutation.k} permutations of the "
+        f"labels, the AUROC is {permutation.null_mean:.2f} on average "
+        f"(SD {permutation.null_sd:.2f})."
+    ]
 
 
 def _numbers(metrics: Metrics, auroc: float, interval: Interval) -> str:

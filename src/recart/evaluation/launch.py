@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from recart.config.build import build_each
+from recart.config.build import build, build_each
 from recart.data.split import Split
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.audit.audit import Audit, run_audit
 from recart.evaluation.audit.check import Check
-from recart.evaluation.baselines import Fold, cross_validate_baselines
+from recart.evaluation.baselines import Baseline, Fold, cross_validate_baselines
 from recart.evaluation.claims import aligned_columns, refused
 from recart.evaluation.held_out import held_out_predictions
+from recart.evaluation.predictions import aggregate
+from recart.evaluation.refit import permute_run
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import PreparedCohort, prepared_folder, reopen_cohort
 from recart.training.jobs import labelled_bags
@@ -49,11 +51,18 @@ class Evaluated:
     audit: Audit = field(default_factory=Audit)
 
 
-def evaluate_run(run: RunDirectory, checks: Mapping[str, Check] | None = None) -> Evaluated:
+def evaluate_run(
+    run: RunDirectory,
+    checks: Mapping[str, Check] | None = None,
+    permutations: int = 0,
+    permute_within: str | None = None,
+) -> Evaluated:
     """Predict every held-out patient once per repeat and compare with the baselines.
 
     Everything comes from the run's directory and the prepared cohort it names. With `checks` the
-    run is audited, and a leak that one of them finds forbids any claim.
+    run is audited, and a leak that one of them finds forbids any claim. `permutations` of
+    the labels, within the values of a column of samples or patients where one is named, tell what
+    the heads find by chance; 0 leaves that out.
 
     Raises
     ------
@@ -80,16 +89,32 @@ def evaluate_run(run: RunDirectory, checks: Mapping[str, Check] | None = None) -
         )
         for fold in split.folds
     ]
-    together = cross_validate_baselines(
-        build_each(config.baselines).values(), cohort.store, cohort.bags, folds, config.seed
-    )
+    there, left_out = _possible(build_each(config.baselines).values(), cohort)
+    together = cross_validate_baselines(there, cohort.store, cohort.bags, folds, config.seed)
     baselines = {str(name): table for name, table in together.groupby("model")}
+    outside = _outside(split)
+    permutation = None
+    if permutations:
+        say(f"refitting the heads to {permutations} permutations of the labels")
+        permutation = permute_run(
+            aggregate(predictions, "recart"),
+            members,
+            build(config.head),
+            cohort,
+            k=permutations,
+            seed=config.seed,
+            within=permute_within,
+            outside=outside,
+        )
     assessment = assess(
         predictions,
         baselines,
         endpoint=config.data.endpoint,
         seed=config.seed,
         obstacles=_obstacles(cohort),
+        permutation=permutation,
+        outside=outside,
+        left_out=left_out,
     )
     evaluated = Evaluated(
         config=config,
@@ -122,6 +147,28 @@ def _check_complete(split: Split, members: Sequence[LoadedMember], run: RunDirec
             file=run.path.name,
         )
         raise InputError([problem])
+
+
+def _possible(
+    baselines: Iterable[Baseline], cohort: PreparedCohort
+) -> tuple[list[Baseline], dict[str, str]]:
+    """The baselines that this cohort can have, and why it lacks the others."""
+    there, lacking = [], {}
+    for baseline in baselines:
+        reason = baseline.lacking(cohort.store)
+        if reason:
+            say(f"without the baseline {baseline.name}: {reason}")
+            lacking[baseline.name] = reason
+        else:
+            there.append(baseline)
+    return there, lacking
+
+
+def _outside(split: Split) -> bool:
+    """Whether the held-out patients are a cohort of which no member sees a patient."""
+    held_out = {code for fold in split.folds for code in fold.held_out}
+    seen = {code for fold in split.folds for code in (*fold.train, *fold.validation)}
+    return not held_out & seen
 
 
 def _obstacles(cohort: PreparedCohort) -> list[str]:

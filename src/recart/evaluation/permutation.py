@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Permutation"]
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from recart.evaluation.intervals import delong_variance
+from recart.evaluation.predictions import BagScores, aggregate
+
+__all__ = ["Permutation", "RefitFold", "permutation_test", "permuted_labels", "permuted_outside"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# patients of each class that a fold's development patients must keep, or the labels are drawn anew
+_KEPT = 2
+# draws for each permutation wanted before the test is given up
+_PATIENCE = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,3 +47,162 @@ class Permutation:
     null_mean: float | None
     null_sd: float | None
     refusal: str = ""
+
+    @classmethod
+    def refused(cls, refusal: str) -> Permutation:
+        """No p, and why."""
+        return cls(p=None, k=0, observed=None, null_mean=None, null_sd=None, refusal=refusal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefitFold:
+    """One held-out fold whose label-dependent part can be fitted again.
+
+    `development` and `held_out` are row numbers of the labelled bags. `refit` takes labels of the
+    development bags, (n) each, and returns (k, n) logits of the held-out bags; labels of others
+    never reach it.
+    """
+
+    repeat: int
+    fold: int
+    development: Array
+    held_out: Array
+    refit: Callable[[Sequence[Array]], Array]
+
+
+def permutation_test(
+    folds: Iterable[RefitFold],
+    members: Sequence[tuple[Array, Array]],
+    observed: BagScores,
+    *,
+    k: int,
+    seed: int,
+    blocks: Sequence[Any] | None = None,
+) -> Permutation:
+    """Refit every fold to `k` permutations of the labels and compare the AUROC.
+
+    Parameters
+    ----------
+    folds
+        The folds, one after another; each is used once and let go.
+    members
+        Development and held-out rows of each of them, known beforehand.
+    observed
+        Held-out scores of the given labels over the same folds; rows number its table.
+    k
+        Permutations.
+    seed
+        Seed of the permutations.
+    blocks
+        (n) of each bag: labels move within a block only, such as a site; None: among all patients.
+
+    Notes
+    -----
+    All bags of a patient move together. What no label enters (an encoder, prototypes) stays, and
+    so do the outer folds, which were stratified by the given labels. Labels that leave the
+    development patients of a fold without two patients of each class are drawn anew; the given
+    labels are of the same set, so the test stays exact for independent patients.
+    """
+    refusal = _refusal(members, observed)
+    if refusal:
+        return Permutation.refused(refusal)
+    labels = permuted_labels(observed, members, k=k, seed=seed, blocks=blocks)
+    if len(labels) < k:
+        return Permutation.refused(
+            f"Only {len(labels)} of {k} permutations leave every fold's development patients "
+            f"{_KEPT} of each class: a class is too small."
+        )
+    tables: list[list[pd.DataFrame]] = [[] for _ in labels]
+    bag, patient = observed.table.index.to_numpy(), observed.table["patient"].to_numpy()
+    for own in folds:
+        logits = own.refit([y[own.development] for y in labels])
+        for table, y, row in zip(tables, labels, logits, strict=True):
+            table.append(
+                pd.DataFrame(
+                    {
+                        "bag": bag[own.held_out],
+                        "patient": patient[own.held_out],
+                        "repeat": own.repeat,
+                        "fold": own.fold,
+                        "member": f"r{own.repeat}f{own.fold}",
+                        "y": y[own.held_out],
+                        "logit": row,
+                        "probability": expit(row),
+                    }
+                )
+            )
+    null = np.array([_auroc(aggregate(pd.concat(t, ignore_index=True), "")) for t in tables])
+    return _against(null, _auroc(observed))
+
+
+def permuted_outside(observed: BagScores, *, k: int, seed: int) -> Permutation:
+    """The same for an outside cohort: nothing is fitted to its labels, so its scores stay."""
+    labels = permuted_labels(observed, [], k=k, seed=seed)
+    null = np.array([delong_variance(y, observed.score)[0] for y in labels])
+    return _against(null, _auroc(observed))
+
+
+def permuted_labels(
+    observed: BagScores,
+    members: Sequence[tuple[Array, Array]],
+    *,
+    k: int,
+    seed: int,
+    blocks: Sequence[Any] | None = None,
+) -> list[Array]:
+    """At most `k` permutations of the labels, (n) each, that every fold can be fitted to."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 199]))
+    y = observed.y.astype(np.int64)
+    owner = pd.factorize(observed.table["patient"])[0]
+    rows = [np.flatnonzero(owner == patient) for patient in range(owner.max() + 1)]
+    groups = _exchangeable(y, rows, blocks)
+    found: list[Array] = []
+    for _ in range(k * _PATIENCE):
+        if len(found) == k:
+            break
+        new = np.empty_like(y)
+        for group in groups:
+            for to, source in zip(group, rng.permutation(group), strict=True):
+                values = y[rows[source]]
+                # one label a patient: it is given to all bags of the other, however many
+                new[rows[to]] = values if len(values) == len(rows[to]) else values[0]
+        if all(_fits(new[development], owner[development]) for development, _ in members):
+            found.append(new)
+    return found
+
+
+def _exchangeable(y: Array, rows: Sequence[Array], blocks: Sequence[Any] | None) -> list[Array]:
+    """Patients whose labels may change places: of one block and, if labels vary, of equal size."""
+    varies = any(len(set(y[own])) > 1 for own in rows)
+    keys = [
+        (None if blocks is None else str(blocks[own[0]]), len(own) if varies else 0) for own in rows
+    ]
+    return [np.flatnonzero([key == one for key in keys]) for one in dict.fromkeys(keys)]
+
+
+def _fits(y: Array, owner: Array) -> bool:
+    return all(len(np.unique(owner[y == label])) >= _KEPT for label in (0, 1))
+
+
+def _refusal(members: Sequence[tuple[Array, Array]], observed: BagScores) -> str:
+    held_out = [rows for _, rows in members]
+    times = np.bincount(np.concatenate(held_out), minlength=len(observed.y))
+    if (times != observed.folds["repeat"].nunique()).any():
+        return "Bags are not held out once a repeat: folds such as pairs follow the labels."
+    if max(len(rows) for rows in held_out) == 1:
+        return "Every fold holds a single bag: no AUROC is pooled over such folds."
+    return ""
+
+
+def _against(null: Array, found: float) -> Permutation:
+    return Permutation(
+        p=float((1 + (null >= found - 1e-12).sum()) / (1 + len(null))),
+        k=len(null),
+        observed=found,
+        null_mean=float(null.mean()),
+        null_sd=float(null.std(ddof=1)),
+    )
+
+
+def _auroc(scores: BagScores) -> float:
+    return delong_variance(scores.y, scores.score)[0]

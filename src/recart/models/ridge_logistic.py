@@ -10,7 +10,8 @@ __all__ = ["fit_ridge_logistic"]
 
 _MAX_STEPS = 100
 _MAX_HALVINGS = 30
-_TOLERANCE = 1e-9
+# on the Newton decrement before the last step; convergence is quadratic, so that step squares it
+_TOLERANCE = 1e-8
 
 
 def fit_ridge_logistic(
@@ -48,18 +49,24 @@ def fit_ridge_logistic(
         basis_qfr, triangle = torch.linalg.qr(x.mT)
         x = triangle.mT
     design = torch.cat((x, torch.ones_like(x[..., :1])), dim=-1)
-    problems, strengths = strength_qs.shape
-    each = torch.arange(problems, device=x.device).repeat_interleave(strengths)
-    beta = _newton(design, y, w, strength_qs.double().reshape(-1), each)
-    beta = beta.view(problems, strengths, -1)
+    strength = strength_qs.double()
+    # from the strongest ridge down, each from the solution before it
+    order = strength.argsort(dim=-1, descending=True)
+    each = torch.arange(len(x), device=x.device)
+    beta = x.new_zeros(*strength.shape, design.shape[-1])
+    start = x.new_zeros(len(x), design.shape[-1])
+    for rank in range(strength.shape[-1]):
+        own = order[:, rank]
+        start = _newton(design, y, w, strength[each, own], start)
+        beta[each, own] = start
     coefficients, intercepts = beta[..., :-1], beta[..., -1]
     if basis_qfr is not None:
         coefficients = coefficients @ basis_qfr.mT
     return coefficients, intercepts
 
 
-def _newton(design: Tensor, y: Tensor, w: Tensor, strength: Tensor, problem: Tensor) -> Tensor:
-    """Solve data set `problem[j]` at `strength[j]` for every `j`; the last column has no penalty.
+def _newton(design: Tensor, y: Tensor, w: Tensor, strength: Tensor, start: Tensor) -> Tensor:
+    """Solve every problem at its strength from `start` on; the last column has no penalty.
 
     What has converged leaves the stack, so that no step is taken for the company's sake.
     """
@@ -67,8 +74,7 @@ def _newton(design: Tensor, y: Tensor, w: Tensor, strength: Tensor, problem: Ten
     penalty[:, -1] = 0.0
     solved = torch.zeros_like(penalty)
     running = torch.arange(len(strength), device=strength.device)
-    design, y, w = design[problem], y[problem], w[problem]
-    beta, logits = solved.clone(), torch.zeros_like(y)
+    beta, logits = start, (design @ start.unsqueeze(-1)).squeeze(-1)
     value = _objective(logits, beta, y, w, penalty)
     for _ in range(_MAX_STEPS):
         p = torch.sigmoid(logits)
@@ -80,7 +86,7 @@ def _newton(design: Tensor, y: Tensor, w: Tensor, strength: Tensor, problem: Ten
         step = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
         done = (gradient * step).sum(-1) < _TOLERANCE
         if bool(done.any()):
-            solved[running[done]] = beta[done]
+            solved[running[done]] = beta[done] - step[done]
             keep = ~done
             if not bool(keep.any()):
                 return solved

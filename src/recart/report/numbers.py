@@ -13,8 +13,8 @@ import pandas as pd
 
 from recart.evaluation.assessment import Assessed
 from recart.evaluation.audit.finding import Finding
-from recart.evaluation.claims import RUNGS
 from recart.report.content import ReportContent
+from recart.report.wording import RUNGS
 
 __all__ = ["report_numbers"]
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recart.evaluation.claims import RUNGS
 from recart.evaluation.intervals import Interval
 from recart.report.audit_table import audit_groups
 from recart.report.canvas import svg
 from recart.report.content import ReportContent, ReportFigure
 from recart.report.numbers import report_numbers
 from recart.report.performance import patient_figures, probability_figures, ranking_figures
+from recart.report.wording import RUNGS
 from recart.training.run_directory import write_atomically
 
 __all__ = ["write_report"]

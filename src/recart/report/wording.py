@@ -1,4 +1,4 @@
-"""What the authors write must not say more than the evaluation allows."""
+"""The words of the ladder, and that the authors' own words claim no more than it allows."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from recart.evaluation.claims import RUNGS, ClaimLevel
+from recart.evaluation.claims import ClaimLevel
 
-__all__ = ["says_too_much", "within_the_claim"]
+__all__ = ["RUNGS", "says_too_much", "within_the_claim"]
 
+# the ladder as a reader sees it
+RUNGS: Final = {
+    ClaimLevel.NOT_IDENTIFIABLE: "Not identifiable",
+    ClaimLevel.NO_EVIDENCE: "No evidence of signal",
+    ClaimLevel.SIGNAL: "Signal, not better than a baseline",
+    ClaimLevel.BETTER: "Better than the baselines, internally",
+    ClaimLevel.EXTERNAL: "Held on an outside cohort",
+}
 # said of a model, these words claim the third rung of the ladder
 _CLAIMS: Final = re.compile(r"predict\w*\s+(?:the\s+)?response", re.IGNORECASE)
 

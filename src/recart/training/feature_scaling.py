@@ -56,8 +56,8 @@ class FeatureScaling:
         low, high, mean, scale = (
             part.unsqueeze(-2) for part in (self.low, self.high, self.mean, self.scale)
         )
-        scaled = (features.clamp(low, high) - mean) / scale
-        return torch.where(torch.isfinite(scaled), scaled, 0.0)
+        scaled = features.clamp(low, high).sub_(mean).div_(scale)
+        return scaled.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
 
     def of(self, member: int) -> FeatureScaling:
         """That of one member of a stack, in storage of its own."""

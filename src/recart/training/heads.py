@@ -67,6 +67,23 @@ class Head(ABC):
         very same `BagLatents`: what is fitted without labels is then fitted once.
         """
 
+    def relabelled_logits(
+        self,
+        fitted: FittedHead,  # noqa: ARG002
+        development: BagLatents,
+        held_out: BagLatents,
+        labels: Sequence[Array],
+        seed: int,
+    ) -> Array:
+        """(k, n) log odds of the held-out bags by heads fitted to each of `labels`, (n) each.
+
+        As `fit` and `logits` for each of them. A head may take from `fitted`, which was fitted to
+        the same development bags with the same seed, what no label has entered.
+        """
+        count = len(labels)
+        heads = self.fit_stack([development] * count, labels, [seed] * count)
+        return np.stack([head.logits(held_out) for head in heads])
+
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> FittedHead:
         """The fitted head whose `state` this is."""

@@ -29,6 +29,7 @@ class LoadedMember:
     name: str
     fold: int
     repeat: int
+    seed: int
     held_out: frozenset[str]
     fitted_on: dict[str, frozenset[str]]
     settings: MemberSettings
@@ -110,6 +111,7 @@ def load_member(path: Path, model: TotalVI, head: Head) -> LoadedMember:
         name=member["name"],
         fold=member["fold"],
         repeat=member["repeat"],
+        seed=member["seed"],
         held_out=frozenset(member["held_out"]),
         fitted_on={part: frozenset(seen) for part, seen in content["fitted_on"].items()},
         settings=MemberSettings(**member.get("settings", {})),  # older files have none

@@ -13,7 +13,7 @@ from torch import Tensor
 from recart.models.prototypes import Prototypes
 from recart.training.feature_scaling import FeatureScaling
 from recart.training.heads import Array, BagLatents, FittedHead, Head
-from recart.training.ridge_selection import fit_ridges, inner_folds
+from recart.training.ridge_selection import Ridge, fit_ridges, inner_folds
 
 __all__ = ["FittedPrototypeHead", "PrototypeHead"]
 
@@ -41,17 +41,7 @@ class PrototypeHead(Head):
     ) -> list[FittedPrototypeHead]:
         """Fit prototypes, choose the ridge strength on inner folds, refit on all given bags."""
         pooled = self._pool(bags, seeds)
-        folds = [
-            inner_folds(own, bag.patients, self.inner_folds, seed)
-            for own, bag, seed in zip(labels, bags, seeds, strict=True)
-        ]
-        ridges = fit_ridges(
-            [own.features for own in pooled],
-            [own.groups for own in pooled],
-            [torch.as_tensor(own, dtype=torch.float64) for own in labels],
-            folds,
-            torch.tensor(list(self.strengths), dtype=torch.float64),
-        )
+        ridges = self._ridges(pooled, [own.patients for own in bags], labels, seeds)
         return [
             FittedPrototypeHead(
                 prototypes=own.prototypes,
@@ -70,6 +60,27 @@ class PrototypeHead(Head):
             for own, ridge in zip(pooled, ridges, strict=True)
         ]
 
+    def relabelled_logits(
+        self,
+        fitted: FittedHead,
+        development: BagLatents,
+        held_out: BagLatents,
+        labels: Sequence[Array],
+        seed: int,
+    ) -> Array:
+        """(k, n) log odds of the held-out bags; the prototypes, which no label enters, stay."""
+        if not isinstance(fitted, FittedPrototypeHead):
+            raise TypeError(f"expected a fitted prototype head, got {type(fitted).__name__}")
+        prototypes, count = fitted.prototypes, len(labels)
+        pooled = _Pooled(prototypes, *_features(prototypes, development, self.use_extras))
+        ridges = self._ridges(
+            [pooled] * count, [development.patients] * count, labels, [seed] * count
+        )
+        features, _, _ = _features(prototypes, held_out, self.use_extras)
+        logits = [own.scaling.apply(features) @ own.coefficients + own.intercept for own in ridges]
+        scored: Array = torch.stack(logits).numpy()
+        return scored
+
     def restore(self, state: dict[str, Any]) -> FittedPrototypeHead:
         """The fitted head of a checkpoint."""
         return FittedPrototypeHead(
@@ -81,6 +92,25 @@ class PrototypeHead(Head):
             coefficients=state["coefficients"],
             intercept=state["intercept"],
             chosen=state["chosen"],
+        )
+
+    def _ridges(
+        self,
+        pooled: Sequence[_Pooled],
+        patients: Sequence[Array],
+        labels: Sequence[Array],
+        seeds: Sequence[int],
+    ) -> list[Ridge]:
+        """The regression of every member, its strength chosen on inner folds."""
+        return fit_ridges(
+            [own.features for own in pooled],
+            [own.groups for own in pooled],
+            [torch.as_tensor(own, dtype=torch.float64) for own in labels],
+            [
+                inner_folds(own, of, self.inner_folds, seed)
+                for own, of, seed in zip(labels, patients, seeds, strict=True)
+            ],
+            torch.tensor(list(self.strengths), dtype=torch.float64),
         )
 
     def _pool(self, bags: Sequence[BagLatents], seeds: Sequence[int]) -> list[_Pooled]:

@@ -43,16 +43,22 @@ def inner_folds(labels: Array, patients: Array, folds: int, seed: int) -> list[A
     ValueError
         If a class has fewer than two patients.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    smaller = min(len(np.unique(patients[labels == value])) for value in (0, 1))
+    owners, owner = np.unique(patients, return_inverse=True)
+    bags = np.bincount(owner)
+    share = np.bincount(owner, labels) / bags
+    smaller = int(min((share < 1).sum(), (share > 0).sum()))
     if smaller < 2:
         raise ValueError(
             f"inner folds need two patients of each class among the development patients, "
             f"the smaller class has {smaller}; use fewer outer folds (data.folds.k)"
         )
-    splitter = StratifiedGroupKFold(min(folds, smaller), shuffle=True, random_state=seed)
-    return [test for _, test in splitter.split(np.zeros(len(labels)), labels, patients)]
+    # dealt in turn, sorted by label and then by number of bags, else in random order
+    turn = np.random.default_rng(seed).permutation(len(owners))
+    order = np.lexsort((turn, bags, share))
+    fold = np.empty(len(owners), dtype=np.int64)
+    k = min(folds, smaller)
+    fold[order] = np.arange(len(owners)) % k
+    return [np.flatnonzero(fold[owner] == number) for number in range(k)]
 
 
 def fit_ridges(

@@ -1,0 +1,241 @@
+"""Simulated cohorts as the head sees them, cached: the shared part of the statistical benchmarks.
+
+Cells of many patients are simulated in latent space, and pooled once by prototypes that were fitted
+on other patients. A cohort is a draw of such patients; what needs labels (scaling, inner choice of
+the ridge strength, regression) is fitted for every fold of every cohort by the shipped head's own
+code, stacked. The truth of a cohort is the AUROC, on fresh patients, of the head fitted to all its
+patients. Each patient has a second compartment of cells, independent of the first given the label;
+a baseline reads its composition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import expit
+from scipy.stats import rankdata
+from sklearn.preprocessing import StandardScaler
+
+from recart.config.build import build
+from recart.config.compose import compose
+from recart.evaluation.baselines.ridge import inner_folds as baseline_folds
+from recart.evaluation.baselines.ridge import ridge_logits
+from recart.evaluation.predictions import BagScores, aggregate
+from recart.training.heads import BagLatents
+from recart.training.prototype_head import PrototypeHead
+from recart.training.ridge_selection import fit_ridges, inner_folds
+
+FOLDS = 5
+_POPULATIONS, _LATENT, _CELLS = 8, 10, 120
+_FRESH = 1500
+_STACKED = 25  # cohorts whose heads are fitted together
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def shipped_head() -> PrototypeHead:
+    """The default head, without clone statistics, which these patients do not have."""
+    head: PrototypeHead = build(compose(["data=simulated", "head.use_extras=false"]).head)
+    return head
+
+
+def fractions(y: Array, effect: float, rng: np.random.Generator) -> Array:
+    """(n, population) shares of cells: logistic-normal, two populations shift with the label."""
+    log = rng.normal(size=(len(y), _POPULATIONS)) * 0.7
+    log[:, :2] += effect * (y[:, None] - 0.5) * np.array([1.0, -1.0])
+    share = np.exp(log)
+    return share / share.sum(axis=1, keepdims=True)
+
+
+def composition(y: Array, effect: float, seed: int) -> Array:
+    """(n, population) centred log-ratios of the second compartment's counts of cells."""
+    rng = np.random.default_rng(seed)
+    counts = np.stack([rng.multinomial(_CELLS, row) for row in fractions(y, effect, rng)])
+    logs = np.log(counts + 0.5)
+    return logs - logs.mean(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Patients to draw cohorts from, and fresh ones: features under fixed prototypes."""
+
+    y: Array
+    features: torch.Tensor
+    groups: torch.Tensor
+    head: PrototypeHead
+
+    @classmethod
+    def simulate(cls, size: int, effect: float, seed: int) -> Pool:
+        """Simulate `size` patients and `_FRESH` more, which come first."""
+        rng = np.random.default_rng(seed)
+        centres = rng.normal(size=(_POPULATIONS, _LATENT)) * 1.5
+        shift = np.zeros((_POPULATIONS, _LATENT))
+        shift[0, 0] = 0.5 * effect  # the state of one population moves as well
+        reference = np.arange(300) % 2
+        y = np.arange(size + _FRESH) % 2
+        head = shipped_head()
+        bags = [cls._bags(labels, centres, shift, effect, rng) for labels in (reference, y)]
+        fitted = head.fit(bags[0], reference, seed)
+        features, names = fitted.embedding(bags[1])
+        groups = torch.tensor([int(name.startswith("mean")) for name in names])
+        return cls(y, torch.from_numpy(features), groups, head)
+
+    @staticmethod
+    def _bags(
+        y: Array, centres: Array, shift: Array, effect: float, rng: np.random.Generator
+    ) -> BagLatents:
+        share = fractions(y, effect, rng)
+        latents = []
+        for label, row in zip(y, share, strict=True):
+            own = centres + 0.4 * rng.normal(size=centres.shape) + (label - 0.5) * shift
+            kind = rng.choice(_POPULATIONS, _CELLS, p=row)
+            latents.append((own[kind] + rng.normal(size=(_CELLS, _LATENT))).astype(np.float32))
+        return BagLatents(
+            latents=latents,
+            extras=np.zeros((len(y), 0)),
+            extra_names=[],
+            patients=np.arange(len(y)),
+        )
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One cohort after cross-validation: `rows` of the pool, folds, scores, truth."""
+
+    rows: Array
+    folds: list[Array]
+    scores: BagScores
+    truth: float
+    seed: int
+
+
+def stratified(y: Array, rng: np.random.Generator) -> Array:
+    """(n) fold of each patient."""
+    fold = np.empty(len(y), dtype=np.int64)
+    rows = np.concatenate([rng.permutation(np.flatnonzero(y == label)) for label in (0, 1)])
+    fold[rows] = np.arange(len(y)) % FOLDS
+    return fold
+
+
+def auroc(y: Array, score: Array) -> float:
+    """Of scores without regard to folds."""
+    positive = y > 0.5
+    m = positive.sum()
+    u = rankdata(score)[positive].sum() - m * (m + 1) / 2
+    return float(u / (m * (len(y) - m)))
+
+
+def table(y: Array, folds: list[Array], logits: Array, name: str) -> BagScores:
+    """Held-out logits (repeat, n) through the shipped estimator."""
+    ids = [f"P{i:04d}" for i in range(len(y))]
+    frames = [
+        pd.DataFrame({"bag": ids, "patient": ids, "fold": fold, "y": y, "logit": own}).assign(
+            repeat=repeat, member=[f"r{repeat}f{f}" for f in fold], probability=expit(own)
+        )
+        for repeat, (fold, own) in enumerate(zip(folds, logits, strict=True))
+    ]
+    return aggregate(pd.concat(frames, ignore_index=True), name)
+
+
+def cohorts(
+    pool: Pool, n: int, count: int, repeats: int, share: float = 0.4
+) -> Iterator[Evaluated]:
+    """Draw, cross-validate and refit cohorts of `n` patients, `share` of them positive."""
+    positives = round(n * share)
+    by_class = [_FRESH + np.flatnonzero(pool.y[_FRESH:] == label) for label in (0, 1)]
+    for start in range(0, count, _STACKED):
+        drawn = []
+        for number in range(start, min(start + _STACKED, count)):
+            rng = np.random.default_rng([n, number])
+            rows = np.concatenate(
+                [
+                    rng.choice(of, many, replace=False)
+                    for of, many in zip(by_class, (n - positives, positives), strict=True)
+                ]
+            )
+            folds = [stratified(pool.y[rows], rng) for _ in range(repeats)]
+            drawn.append((rows, folds, number))
+        yield from _evaluate(pool, drawn)
+
+
+def _evaluate(pool: Pool, drawn: list[tuple[Array, list[Array], int]]) -> Iterator[Evaluated]:
+    members = []  # (rows trained on, seed): every fold of every repeat, then all patients
+    for rows, folds, number in drawn:
+        for fold in folds:
+            members += [(rows[fold != k], number) for k in range(FOLDS)]
+        members.append((rows, number))
+    labels = [pool.y[rows].astype(float) for rows, _ in members]
+    ridges = iter(
+        fit_ridges(
+            [pool.features[rows] for rows, _ in members],
+            [pool.groups] * len(members),
+            [torch.from_numpy(y) for y in labels],
+            [
+                inner_folds(y, np.arange(len(y)), pool.head.inner_folds, seed)
+                for y, (_, seed) in zip(labels, members, strict=True)
+            ],
+            torch.tensor(list(pool.head.strengths), dtype=torch.float64),
+        )
+    )
+
+    def score(rows: Array) -> Array:
+        ridge = next(ridges)
+        x = ridge.scaling.apply(pool.features[rows])
+        return (x @ ridge.coefficients + ridge.intercept).numpy()
+
+    for rows, folds, number in drawn:
+        logits = np.empty((len(folds), len(rows)))
+        for repeat, fold in enumerate(folds):
+            for k in range(FOLDS):
+                logits[repeat, fold == k] = score(rows[fold == k])
+        fresh = np.arange(_FRESH)
+        yield Evaluated(
+            rows=rows,
+            folds=folds,
+            scores=table(pool.y[rows], folds, logits, "head"),
+            truth=auroc(pool.y[fresh], score(fresh)),
+            seed=number,
+        )
+
+
+def baseline_scores(x: Array, y: Array, cohort: Evaluated) -> BagScores:
+    """The composition baseline in the folds of a cohort; `x` and `y` are of the whole pool."""
+    rows = cohort.rows
+    logits = np.empty((len(cohort.folds), len(rows)))
+    for repeat, fold in enumerate(cohort.folds):
+        for k in range(FOLDS):
+            train, test = rows[fold != k], rows[fold == k]
+            logits[repeat, fold == k] = fit_baseline(x, y, train, test, cohort.seed)
+    return table(y[rows], cohort.folds, logits, "composition")
+
+
+def fit_baseline(x: Array, y: Array, train: Array, test: Array, seed: int) -> Array:
+    """Logits of the composition baseline's classifier."""
+    own = y[train].astype(float)
+    inner = baseline_folds(own, np.arange(len(train)), seed)
+    return ridge_logits([("scale", StandardScaler())], x[train], own, inner, x[test])
+
+
+def equal_effect(pool: Pool, drawn: list[Evaluated], seed: int) -> tuple[float, float]:
+    """The effect at which the baseline is on average as good as the head, and how good it is."""
+    wanted = float(np.mean([cohort.truth for cohort in drawn]))
+    low, high, found = 0.0, 3.0, 0.5
+    fresh = np.arange(_FRESH)
+    for _ in range(9):
+        middle = (low + high) / 2
+        x = composition(pool.y, middle, seed)
+        found = float(
+            np.mean(
+                [
+                    auroc(pool.y[fresh], fit_baseline(x, pool.y, own.rows, fresh, own.seed))
+                    for own in drawn[:100]
+                ]
+            )
+        )
+        low, high = (middle, high) if found < wanted else (low, middle)
+    return middle, found

@@ -1,0 +1,166 @@
+"""Refitting the heads of a run to other labels, their encoders as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from recart.data.bags import Bags
+from recart.data.features import bind
+from recart.data.store import CohortStore
+from recart.evaluation.held_out import check_provenance
+from recart.evaluation.permutation import (
+    Array,
+    Permutation,
+    RefitFold,
+    permutation_test,
+    permuted_outside,
+)
+from recart.evaluation.predictions import BagScores
+from recart.problems import InputError, Problem
+from recart.training.bag_latents import bag_latents
+from recart.training.cohort_setup import PreparedCohort
+from recart.training.heads import BagLatents, Head
+from recart.training.jobs import labelled_bags
+from recart.training.member_file import LoadedMember
+
+__all__ = ["member_rows", "permute_run", "refit_folds"]
+
+
+def permute_run(
+    observed: BagScores,
+    members: Sequence[LoadedMember],
+    head: Head,
+    cohort: PreparedCohort,
+    *,
+    k: int,
+    seed: int,
+    within: str | None = None,
+    outside: bool = False,
+) -> Permutation:
+    """The permutation test of a run.
+
+    Parameters
+    ----------
+    observed
+        Held-out scores of the given labels.
+    members, head
+        Trained members and the recipe of their heads.
+    cohort
+        The cohort they were trained on.
+    k, seed
+        Permutations, and their seed.
+    within
+        Column of samples or patients within whose values labels are permuted.
+    outside
+        Whether the held-out patients are a cohort of which no member saw a patient.
+
+    Raises
+    ------
+    InputError
+        If neither samples nor patients have the column `within`.
+    """
+    store, bags = cohort.store, cohort.bags
+    number_of = observed.table.index.get_indexer(bags.table.index.astype(str))
+    if outside:
+        return permuted_outside(observed, k=k, seed=seed)
+    rows = [(number_of[d], number_of[h]) for d, h in member_rows(members, store, bags)]
+    blocks = None
+    if within is not None:
+        of_bag = _column(cohort, within)
+        blocks = [of_bag[row] for row in np.argsort(number_of)[-len(observed.y) :]]
+    return permutation_test(
+        refit_folds(members, head, cohort, number_of), rows, observed, k=k, seed=seed, blocks=blocks
+    )
+
+
+def _column(cohort: PreparedCohort, name: str) -> list[str]:
+    """Value of each bag: its patient's, or all those of its samples."""
+    store, bags = cohort.store, cohort.bags
+    if name in store.patients:
+        return store.patients[name].astype(str).iloc[bags.table["patient"]].tolist()
+    if name not in store.samples:
+        raise InputError(
+            [
+                Problem(
+                    code="E-EVAL-014",
+                    column=name,
+                    what="neither samples nor patients have the column of permute_within",
+                    mend="name a column of the samples or the patients, such as site",
+                )
+            ]
+        )
+    sample, values = store.cells["sample"].to_numpy(), store.samples[name].astype(str).to_numpy()
+    return [
+        "; ".join(sorted({values[sample[part.start]] for part in parts})) for parts in bags.slices
+    ]
+
+
+def member_rows(
+    members: Sequence[LoadedMember], store: CohortStore, bags: Bags
+) -> list[tuple[Array, Array]]:
+    """Development and held-out rows of `bags.table` of each member, bags with a label only."""
+    code_of = {name: code for code, name in enumerate(store.patients.index)}
+    return [
+        (
+            labelled_bags(bags, [code_of[name] for name in member.fitted_on["head"]]),
+            labelled_bags(bags, [code_of[name] for name in member.held_out]),
+        )
+        for member in members
+    ]
+
+
+def refit_folds(
+    members: Sequence[LoadedMember],
+    head: Head,
+    cohort: PreparedCohort,
+    number_of: Array,
+) -> Iterator[RefitFold]:
+    """Each member as a fold that can be fitted again; `number_of` renumbers the rows of the bags.
+
+    Bags are encoded once for all labels. The encoder and the features have seen no label, so what
+    is refitted is all that depends on one: the head, with its inner choice.
+    """
+    store, bags = cohort.store, cohort.bags
+    for member, (development, held_out) in zip(
+        members, member_rows(members, store, bags), strict=True
+    ):
+        check_provenance(member)
+        bound = bind(member.features, store)
+        both = np.concatenate([development, held_out])
+        own = bag_latents(member.stack, bound, store, bags, both, cohort.extras)
+        yield RefitFold(
+            repeat=member.repeat,
+            fold=member.fold,
+            development=number_of[development],
+            held_out=number_of[held_out],
+            refit=partial(
+                _refit,
+                member=member,
+                head=head,
+                development=_part(own, slice(0, len(development))),
+                held_out=_part(own, slice(len(development), None)),
+            ),
+        )
+
+
+def _refit(
+    labels: Sequence[Array],
+    *,
+    member: LoadedMember,
+    head: Head,
+    development: BagLatents,
+    held_out: BagLatents,
+) -> Array:
+    return head.relabelled_logits(member.head, development, held_out, labels, member.seed)
+
+
+def _part(bags: BagLatents, rows: slice) -> BagLatents:
+    return BagLatents(
+        latents=bags.latents[rows],
+        extras=bags.extras[rows],
+        extra_names=bags.extra_names,
+        patients=bags.patients[rows],
+    )
