@@ -1,4 +1,4 @@
-"""Reporting checklists: each item is filled by the run, taken from study.yaml, or left to the author.
+"""Reporting checklists: every item is filled by the run, taken from study.yaml or left open.
 
 The items are data (`items/*.yaml`). `auto` names the filler whose text answers an item wholly,
 `study` the key of study.yaml that does, `knows` the filler whose text is only a part of the answer:

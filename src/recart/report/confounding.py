@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Final
 
 from recart.evaluation.assessment import Assessment
+from recart.evaluation.audit.finding import Finding
 from recart.evaluation.comparison import Difference
 from recart.evaluation.intervals import Interval
 
-__all__ = ["ConfounderRow", "confounder_rows"]
+__all__ = ["Association", "ConfounderRow", "associations", "confounder_rows"]
 
 # baselines that see no biology: name, and what they see
 _SEES: Final = {
@@ -47,6 +49,27 @@ class ConfounderRow:
         if self.interval.low > 0.5:
             return "tells the endpoint by itself: the cohort's design or handling follows it"
         return "not told apart from chance"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Association:
+    """A column of the design against the endpoint, one row a patient: the audit's numbers."""
+
+    column: str
+    cramers_v: float
+    p: float
+    p_holm: float
+
+
+def associations(findings: Sequence[Finding]) -> tuple[Association, ...]:
+    """The associations among the findings of an audit, strongest first."""
+    names = [one.name for one in fields(Association)]
+    found = [
+        Association(**{name: one.evidence[name] for name in names})  # type: ignore[arg-type]
+        for one in findings
+        if all(name in one.evidence for name in names)
+    ]
+    return tuple(sorted(found, key=lambda one: one.cramers_v, reverse=True))
 
 
 def confounder_rows(assessment: Assessment) -> tuple[ConfounderRow, ...]:

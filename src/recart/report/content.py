@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from recart.evaluation.assessment import Assessment
 from recart.evaluation.audit.finding import Finding
 from recart.report.checklists import FilledChecklist
-from recart.report.confounding import ConfounderRow
+from recart.report.confounding import Association, ConfounderRow
 from recart.report.model_card import CardSection
 from recart.report.question import FlowStep, Question
 
@@ -52,8 +52,8 @@ class ReportContent:
         Steps from files to evaluated bags, in order, with what each left out.
     left_out
         Genes, proteins and receptor chains that were set aside, by reason.
-    confounders
-        What the measurement and the design say of the endpoint by themselves.
+    confounders, associations
+        What design and measurement say of the endpoint by themselves: models, and columns.
     findings
         What the audit found; None where it was not run.
     ledger
@@ -73,6 +73,7 @@ class ReportContent:
     flow: tuple[FlowStep, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
     confounders: tuple[ConfounderRow, ...] = ()
+    associations: tuple[Association, ...] = ()
     findings: tuple[Finding, ...] | None = None
     ledger: Looks | None = None
     checklists: tuple[FilledChecklist, ...] = ()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from recart.data.split import Split
+from recart.data.split import Kind, Split
 from recart.evaluation.assessment import Assessment
 from recart.evaluation.audit.finding import Finding
 from recart.evaluation.launch import Evaluated
@@ -61,17 +61,21 @@ class FitFacts:
 
     Attributes
     ----------
-    members
-        How many.
+    members, split
+        How many, and the kind and size of the split in words.
+    outside
+        Whether the held-out patients are an outside cohort, of which no member saw a patient.
     parts
         Patients and positive bags by part of a fold (train, validation, held_out), in words.
     genes, encoder_parameters, head_features, epochs
-        Chosen genes, weights of the encoder, features that the head reads, epochs of the kept state.
+        Chosen genes, weights of the encoder, features that the head reads, epochs that were kept.
     strengths
         Ridge strengths that were chosen, where the head has them.
     """
 
     members: int
+    split: str
+    outside: bool
     parts: dict[str, str]
     genes: tuple[int, int]
     encoder_parameters: tuple[int, int]
@@ -125,6 +129,8 @@ def fit_facts(evaluated: Evaluated) -> FitFacts:
     features = [len(one["features"]) for one in chosen if "features" in one]
     return FitFacts(
         members=len(members),
+        split=evaluated.split.words,
+        outside=evaluated.split.kind is Kind.EXTERNAL,
         parts=_parts(evaluated.split, evaluated.cohort),
         genes=_range(len(member.features.spec.genes) for member in members),
         encoder_parameters=_range(
@@ -148,10 +154,10 @@ def _parts(split: Split, cohort: PreparedCohort) -> dict[str, str]:
     found = {}
     for part in ("train", "validation", "held_out"):
         patients = [getattr(fold, part) for fold in split.folds]
-        positive = [int((table.loc[table["patient"].isin(own), "label"] == 1).sum()) for own in patients]
+        labels = [table.loc[table["patient"].isin(own), "label"] for own in patients]
+        positive = [int((own == 1).sum()) for own in labels]
         found[part] = (
-            f"{_words(_range(map(len, patients)))} patients "
-            f"({_words(_range(positive))} positive)"
+            f"{_words(_range(map(len, patients)))} patients ({_words(_range(positive))} positive)"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""The flow of a cohort: from the files to the evaluated bags, with each exclusion and its reason."""
+"""The flow of a cohort: from the files to the evaluated bags, with each exclusion and why."""
 
 from __future__ import annotations
 

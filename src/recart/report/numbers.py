@@ -43,6 +43,7 @@ def report_numbers(content: ReportContent) -> dict[str, Any]:
             else {"looks": content.ledger.looks, "configurations": content.ledger.configurations}
         ),
         "confounders": [{**asdict(row), "reading": row.reading} for row in content.confounders],
+        "associations": [asdict(row) for row in content.associations],
         "audit": None if content.findings is None else [_finding(one) for one in content.findings],
         "predictions": _records(assessment.model.scores.table),
         "per_repeat": _records(assessment.model.per_repeat),

@@ -60,8 +60,8 @@ def probability_figures(assessment: Assessment, question: Question) -> tuple[Rep
     figures = [
         ReportFigure(
             title="Calibration in two numbers",
-            caption="In the large: 0 is perfect, above 0 the probabilities are too low. Slope: 1 is "
-            "perfect, below 1 they are too extreme. Intervals 95%, patients as clusters; the "
+            caption="In the large: 0 is perfect, above 0 the probabilities are too low. Slope: 1 "
+            "is perfect, below 1 they are too extreme. Intervals 95%, patients as clusters; the "
             f"dashed lines mark perfection. {found.refusal} {found.curve_refusal}".strip(),
             alt=f"Calibration {numbers}, with intervals.",
             figure=recalibration(found),
@@ -81,8 +81,8 @@ def probability_figures(assessment: Assessment, question: Question) -> tuple[Rep
     figures.append(
         ReportFigure(
             title="Decision curve",
-            caption=f"Net benefit per {question.unit} of acting above a threshold probability, with "
-            "a pointwise 95% patient bootstrap, beside acting on all and on none."
+            caption=f"Net benefit per {question.unit} of acting above a threshold probability, "
+            "with a pointwise 95% patient bootstrap, beside acting on all and on none."
             + (
                 " Exploratory: with fewer than 100 patients no decision should lean on it."
                 if curve.exploratory

@@ -12,7 +12,7 @@ import pandas as pd
 from recart.data.features import bind
 from recart.evaluation.launch import Evaluated
 from recart.report.checklists import CHECKLISTS, Checklist, asked_of_study
-from recart.report.confounding import confounder_rows
+from recart.report.confounding import associations, confounder_rows
 from recart.report.content import ReportContent, ReportFigure
 from recart.report.facts import RunFacts, cohort_facts, digests, fit_facts
 from recart.report.fillers import what_the_run_knows
@@ -98,6 +98,7 @@ def report_content(
         flow=flow,
         left_out=features_left_out(evaluated.cohort.store.dropped),
         confounders=confounder_rows(assessment),
+        associations=associations(findings or ()),
         findings=findings,
         ledger=getattr(evaluated, "ledger", None),
         checklists=tuple(Checklist.load(name).fill(known, said) for name in CHECKLISTS),
@@ -182,8 +183,7 @@ def _provenance(evaluated: Evaluated, run: RunDirectory) -> dict[str, str]:
         "run": run.path.name,
         "configuration": made["configuration"],
         "prepared cohort": evaluated.cohort.key,
-        "split": f"{evaluated.split.k} folds x {evaluated.split.repeats} repeats, "
-        f"seed {evaluated.split.seed}, digest {made['split']}",
+        "split": f"{evaluated.split.words}, seed {evaluated.split.seed}, digest {made['split']}",
         "members": str(len(evaluated.members)),
         "epochs kept": ", ".join(str(m.best_epoch + 1) for m in evaluated.members[:20]),
         **{f"version of {name}": str(value) for name, value in versions.items()},

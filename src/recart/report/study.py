@@ -1,4 +1,4 @@
-"""What only the authors know of a study: `study.yaml`, read with every slip named, and its template."""
+"""What only the authors know of a study: `study.yaml`, and the template to fill in."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def read_study(path: Path | None) -> dict[str, str]:
                 Problem(
                     code="E-STUDY-005",
                     what="the value is a list or a mapping and no text",
-                    mend=f"write it as text, `{key}: ...`, or after `{key}: >-` on lines of its own",
+                    mend=f"write it as text, `{key}: ...`, or below `{key}: >-`, indented",
                     file=path.name,
                     column=key,
                 )

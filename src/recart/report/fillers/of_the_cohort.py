@@ -28,7 +28,7 @@ def simulated_source(facts: RunFacts) -> str | None:
     if not facts.cohort.simulated:
         return None
     return (
-        "Simulated by recart's simulator; no patient stands behind it. Its settings and seed are in "
+        "Simulated by recart's simulator; no patient stands behind it. Settings and seed stand in "
         f"the run's config.yaml. {cohort_numbers(facts)}"
     )
 
@@ -47,9 +47,10 @@ def cohort_numbers(facts: RunFacts) -> str:
 def question(facts: RunFacts) -> str:
     """What was asked."""
     own = facts.question
+    how = "on an outside cohort" if facts.fit.outside else "by internal validation"
     return (
         f"{own.endpoint}: {own.positive} against {own.negative}, one prediction a {own.unit}, "
-        f"from {own.decision}. A model is developed and evaluated by internal validation."
+        f"from {own.decision}. A model is developed, and evaluated {how}."
     )
 
 
@@ -90,8 +91,8 @@ def flow(facts: RunFacts) -> str:
     )
     return (
         f"{steps}. {metrics.n_positive} of {metrics.n_bags} {facts.question.unit}s have the "
-        "outcome. Each exclusion stands with its reason in the flow of this page. How long patients "
-        "were followed is not among the data."
+        "outcome. Each exclusion stands with its reason in the flow of this page. How long "
+        "patients were followed is not among the data."
     )
 
 

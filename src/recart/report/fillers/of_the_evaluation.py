@@ -35,13 +35,11 @@ _SENSITIVE = re.compile(r"(?i)^(sex|gender|age|race|ethnicity)(_|$)")
 
 def splits(facts: RunFacts) -> str:
     """How the cohort was divided."""
-    scheme, parts = class_name(facts.config.data.folds), facts.fit.parts
-    metrics = facts.assessment.model.metrics
+    parts = facts.fit.parts
     return (
-        f"{scheme}: {metrics.n_folds} folds by patient, {metrics.n_repeats} times; every patient is "
-        f"held out once a time. A fold trains on {parts['train']}, chooses the epoch on "
-        f"{parts['validation']} and is tested on {parts['held_out']}. Split digest "
-        f"{facts.digests['split']}."
+        f"{class_name(facts.config.data.folds)}: {facts.fit.split}, by patient. A fold trains on "
+        f"{parts['train']}, chooses the epoch on {parts['validation']} and is tested on "
+        f"{parts['held_out']}. Split digest {facts.digests['split']}."
     )
 
 
@@ -71,11 +69,14 @@ def split_file(facts: RunFacts) -> str:
 
 def evaluation_method(facts: RunFacts) -> str:
     """How the model was evaluated."""
-    metrics = facts.assessment.model.metrics
+    if facts.fit.outside:
+        return (
+            f"{facts.fit.split}: nobody of the outside cohort took part in any fitting or choice; "
+            "the mean of the models predicts it."
+        )
     return (
-        f"Cross-validation by patient, {metrics.n_folds} folds {metrics.n_repeats} times, the whole "
-        "pipeline refitted in each: genes, encoder, prototypes, head and its strength. Internal "
-        "validation only, unless the headline names an outside cohort."
+        f"Cross-validation by patient, {facts.fit.split}, the whole pipeline refitted in each: "
+        "genes, encoder, prototypes, head and its strength. Internal validation only."
     )
 
 
@@ -114,7 +115,7 @@ def confidence(facts: RunFacts) -> str:
     permutation = facts.assessment.permutation
     if permutation is not None and permutation.p is not None:
         text += f"; permuted labels: p = {permutation.p:.3g} over {permutation.k}"
-    return f"{text}.".replace("-", "\N{MINUS SIGN}", 0)
+    return f"{text}."
 
 
 def performance(facts: RunFacts) -> str | None:
@@ -162,8 +163,8 @@ def clusters(facts: RunFacts) -> str:
         return "No column names sites, batches or products: differences between them can't be seen."
     named = ", ".join(f"{count} of {name}" for name, count in levels.items())
     return (
-        f"Levels in the samples: {named}. A baseline that sees nothing else runs in the same folds, "
-        "and a column that is aligned with the endpoint forbids any claim."
+        f"Levels in the samples: {named}. A baseline that sees nothing else belongs into every "
+        "run, and a column that is aligned with the endpoint forbids any claim."
     )
 
 
@@ -183,10 +184,16 @@ def subgroups(facts: RunFacts) -> str:
 
 def train_against_test(facts: RunFacts) -> str:
     """Differences of training and evaluation data."""
+    parts = facts.fit.parts
+    if facts.fit.outside:
+        return (
+            "Evaluated on an outside cohort, with the same endpoint, rules and predictors. "
+            f"Training {parts['train']} a model, outside {parts['held_out']}."
+        )
     return (
-        "None by design: in cross-validation every patient is in training and in evaluation, in "
-        f"turn, with the same endpoint and predictors. Training {facts.fit.parts['train']}, "
-        f"evaluation {facts.fit.parts['held_out']} a fold."
+        "None by design: in cross-validation patients are in training and in evaluation in turn, "
+        f"with the same endpoint and predictors. Training {parts['train']}, evaluation "
+        f"{parts['held_out']} a fold."
     )
 
 
@@ -206,8 +213,9 @@ def known_limits(facts: RunFacts) -> str:
     """Limits that every such evaluation has."""
     metrics = facts.assessment.model.metrics
     return (
-        f"{metrics.n_patients} patients of one cohort; no outside cohort unless the headline names "
-        "one; association, no cause. The page lists what is not claimed."
+        f"{metrics.n_patients} patients, "
+        f"{'of an outside cohort' if facts.fit.outside else 'and no outside cohort'}; association, "
+        "no cause. The page lists what is not claimed."
     )
 
 

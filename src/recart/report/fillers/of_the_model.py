@@ -87,16 +87,12 @@ def regularisation(facts: RunFacts) -> str:
 
 def model_building(facts: RunFacts) -> str:
     """All steps of building the model."""
-    return (
-        f"{algorithm(facts)} {fitting(facts)} Internal validation: "
-        f"{facts.assessment.model.metrics.n_folds} folds by patient, "
-        f"{facts.assessment.model.metrics.n_repeats} times."
-    )
+    return f"{algorithm(facts)} {fitting(facts)} Validation: {facts.fit.split}, by patient."
 
 
 def predictor_handling(facts: RunFacts) -> str:
     """How predictors enter."""
-    values = "as they are (log-normalised)" if facts.config.data.normalised else "as log(1 + count)"
+    values = "as given" if facts.config.data.normalised else "as logarithms of 1 + x"
     return (
         f"RNA enters the encoder {values}; features of a {facts.question.unit} are standardised on "
         "its training patients before the ridge regression. No continuous predictor was "
@@ -117,8 +113,8 @@ def output(facts: RunFacts) -> str:
     """What comes out, and the threshold."""
     own = facts.question
     return (
-        f"A probability of {own.positive} for each {own.unit} (classification). Classes are made of "
-        f"it at {THRESHOLD:g}, fixed beforehand and not fitted; the AUROC needs no threshold."
+        f"A probability of {own.positive} for each {own.unit} (classification). Classes are made "
+        f"of it at {THRESHOLD:g}, fixed beforehand and not fitted; the AUROC needs no threshold."
     )
 
 
@@ -186,6 +182,6 @@ def poor_input(facts: RunFacts) -> str:
     del facts
     return (
         "embed.py checks new input as training input was checked, refuses what is no count or no "
-        "cell, masks what was not measured, and flags patients with few cells or few of the model's "
-        "genes and proteins."
+        "cell, masks what was not measured, and flags patients with few cells or few of the genes "
+        "and proteins that the model reads."
     )
