@@ -72,7 +72,8 @@ def make_cohort() -> MakeCohort:
     """A store of two cell kinds told apart by ten genes each, one sample a patient.
 
     `composition` shifts the share of the first kind with the label, `state` the first gene block of
-    all cells, `depth` the library size, `batch` the share of positive patients in batch B1.
+    all cells, `depth` the library size, `batch` the share of positive patients in batch B1,
+    `clinical` their age in standard deviations. Ages and stages are missing here and there.
     """
 
     def make(
@@ -83,6 +84,7 @@ def make_cohort() -> MakeCohort:
         state: float = 0.0,
         depth: float = 0.0,
         batch: float = 0.0,
+        clinical: float = 0.0,
         proteins: int = 3,
         seed: int = 0,
     ) -> tuple[CohortStore, Bags]:
@@ -101,6 +103,9 @@ def make_cohort() -> MakeCohort:
         sample = np.repeat(np.arange(patients), cells)
         starts = np.arange(patients) * cells
         in_b1 = rng.random(patients) < 0.5 + batch * (y - 0.5)
+        age = rng.normal(size=patients) + clinical * y
+        stage = rng.choice(np.array(["I", "II", None], dtype=object), patients)
+        age[3] = np.nan
         measured = np.ones((patients, proteins), dtype=bool)
         measured[::5, 0] = False
         protein = rng.poisson(5, size=(rna.shape[0], proteins)).astype(np.float32)
@@ -130,7 +135,10 @@ def make_cohort() -> MakeCohort:
                 },
                 index=[f"S{i}" for i in range(patients)],
             ),
-            patients=pd.DataFrame({"response": y}, index=[f"P{i}" for i in range(patients)]),
+            patients=pd.DataFrame(
+                {"response": y, "age": age, "stage": stage},
+                index=[f"P{i}" for i in range(patients)],
+            ),
             receptor=None,
             clones=None,
             normalised=False,

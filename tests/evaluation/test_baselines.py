@@ -17,14 +17,17 @@ import recart.evaluation.baselines as package
 from recart.evaluation.baselines import (
     Baseline,
     BatchOnly,
+    ClinicalOnly,
+    ClusterMeans,
     Composition,
     Fold,
     PseudobulkPCA,
     QualityOnly,
     cross_validate_baselines,
 )
+from recart.evaluation.baselines.clusters import CellClusters
 from recart.evaluation.baselines.pseudobulk import protein_means
-from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
+from recart.evaluation.baselines.ridge import INNER_FOLDS, RIDGE_GRID, inner_folds, ridge_logits
 from recart.evaluation.metrics import metrics
 from recart.evaluation.predictions import aggregate
 from recart.problems import InputError
@@ -35,6 +38,8 @@ ALL: list[Baseline] = [
     PseudobulkPCA(components=5),
     QualityOnly(),
     BatchOnly(),
+    ClusterMeans(clusters=4, components=4),
+    ClinicalOnly(columns=["age", "stage"]),
 ]
 
 
@@ -60,6 +65,8 @@ def _auroc(baseline: Baseline, make_cohort: Any, **effects: float) -> float:
         (ALL[2], {"state": 0.8}),
         (ALL[3], {"depth": 0.3}),
         (ALL[4], {"batch": 0.9}),
+        (ALL[5], {"state": 0.8}),
+        (ALL[6], {"clinical": 2.0}),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -91,10 +98,17 @@ def test_a_held_out_bag_changes_no_other_score(make_cohort: Any, baseline: Basel
     cells.loc[rows, "clone"] = -1
     samples.iloc[poisoned, samples.columns.get_loc("batch")] = "B9"
     labels.iloc[test, labels.columns.get_loc("label")] = 1 - labels["label"].to_numpy()[test]
-    protein = store.protein.copy()
+    protein, patients = store.protein.copy(), store.patients.copy()
     protein[rows] = 1000
+    patients.iloc[poisoned, patients.columns.get_loc("age")] = 1e6
+    patients.iloc[poisoned, patients.columns.get_loc("stage")] = "never seen"
     scrambled = replace(
-        store, rna=sparse.csr_matrix(counts), cells=cells, samples=samples, protein=protein
+        store,
+        rna=sparse.csr_matrix(counts),
+        cells=cells,
+        samples=samples,
+        protein=protein,
+        patients=patients,
     )
     after = baseline.fit_predict(scrambled, replace(bags, table=labels), train, test, seed=0)
     np.testing.assert_array_equal(after[1:], clean[1:])
@@ -201,3 +215,49 @@ def test_every_shipped_baseline_is_configured() -> None:
         and getattr(package, name) is not Baseline
     }
     assert targets == shipped
+
+
+def test_missing_covariates_are_told_apart_and_unknown_levels_are_none(make_cohort: Any) -> None:
+    store, bags = make_cohort()
+    patients = store.patients.assign(
+        marker=np.where(np.arange(24) % 2 == 0, 1.0, np.nan),  # missing in all negative patients
+        level=np.where(np.arange(24) % 2 == 0, "yes", None),
+    )
+    patients.loc[patients.index[22:], "level"] = "new"
+    told = replace(store, patients=patients)
+    train, test = np.arange(18), np.arange(18, 24)
+    y = bags.table["label"].to_numpy()[test]
+    by_marker = ClinicalOnly(["marker"]).fit_predict(told, bags, train, test, seed=0)
+    assert roc_auc_score(y, by_marker) == 1.0
+    by_level = ClinicalOnly(["level"]).fit_predict(told, bags, train, test, seed=0)
+    assert roc_auc_score(y[:4], by_level[:4]) == 1.0
+    assert by_level[4] == by_level[5]
+
+
+def test_covariates_are_named_or_left_out_with_the_reason(make_cohort: Any) -> None:
+    store, _ = make_cohort()
+    assert "no covariates are named" in ClinicalOnly().lacking(store)
+    assert ClinicalOnly(["age"]).lacking(store) == ""
+    with pytest.raises(InputError, match="no such covariate"):
+        ClinicalOnly(["age", "height"]).lacking(store)
+
+
+def test_two_baselines_of_a_fold_cluster_once(make_cohort: Any, monkeypatch: Any) -> None:
+    store, bags = make_cohort()
+    calls = []
+    fit = CellClusters._fit
+    monkeypatch.setattr(CellClusters, "_fit", lambda *a: calls.append(1) or fit(*a))
+    settings = {"clusters": 4, "components": 4}
+    folds = _folds(bags.table["label"].to_numpy())
+    both = [Composition(**settings), ClusterMeans(**settings)]
+    together = cross_validate_baselines(both, store, bags, folds, seed=0)
+    assert len(calls) == len(folds)
+    alone = cross_validate_baselines(both[1:], store, bags, folds, seed=0)
+    own = together[together["model"] == "cluster means"]
+    np.testing.assert_array_equal(own["logit"], alone["logit"])
+
+
+def test_every_baseline_has_the_tuning_budget_of_the_head() -> None:
+    head = yaml.safe_load((Path(__file__).parents[2] / "configs/head/prototypes.yaml").read_text())
+    assert len(RIDGE_GRID) == len(head["strengths"])
+    assert head["inner_folds"] == INNER_FOLDS

@@ -24,6 +24,10 @@ class Baseline(ABC):
     def name(self) -> str:
         """Name in tables and figures."""
 
+    def lacking(self, store: CohortStore) -> str:  # noqa: ARG002
+        """Why this cohort cannot have the baseline; empty where it can."""
+        return ""
+
     @abstractmethod
     def fit_predict(
         self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int

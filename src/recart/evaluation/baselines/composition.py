@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from recart.data.bags import Bags
-from recart.data.rows import pieces
 from recart.data.store import CohortStore
 from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_patients
-from recart.evaluation.baselines.expression import log_normalised, top_variance
+from recart.evaluation.baselines.clusters import CellClusters
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
 from recart.evaluation.predictions import FloatArray
 from recart.problems import InputError, Problem
@@ -31,19 +30,9 @@ class Composition(Baseline):
     given_types
         Take the cohort's own `cell_type` column. Given types may have been called on all patients
         together, which is why they are not the default.
-    clusters
-        Number of clusters where types are not given.
-    components
-        Components of the decomposition that the cells are clustered in.
-    genes
-        Genes of largest variance that it is fitted on.
-    cells_per_bag
-        Training cells taken of each bag to fit the clusters; all cells are then assigned.
-
-    Notes
-    -----
-    Clusters (log-normalised counts, truncated SVD, mini-batch k-means) are fitted on cells of the
-    training bags only. Cells of a sample lie in random order, so the first ones are a random draw.
+    clusters, components, genes, cells_per_bag
+        Of the clusters where types are not given; see
+        `recart.evaluation.baselines.clusters.CellClusters`.
     """
 
     def __init__(
@@ -55,10 +44,7 @@ class Composition(Baseline):
         cells_per_bag: int = 500,
     ) -> None:
         self.given_types = given_types
-        self.clusters = clusters
-        self.components = components
-        self.genes = genes
-        self.cells_per_bag = cells_per_bag
+        self.recipe = CellClusters(clusters, components, genes, cells_per_bag)
 
     @property
     def name(self) -> str:
@@ -74,7 +60,7 @@ class Composition(Baseline):
         counts = (
             self._count_given(store, bags, train, test)
             if self.given_types
-            else self._count_clusters(store, bags, train, test, seed)
+            else self.recipe.of_bags(store, bags, train, test, seed).counts
         )
         x = _centred_log_ratio(counts)
         y = bags.table["label"].to_numpy(dtype=float)[train]
@@ -106,38 +92,6 @@ class Composition(Baseline):
         return np.stack(
             [_count(codes[bags.cells([bag])], len(seen)) for bag in np.concatenate([train, test])]
         )
-
-    def _count_clusters(
-        self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int
-    ) -> FloatArray:
-        from sklearn.cluster import MiniBatchKMeans
-        from sklearn.decomposition import TruncatedSVD
-
-        rows = np.concatenate([self._first_cells(bags, bag) for bag in train])
-        x = log_normalised(store, rows)
-        genes = top_variance(x, self.genes)
-        if len(genes) < 2 or len(rows) < 2:
-            return np.ones((len(train) + len(test), 1))
-        n_components = max(1, min(self.components, len(genes) - 1, len(rows) - 1))
-        svd = TruncatedSVD(n_components, random_state=seed)
-        latent = svd.fit_transform(x[:, genes])
-        kmeans = MiniBatchKMeans(
-            min(self.clusters, len(rows)), batch_size=2048, n_init=3, random_state=seed
-        ).fit(latent)
-        # bag by bag: a bag's clusters then never depend on the company it is assigned in
-        counts = np.zeros((len(train) + len(test), kmeans.n_clusters))
-        for row, bag in enumerate(np.concatenate([train, test])):
-            for part in pieces(bags.cells([bag])):
-                own = svd.transform(log_normalised(store, part)[:, genes])
-                counts[row] += _count(kmeans.predict(own), kmeans.n_clusters)
-        return counts
-
-    def _first_cells(self, bags: Bags, bag: int) -> IndexArray:
-        """Draw some of a bag's cells, as many of each of its slices."""
-        parts = bags.slices[bag]
-        take = -(-self.cells_per_bag // max(len(parts), 1))
-        ranges = [np.arange(part.start, min(part.stop, part.start + take)) for part in parts]
-        return np.concatenate(ranges) if ranges else np.empty(0, dtype=np.int64)
 
 
 def _count(codes: np.ndarray, kinds: int) -> FloatArray:

@@ -39,7 +39,7 @@ def cross_validate_baselines(
     folds
         Folds of the model's cross-validation.
     seed
-        Every baseline draws a stream of its own for each fold from it.
+        Every fold has a seed of its own from it, the same for all baselines.
 
     Returns
     -------
@@ -67,10 +67,9 @@ def cross_validate_baselines(
             raise ValueError(
                 f"{len(shared)} patient(s) are on both sides of fold {fold} of repeat {repeat}"
             )
-        stream = np.random.SeedSequence([seed, repeat, fold])
-        seeds = stream.generate_state(len(baselines), dtype=np.uint32)
-        for baseline, own_seed in zip(baselines, seeds, strict=True):
-            logits = baseline.fit_predict(store, bags, development, held_out, int(own_seed))
+        own_seed = int(np.random.SeedSequence([seed, repeat, fold]).generate_state(1)[0])
+        for baseline in baselines:
+            logits = baseline.fit_predict(store, bags, development, held_out, own_seed)
             frames.append(
                 pd.DataFrame(
                     {
