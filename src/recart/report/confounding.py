@@ -47,7 +47,7 @@ class ConfounderRow:
         if self.auroc is None or self.interval is None:
             return "not given, like the AUROC of the model"
         if self.interval.low > 0.5:
-            return "tells the endpoint by itself: the cohort's design or handling follows it"
+            return "tells the endpoint by itself: find out why before the model is believed"
         return "not told apart from chance"
 
 

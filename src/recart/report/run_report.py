@@ -185,6 +185,7 @@ def _provenance(evaluated: Evaluated, run: RunDirectory) -> dict[str, str]:
         "prepared cohort": evaluated.cohort.key,
         "split": f"{evaluated.split.words}, seed {evaluated.split.seed}, digest {made['split']}",
         "members": str(len(evaluated.members)),
-        "epochs kept": ", ".join(str(m.best_epoch + 1) for m in evaluated.members[:20]),
-        **{f"version of {name}": str(value) for name, value in versions.items()},
+        "epochs kept": ", ".join(map(str, sorted({m.best_epoch + 1 for m in evaluated.members}))),
+        "commit of recart": str(versions.pop("commit", None)),
+        "versions": ", ".join(f"{name} {value}" for name, value in versions.items() if value),
     }

@@ -36,10 +36,13 @@ def simulated_source(facts: RunFacts) -> str | None:
 def cohort_numbers(facts: RunFacts) -> str:
     """Size and digest of the cohort."""
     metrics = facts.assessment.model.metrics
+    labelled = ""
+    if metrics.n_bags != metrics.n_patients:
+        labelled = f" with {metrics.n_bags} labelled {facts.question.unit}s"
+    negative = metrics.n_bags - metrics.n_positive
     return (
-        f"{metrics.n_patients} patients with {metrics.n_bags} labelled {facts.question.unit}s, "
-        f"{metrics.n_positive} {facts.question.positive} and "
-        f"{metrics.n_bags - metrics.n_positive} {facts.question.negative}; "
+        f"{metrics.n_patients} patients{labelled}: {metrics.n_positive} "
+        f"{facts.question.positive} and {negative} {facts.question.negative}; "
         f"{facts.cohort.samples} samples. Digest of the prepared cohort: {facts.cohort.key}."
     )
 
@@ -91,7 +94,7 @@ def flow(facts: RunFacts) -> str:
     )
     return (
         f"{steps}. {metrics.n_positive} of {metrics.n_bags} {facts.question.unit}s have the "
-        "outcome. Each exclusion stands with its reason in the flow of this page. How long "
+        "outcome. Each exclusion stands with its reason in the flow of the report. How long "
         "patients were followed is not among the data."
     )
 

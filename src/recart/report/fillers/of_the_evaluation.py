@@ -109,7 +109,7 @@ def confidence(facts: RunFacts) -> str:
     lead = facts.assessment.headline
     if lead is not None:
         text += (
-            f"; difference to the best baseline, {lead.baseline}: {lead.auroc:+.2f} "
+            f"; difference to the best baseline, {lead.baseline}: {_number(lead.auroc)} "
             f"({_span(lead.interval, signed=True)}), {lead.interval.method}"
         )
     permutation = facts.assessment.permutation
@@ -130,12 +130,13 @@ def performance(facts: RunFacts) -> str | None:
             text += f"; {name} {value:.2f} ({_span(interval)})"
     calibration = model.calibration
     text += (
-        f"; calibration in the large {calibration.in_the_large:+.2f} "
+        f"; calibration in the large {_number(calibration.in_the_large)} "
         f"({_span(calibration.in_the_large_interval, signed=True)})"
     )
     if calibration.slope is not None and calibration.slope_interval is not None:
-        text += f", slope {calibration.slope:.2f} ({_span(calibration.slope_interval)})"
-    return f"{text}. Plots on this page."
+        text += f", slope {_number(calibration.slope, signed=False)}"
+        text += f" ({_span(calibration.slope_interval)})"
+    return f"{text}. Plots in the report."
 
 
 def sample_size(facts: RunFacts) -> str:
@@ -179,7 +180,7 @@ def subgroups(facts: RunFacts) -> str:
     found = [name for name in facts.cohort.columns if _SENSITIVE.search(name)]
     if not found:
         return "The patient table names neither sex nor age, so performance can't be told by them."
-    return f"The patient table has {', '.join(found)}; performance by them was not computed."
+    return f"The patient table has {', '.join(found)}; performance by these was not computed."
 
 
 def train_against_test(facts: RunFacts) -> str:
@@ -215,10 +216,14 @@ def known_limits(facts: RunFacts) -> str:
     return (
         f"{metrics.n_patients} patients, "
         f"{'of an outside cohort' if facts.fit.outside else 'and no outside cohort'}; association, "
-        "no cause. The page lists what is not claimed."
+        "no cause. The report lists what is not claimed."
     )
 
 
 def _span(interval: Interval, signed: bool = False) -> str:
-    shape = "{:+.2f} to {:+.2f}" if signed else "{:.2f} to {:.2f}"
-    return shape.format(interval.low, interval.high)
+    return f"{_number(interval.low, signed)} to {_number(interval.high, signed)}"
+
+
+def _number(value: float, signed: bool = True) -> str:
+    text = f"{value:+.2f}" if signed else f"{value:.2f}"
+    return text.replace("-", "\N{MINUS SIGN}")
