@@ -16,10 +16,20 @@ import pytest
 
 import recart.data
 from recart.data.cohort import Cohort
-from recart.data.folds import FixedSplit, FoldScheme, StratifiedPatientKFold
+from recart.data.folds import (
+    ExternalCohort,
+    FixedSplit,
+    FoldScheme,
+    LeaveOnePatientOut,
+    LeaveOneSiteOut,
+    LeavePairOut,
+    PatientColumns,
+    StratifiedPatientKFold,
+)
 from recart.data.readers.reader import Reader
 from recart.data.receptors.clean import SEQUENCE_COLUMNS
 from recart.data.receptors.embedding import ReceptorEmbedding
+from recart.data.split import Kind, check_classes
 from recart.problems import InputError
 
 
@@ -43,6 +53,10 @@ def _name(own: Any) -> str:
 
 NAMES = [f"P-{i:03d}" for i in range(20)]
 PATIENTS, LABELS = np.arange(20), np.arange(20) % 2
+COLUMNS = PatientColumns(
+    samples=pd.DataFrame({"patient": PATIENTS, "site": ["A"] * 7 + ["B"] * 7 + ["C"] * 6}),
+    patients=pd.DataFrame(index=NAMES),
+)
 
 
 @pytest.fixture
@@ -55,6 +69,14 @@ def make_scheme(tmp_path: Path) -> Callable[[type], FoldScheme]:
             split = scheme.split(PATIENTS, LABELS, 3, NAMES)
             split.write(tmp_path / "split.json", NAMES)
             return FixedSplit(str(tmp_path / "split.json"))
+        others = {
+            LeavePairOut: LeavePairOut(validation=0.25, at_most=20),
+            LeaveOnePatientOut: LeaveOnePatientOut(validation=0.25),
+            LeaveOneSiteOut: LeaveOneSiteOut(column="site", repeats=2, validation=0.25),
+            ExternalCohort: ExternalCohort("site", ["C"], repeats=2, validation=0.25),
+        }
+        if own in others:
+            return others[own]
         raise AssertionError(f"say here how a {own.__name__} is made")
 
     return make
@@ -63,21 +85,24 @@ def make_scheme(tmp_path: Path) -> Callable[[type], FoldScheme]:
 @pytest.mark.parametrize("own", _classes(FoldScheme), ids=_name)
 def test_folds(own: type, make_scheme: Callable[[type], FoldScheme]) -> None:
     scheme = make_scheme(own)
-    split = scheme.split(PATIENTS, LABELS, 3, NAMES)
+    split = scheme.split(PATIENTS, LABELS, 3, NAMES, COLUMNS)
     repeats: dict[int, list[int]] = {}
     for fold in split.folds:
         parts = [set(fold.train), set(fold.validation), set(fold.held_out)]
         assert not any(a & b for a, b in combinations(parts, 2))
         assert set.union(*parts) == set(range(20))
-        for part in parts:
+        for part in parts[: 2 if split.kind is Kind.GROUPS else 3]:
             assert {int(LABELS[p]) for p in part} == {0, 1}
         repeats.setdefault(fold.repeat, []).extend(fold.held_out)
-    for held_out in repeats.values():  # everyone is held out once in each repeat
-        assert sorted(held_out) == list(range(20))
+    for held_out in repeats.values():
+        if split.kind in (Kind.PARTITION, Kind.GROUPS):  # everyone is held out once in each repeat
+            assert sorted(held_out) == list(range(20))
     assert len({(fold.repeat, fold.fold) for fold in split.folds}) == len(split.folds)
-    assert scheme.split(PATIENTS, LABELS, 3, NAMES) == split
+    assert len({fold.seed for fold in split.folds}) == len(split.folds)
+    check_classes(split, PATIENTS, LABELS)
+    assert scheme.split(PATIENTS, LABELS, 3, NAMES, COLUMNS) == split
     order = np.random.default_rng(0).permutation(20)
-    assert scheme.split(PATIENTS[order], LABELS[order], 3, NAMES) == split
+    assert scheme.split(PATIENTS[order], LABELS[order], 3, NAMES, COLUMNS) == split
 
 
 # --- receptor embeddings ----------------------------------------------------------------------

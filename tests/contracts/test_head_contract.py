@@ -72,7 +72,12 @@ def test_shapes_and_finite_numbers(head: Head) -> None:
     features, names = fitted.embedding(bags)
     assert features.shape == (12, len(names))
     assert len(set(names)) == len(names)
+    inner = fitted.inner_logits
+    assert inner.shape == (12,)
     assert np.isfinite(fitted.inner_loss)
+    # they are the logits that the loss is of
+    loss = np.logaddexp(0, inner) - labels * inner
+    assert fitted.inner_loss == pytest.approx(loss.mean())
     assert fitted.inner_loss > 0
     # the classes differ by 0.8 standard deviations in every cell
     assert logits[labels == 1].min() > logits[labels == 0].max()

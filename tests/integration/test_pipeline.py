@@ -104,9 +104,13 @@ def test_resuming_trains_only_what_is_missing(trained: Path, place: Any) -> None
 
 def test_evaluating_twice_gives_the_same(evaluated: Path) -> None:
     run = RunDirectory.open(evaluated)
-    first = run.metrics.read_bytes(), run.predictions.with_suffix(".csv").read_bytes()
+    before = json.loads(run.metrics.read_text()), run.predictions.with_suffix(".csv").read_bytes()
     write_run_report(evaluate_run(run), run)
-    assert (run.metrics.read_bytes(), run.predictions.with_suffix(".csv").read_bytes()) == first
+    after = json.loads(run.metrics.read_text()), run.predictions.with_suffix(".csv").read_bytes()
+    first, second = before[0].pop("ledger"), after[0].pop("ledger")
+    assert after == before
+    # a look more, with nothing new
+    assert second == {"looks": first["looks"] + 1, "configurations": first["configurations"]}
     table = pd.read_parquet(run.predictions)
     assert {"recart", "composition", "pseudobulk", "quality only", "batch only"} == set(
         table["model"]
@@ -128,6 +132,7 @@ def test_a_member_that_saw_its_held_out_patients_is_refused(evaluated: Path, pla
 
 def test_no_id_and_no_path_leaves_with_a_run(evaluated: Path, place: Any) -> None:
     told = [evaluated / name for name in ("split.json", "cohort.json", "metrics.json", "train.log")]
+    told += place.folder.glob("prepared/*.looks.jsonl")
     told += [*evaluated.glob("predictions.*"), *evaluated.glob("report.*")]
     for part in ("checkpoints", "logs", "figures"):
         told += (evaluated / part).rglob("*")

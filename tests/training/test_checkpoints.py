@@ -30,7 +30,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert content["names"] == ["x", "y"]
     assert content["nested"] == CONTENT["nested"]
     plain = torch.load(path, weights_only=True)  # so others can read it as safely
-    assert plain["schema"] == 1
+    assert plain["schema"] == 2
     assert [p.name for p in tmp_path.iterdir()] == ["member.ckpt"]
 
 
@@ -68,7 +68,7 @@ class Exploit:
 @pytest.mark.parametrize("form", ["torch", "pickle"])
 def test_malicious_files_are_refused_and_not_run(tmp_path: Path, form: str) -> None:
     path, witness = tmp_path / "member.ckpt", tmp_path / "ran"
-    content = {"schema": 1, "weights": Exploit(witness)}
+    content = {"schema": 2, "weights": Exploit(witness)}
     if form == "torch":
         torch.save(content, path)
     else:

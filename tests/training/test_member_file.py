@@ -19,8 +19,10 @@ from recart.models.encoder import JointEncoder
 from recart.models.masking import Masking
 from recart.models.rna import NegativeBinomial
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
+from recart.problems import InputError
 from recart.training.bag_latents import bag_latents
-from recart.training.checkpoints import load_checkpoint, save_checkpoint
+from recart.training.checkpoints import load_checkpoint
+from recart.training.decision_rule import DecisionRule
 from recart.training.heads import BagLatents, FittedHead
 from recart.training.jobs import TrainedEncoder
 from recart.training.member_file import load_member, member_path, save_member
@@ -30,6 +32,7 @@ MODEL = TotalVI(4, 8, JointEncoder(2), 1, 0.2, Masking(0.1), NegativeBinomial(pe
 HEAD = PrototypeHead(
     prototypes=3, shrinkage=5.0, cells=500, strengths=[0.1, 1.0], inner_folds=2, use_extras=True
 )
+RULE = DecisionRule(intercept=0.2, slope=0.8, threshold=0.4, calibrated=True)
 MEMBER = Member(
     name="r0f1",
     fold=1,
@@ -81,7 +84,7 @@ def trained(
         history=[{"member": "r0f1", "epoch": 0, "elbo_train": -3.0}],
     )
     path = member_path(tmp_path, MEMBER.name)
-    save_member(path, encoder, head, list(store.patients.index))
+    save_member(path, encoder, head, RULE, list(store.patients.index))
     return Trained(path, features, stack, head, bags)
 
 
@@ -109,16 +112,16 @@ def test_reading_gives_the_same_member(
     assert (loaded.best_epoch, loaded.best_loss, loaded.fold, loaded.repeat) == (2, 12.5, 1, 0)
     assert loaded.history == [{"member": "r0f1", "epoch": 0, "elbo_train": -3.0}]
     assert loaded.settings == MEMBER.settings
+    assert loaded.rule == RULE
     assert not loaded.stack.training
 
 
-def test_files_from_before_members_had_settings(trained: Trained) -> None:
+def test_files_from_before_members_had_a_rule_are_refused_with_the_mend(trained: Trained) -> None:
     content = load_checkpoint(trained.path)
-    del content["member"]["settings"], content["encoder"]["latent_mask_ml"], content["schema"]
-    save_checkpoint(content, trained.path)
-    loaded = load_member(trained.path, MODEL, HEAD)
-    assert loaded.settings == MemberSettings()
-    assert loaded.stack.latent_mask_ml.all()
+    del content["decision_rule"]
+    torch.save({**content, "schema": 1}, trained.path)
+    with pytest.raises(InputError, match=r"E-CKPT-002.*layout 1; .* reads 2 .*train the run again"):
+        load_member(trained.path, MODEL, HEAD)
 
 
 def test_it_names_whose_patients_each_part_saw(trained: Trained) -> None:
@@ -134,6 +137,8 @@ def test_it_names_whose_patients_each_part_saw(trained: Trained) -> None:
             "encoder": frozenset(names[:4]),
             "epoch": frozenset(names[4:6]),
             "head": frozenset(names[:6]),
+            "calibration": frozenset(names[:6]),
+            "threshold": frozenset(names[:6]),
         }
     )
     assert not any(seen & loaded.held_out for seen in loaded.fitted_on.values())

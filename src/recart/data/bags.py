@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
 
-__all__ = ["Admission", "Bags", "admitted_samples", "make_bags"]
+__all__ = ["Admission", "Bags", "admitted_samples", "make_bags", "with_blocks"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,9 @@ class Bags:
     """Attributes: `table`, `slices`, `flow`.
 
     `table` (n): index the bag's pseudonym; `patient` (code), `label` (0/1; -1 where unknown),
-    `n_cells`. `slices` (n): contiguous cell ranges of each bag. `flow`: counts of what was left
-    out, in order, for the report.
+    `n_cells`, and `block` (a patient code) where patients stay together in inner folds. `slices`
+    (n): contiguous cell ranges of each bag. `flow`: counts of what was left out, in order, for the
+    report.
     """
 
     table: pd.DataFrame
@@ -47,6 +48,13 @@ class Bags:
     def of_patients(self, patients: Sequence[int]) -> np.ndarray[Any, np.dtype[np.intp]]:
         """Row numbers of the bags of these patients (codes)."""
         return np.flatnonzero(self.table["patient"].isin(list(patients)).to_numpy())
+
+    @property
+    def groups(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """(n) what stays whole in inner folds: each bag's block, or its patient without blocks."""
+        table = self.table
+        groups: np.ndarray[Any, Any] = table["block" if "block" in table else "patient"].to_numpy()
+        return groups
 
     def cells(self, bags: Sequence[int] | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Cell rows of these bags, in store order."""
@@ -136,3 +144,9 @@ def make_bags(
         f"{unit}s without a label": unlabelled,
     }
     return Bags(table=pd.DataFrame(rows).set_index("bag"), slices=tuple(slices), flow=flow)
+
+
+def with_blocks(bags: Bags, block_of: Callable[[np.ndarray[Any, Any]], Any]) -> Bags:
+    """The same bags with a block each, given the block of patients (codes)."""
+    blocks = block_of(bags.table["patient"].to_numpy())
+    return replace(bags, table=bags.table.assign(block=blocks))

@@ -61,9 +61,7 @@ class FoldPatients:
     aside: tuple[int, ...] = ()
 
 
-def pairs_of(
-    patients: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]
-) -> list[tuple[int, int]]:
+def pairs_of(patients: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> list[tuple[int, int]]:
     """Pairs of patients (codes) of whom one has a bag of label 1 and the other one of label 0."""
     holding = {label: set(map(int, patients[labels == label])) for label in (0, 1)}
     return [

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from recart.data.split import Kind
 from recart.evaluation.bootstrap import METRIC_DRAWS, PatientBootstrap
 from recart.evaluation.calibration import Calibration, calibration
 from recart.evaluation.claims import Claim, claim
 from recart.evaluation.comparison import Difference, check_same_bags, compare
 from recart.evaluation.decision_curve import DecisionCurve, decision_curve
+from recart.evaluation.design import PARTITION, FoldDesign
 from recart.evaluation.intervals import Interval, auroc_interval
 from recart.evaluation.metrics import Metrics, metrics
 from recart.evaluation.operating_point import OperatingPoint, sensitivity_at_specificity
@@ -95,7 +97,7 @@ def assess(
     obstacles: Sequence[str] = (),
     n_resamples: int = 2000,
     permutation: Permutation | None = None,
-    outside: bool = False,
+    design: FoldDesign = PARTITION,
     left_out: Mapping[str, str] | None = None,
 ) -> Assessment:
     """Compute metrics, intervals, differences and the claim.
@@ -118,8 +120,9 @@ def assess(
         Patient resamples.
     permutation
         The permutation test of the model, where one was run.
-    outside
-        Whether the held-out patients are an outside cohort, of which no model saw a patient.
+    design
+        Kind of the split that the predictions come from; of an outside cohort the claim may be the
+        highest.
     left_out
         Baselines that this cohort cannot have, and why.
 
@@ -128,10 +131,10 @@ def assess(
     InputError
         Where a table is not usable, or model and baselines differ in bags or labels.
     """
-    model_scores = aggregate(predictions, name)
+    model_scores = aggregate(predictions, name, design)
     resampling = PatientBootstrap.draw(model_scores, seed, n_resamples)
     model = _assess_one(model_scores, resampling)
-    baseline_scores = [aggregate(table, key) for key, table in baselines.items()]
+    baseline_scores = [aggregate(table, key, design) for key, table in baselines.items()]
     for scores in baseline_scores:
         check_same_bags(model_scores, scores)
     assessed = sorted(
@@ -154,7 +157,7 @@ def assess(
             endpoint,
             obstacles,
             permutation,
-            outside,
+            design.kind is Kind.EXTERNAL,
         ),
         resampling=resampling,
         permutation=permutation,

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from recart.evaluation.intervals import LEVEL, Interval
-from recart.evaluation.metrics import THRESHOLD
+from recart.evaluation.pairs import pair_wins
 from recart.evaluation.predictions import BagScores, FloatArray
 
 __all__ = ["METRIC_DRAWS", "PatientBootstrap"]
@@ -95,11 +94,9 @@ def _from_zero(curve: FloatArray) -> FloatArray:
 
 def _auroc(weights: FloatArray, scores: BagScores) -> FloatArray:
     positive = scores.y > 0.5
-    rank = rankdata(scores.score, method="dense")
-    gap = rank[positive][:, None] - rank[~positive][None, :]
-    wins = np.where(gap > 0, 1.0, np.where(gap == 0, 0.5, 0.0))
+    wins, compared = pair_wins(scores)
     w_pos, w_neg = weights[:, positive], weights[:, ~positive]
-    pairs = w_pos.sum(axis=1) * w_neg.sum(axis=1)
+    pairs = ((w_pos @ compared) * w_neg).sum(axis=1)
     value: FloatArray = ((w_pos @ wins) * w_neg).sum(axis=1) / pairs
     return value
 
@@ -121,11 +118,11 @@ def _mean(weights: FloatArray, value: FloatArray) -> FloatArray:
 
 
 def _sensitivity(weights: FloatArray, scores: BagScores) -> FloatArray:
-    return _mean(weights * scores.y, (scores.probability > THRESHOLD).astype(float))
+    return _mean(weights * scores.y, scores.called.astype(float))
 
 
 def _specificity(weights: FloatArray, scores: BagScores) -> FloatArray:
-    return _mean(weights * (1 - scores.y), (scores.probability <= THRESHOLD).astype(float))
+    return _mean(weights * (1 - scores.y), (~scores.called).astype(float))
 
 
 def _balanced_accuracy(weights: FloatArray, scores: BagScores) -> FloatArray:

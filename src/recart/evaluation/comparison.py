@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
+from recart.data.split import Kind
 from recart.evaluation.bootstrap import PatientBootstrap
 from recart.evaluation.intervals import LEVEL, Interval
 from recart.evaluation.predictions import BagScores
@@ -50,7 +51,8 @@ def compare(
     level
         Nominal coverage.
     inflation
-        Factor on the bootstrap standard error.
+        Factor on the bootstrap standard error; 1 for an outside cohort, which no fold-model has
+        seen.
 
     Raises
     ------
@@ -65,6 +67,8 @@ def compare(
     the plain bootstrap, in 8-12 % with its standard error times 1.4, in 4-7 % times 1.7.
     """
     check_same_bags(model, baseline)
+    if model.kind is Kind.EXTERNAL:
+        inflation = 1.0  # nothing was cross-validated
     draws = bootstrap.draws("auroc", model) - bootstrap.draws("auroc", baseline)
     observed = float(_pooled(model) - _pooled(baseline))
     reach = float(norm.ppf(0.5 + level / 2) * inflation * draws.std(ddof=1))

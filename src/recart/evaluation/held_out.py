@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from recart.data.bags import Bags
 from recart.data.features import bind
@@ -45,7 +45,11 @@ def check_provenance(member: LoadedMember) -> None:
 def held_out_predictions(
     members: Sequence[LoadedMember], store: CohortStore, bags: Bags, extras: pd.DataFrame
 ) -> Iterator[pd.DataFrame]:
-    """One table per member, columns `PREDICTION_COLUMNS`: its held-out bags that have a label."""
+    """One table per member: its held-out bags that have a label.
+
+    Columns `PREDICTION_COLUMNS` and `threshold`. `logit` is the head's own, which ranks;
+    `probability` is calibrated by the member's rule.
+    """
     code_of = {name: code for code, name in enumerate(store.patients.index)}
     for member in members:
         check_provenance(member)
@@ -63,7 +67,8 @@ def held_out_predictions(
                 "member": member.name,
                 "y": table["label"].to_numpy(),
                 "logit": logits,
-                "probability": 1 / (1 + np.exp(-logits)),
+                "probability": expit(member.rule.log_odds(logits)),
+                "threshold": member.rule.threshold,
             }
         )
-        yield predictions[list(PREDICTION_COLUMNS)]
+        yield predictions[[*PREDICTION_COLUMNS, "threshold"]]

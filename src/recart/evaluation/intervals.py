@@ -9,6 +9,8 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 
+from recart.data.split import Kind
+from recart.evaluation.pairs import pair_wins
 from recart.evaluation.predictions import BagScores, FloatArray
 
 __all__ = ["INFLATION", "LEVEL", "Interval", "auroc_interval", "delong_variance"]
@@ -78,6 +80,24 @@ def delong_variance(
     place_n = 1 - (pooled[~positive] - rankdata(score[~positive])) / m
     auroc = float(place_m.mean())
 
+    return auroc, _variance(y, place_m, place_n, cluster)
+
+
+def _pairs(scores: BagScores) -> tuple[float, float]:
+    """AUROC and variance of pairs that were held out together, by the same sums."""
+    wins, compared = pair_wins(scores)
+    auroc = float(wins.sum() / compared.sum())
+    place_m = wins.sum(1) / np.maximum(compared.sum(1), 1)
+    place_n = wins.sum(0) / np.maximum(compared.sum(0), 1)
+    return auroc, _variance(scores.y, place_m, place_n, scores.patients)
+
+
+def _variance(
+    y: FloatArray, place_m: FloatArray, place_n: FloatArray, cluster: Sequence[str] | None
+) -> float:
+    """Variance of the AUROC from the share of the other class that each bag beats."""
+    positive, m, n = y > 0.5, len(place_m), len(place_n)
+    auroc = float(place_m.mean())
     ids = np.arange(len(y)) if cluster is None else np.unique(cluster, return_inverse=True)[1]
     sum_m = np.bincount(ids[positive], place_m - auroc, minlength=ids.max() + 1)
     sum_n = np.bincount(ids[~positive], place_n - auroc, minlength=ids.max() + 1)
@@ -92,7 +112,7 @@ def delong_variance(
     if variance <= 1e-12:
         separated = auroc in (0.0, 1.0)
         variance = 0.5 / (m * n) ** 2 if separated else (m + n + 1) / (12 * m * n)
-    return auroc, variance
+    return variance
 
 
 def auroc_interval(
@@ -107,7 +127,8 @@ def auroc_interval(
     level
         Nominal coverage.
     inflation
-        Factor on the standard error of the log-odds of the AUROC.
+        Factor on the standard error of the log-odds of the AUROC; 1 for an outside cohort, which
+        no fold-model has seen.
 
     Notes
     -----
@@ -117,7 +138,13 @@ def auroc_interval(
     DeLong 82-87 %, patient bootstrap 81-89 %, DeLong with its standard error times 1.4 96-98 %.
     With fold-centred scores over two repeats: 96 % at n = 20 and at n = 40.
     """
-    auroc, variance = delong_variance(scores.y, scores.score, scores.patients)
+    auroc, variance = (
+        _pairs(scores)
+        if scores.kind is Kind.PAIRS
+        else delong_variance(scores.y, scores.score, scores.patients)
+    )
+    if scores.kind is Kind.EXTERNAL:
+        inflation = 1.0  # nothing was cross-validated
     edge = 0.5 / (scores.y.sum() * (1 - scores.y).sum())
     centre = min(max(auroc, edge), 1 - edge)
     error = inflation * np.sqrt(variance) / (centre * (1 - centre))

@@ -11,13 +11,15 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from recart.config.build import build, build_each
-from recart.data.split import Split
+from recart.data.split import Kind, Split
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.audit.audit import Audit, run_audit
 from recart.evaluation.audit.check import Check
 from recart.evaluation.baselines import Baseline, Fold, cross_validate_baselines
 from recart.evaluation.claims import aligned_columns, refused
+from recart.evaluation.design import FoldDesign
 from recart.evaluation.held_out import held_out_predictions
+from recart.evaluation.ledger import Looks, look
 from recart.evaluation.predictions import aggregate
 from recart.evaluation.refit import permute_run
 from recart.problems import InputError, Problem
@@ -37,8 +39,9 @@ _DESIGN = ("batch", "site", "product")
 class Evaluated:
     """What an evaluation found, and what it was made of.
 
-    `predictions` are the model's held-out predictions, `baselines` those of each baseline. `audit`
-    is empty until the checks have run.
+    `predictions` are the model's held-out predictions, `baselines` those of each baseline. `ledger`
+    counts evaluations of the same cohort, this one among them. `audit` is empty until the checks
+    have run.
     """
 
     config: DictConfig
@@ -48,6 +51,7 @@ class Evaluated:
     predictions: pd.DataFrame
     baselines: Mapping[str, pd.DataFrame]
     assessment: Assessment
+    ledger: Looks
     audit: Audit = field(default_factory=Audit)
 
 
@@ -76,6 +80,8 @@ def evaluate_run(
     split = Split.read(run.split, list(cohort.store.patients.index))
     members = load_members(run)
     _check_complete(split, members, run)
+    ledger = look(prepared_folder(run), key, run, split)
+    say(ledger.words)
     say(f"predicting held-out {config.data.unit}s with {len(members)} members")
     tables = held_out_predictions(members, cohort.store, cohort.bags, cohort.extras)
     predictions = pd.concat(list(tables), ignore_index=True)
@@ -92,19 +98,18 @@ def evaluate_run(
     there, left_out = _possible(build_each(config.baselines).values(), cohort)
     together = cross_validate_baselines(there, cohort.store, cohort.bags, folds, config.seed)
     baselines = {str(name): table for name, table in together.groupby("model")}
-    outside = _outside(split)
-    permutation = None
+    design, permutation = FoldDesign.of(split, cohort.bags), None
     if permutations:
         say(f"refitting the heads to {permutations} permutations of the labels")
         permutation = permute_run(
-            aggregate(predictions, "recart"),
+            aggregate(predictions, "recart", design),
             members,
             build(config.head),
             cohort,
             k=permutations,
             seed=config.seed,
             within=permute_within,
-            outside=outside,
+            outside=split.kind is Kind.EXTERNAL,
         )
     assessment = assess(
         predictions,
@@ -113,7 +118,7 @@ def evaluate_run(
         seed=config.seed,
         obstacles=_obstacles(cohort),
         permutation=permutation,
-        outside=outside,
+        design=design,
         left_out=left_out,
     )
     evaluated = Evaluated(
@@ -124,6 +129,7 @@ def evaluate_run(
         predictions=predictions,
         baselines=baselines,
         assessment=assessment,
+        ledger=ledger,
     )
     return _audited(evaluated, run, checks) if checks else evaluated
 
@@ -162,13 +168,6 @@ def _possible(
         else:
             there.append(baseline)
     return there, lacking
-
-
-def _outside(split: Split) -> bool:
-    """Whether the held-out patients are a cohort of which no member sees a patient."""
-    held_out = {code for fold in split.folds for code in fold.held_out}
-    seen = {code for fold in split.folds for code in (*fold.train, *fold.validation)}
-    return not held_out & seen
 
 
 def _obstacles(cohort: PreparedCohort) -> list[str]:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from recart.evaluation.predictions import BagScores, FloatArray
+from recart.data.split import Kind
+from recart.evaluation.pairs import pair_auroc
+from recart.evaluation.predictions import THRESHOLD, BagScores, FloatArray
 
 __all__ = ["FOLD_GAP", "THRESHOLD", "Metrics", "metrics"]
 
 # pooled and fold-mean AUROC further apart than this are flagged
 FOLD_GAP = 0.05
-# probability above which a bag is called positive
-THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,16 @@ class Metrics:
     ----------
     n_bags, n_positive, n_patients, n_repeats, n_folds
         Size: bags, positive bags, patients, repeats and folds of one repeat.
+    kind
+        What the folds are to each other (`recart.data.split.Kind`): what `auroc` is depends on it.
     auroc
-        Pooled: fold-centred scores averaged over repeats, then one AUROC over all bags. None where
-        it is refused.
+        Of pairs held out together: the share that their own model ranks rightly, ties one half. Of
+        an outside cohort: that of the members' mean logit. Else pooled: fold-centred scores
+        averaged over repeats, then one AUROC over all bags. None where it is refused.
     auroc_fold_mean
         Mean over folds and repeats of the AUROC inside each held-out fold. None where refused.
     folds_disagree
-        True where the two differ by more than `FOLD_GAP`.
+        True where the two differ by more than `FOLD_GAP`; of folds that are pooled only.
     refusal
         Why no AUROC is given; empty where it is.
     auprc
@@ -40,7 +43,8 @@ class Metrics:
     prevalence
         Share of positive bags.
     balanced_accuracy, sensitivity, specificity
-        At probability `THRESHOLD`.
+        Of the members' calls, each by its own threshold; at probability `THRESHOLD` where a model
+        has none.
     brier
         Mean squared difference of probability and label.
     brier_skill
@@ -53,6 +57,7 @@ class Metrics:
     n_patients: int
     n_repeats: int
     n_folds: int
+    kind: str
     auroc: float | None
     auroc_fold_mean: float | None
     folds_disagree: bool
@@ -88,25 +93,29 @@ def metrics(scores: BagScores) -> Metrics:
     target = torch.from_numpy(scores.y.astype(np.int64))
     # ranks in (0, 1): torchmetrics would put logits through a sigmoid and tie the extreme ones
     rank = torch.from_numpy(_unit_ranks(scores.score))
-    probability = torch.from_numpy(scores.probability)
-    sensitivity = float(binary_recall(probability, target, THRESHOLD))
-    specificity = float(binary_specificity(probability, target, THRESHOLD))
+    called = torch.from_numpy(scores.called.astype(np.float64))
+    sensitivity = float(binary_recall(called, target, THRESHOLD))
+    specificity = float(binary_specificity(called, target, THRESHOLD))
     brier = float(np.mean((scores.probability - scores.y) ** 2))
 
     refusal = _refusal(scores)
     fold_mean = None if refusal else _fold_mean(scores)
     auroc = None if refusal else float(binary_auroc(rank, target))
+    if scores.kind is Kind.PAIRS and not refusal:
+        auroc = fold_mean = pair_auroc(scores)
     return Metrics(
         n_bags=len(scores.y),
         n_positive=int(scores.y.sum()),
         n_patients=len(set(scores.patients)),
         n_repeats=int(scores.folds["repeat"].nunique()),
+        kind=str(scores.kind),
         n_folds=int(scores.folds.groupby("repeat")["fold"].nunique().max()),
         auroc=auroc,
         auroc_fold_mean=fold_mean,
         folds_disagree=(
             auroc is not None and fold_mean is not None and abs(auroc - fold_mean) > FOLD_GAP
-        ),
+        )
+        and scores.kind in (Kind.PARTITION, Kind.GROUPS),
         refusal=refusal,
         auprc=None if refusal else float(binary_average_precision(rank, target)),
         prevalence=float(scores.y.mean()),

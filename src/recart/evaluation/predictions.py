@@ -1,8 +1,9 @@
 """Held-out predictions: the one table that evaluation reads, checked and brought to one row a bag.
 
 One row of the table is one bag as one member saw it: `bag`, `patient` (pseudonyms), `repeat`,
-`fold`, `member`, `y` (0 or 1), `logit`, `probability`. Within a repeat every bag is held out in
-exactly one fold; members of one fold differ in their seed only.
+`fold`, `member`, `y` (0 or 1), `logit`, `probability`, and where the member has one of its own the
+`threshold` on its probability above which it calls a bag positive. Within a repeat every bag is
+held out in exactly one fold, except where pairs are; members of one fold differ in their seed only.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
+from recart.data.split import Kind
+from recart.evaluation.design import PARTITION, FoldDesign
 from recart.problems import Problem, Problems
 
-__all__ = ["PREDICTION_COLUMNS", "BagScores", "aggregate"]
+__all__ = ["PREDICTION_COLUMNS", "THRESHOLD", "BagScores", "aggregate"]
 
 PREDICTION_COLUMNS = ("bag", "patient", "repeat", "fold", "member", "y", "logit", "probability")
+
+# probability above which a bag is called positive where a model has no threshold of its own
+THRESHOLD = 0.5
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -37,10 +43,14 @@ class BagScores:
         Name of the model or baseline.
     table
         (n) index: bag. Columns `patient`, `y`, `score`, `logit`, `logit_low`, `logit_high`,
-        `probability`, `probability_low`, `probability_high` (range over repeats and members) and
-        `train_prevalence` (share of positive bags among the bags not held out with it).
+        `probability`, `probability_low`, `probability_high` (range over repeats and members),
+        `margin` (log-odds above the threshold) and `train_prevalence` (share of positive bags among
+        those its models were trained on).
     folds
-        One row per bag and repeat, members averaged: `bag`, `repeat`, `fold`, `y`, `logit`.
+        One row per bag and fold that held it out, members averaged: `bag`, `patient`, `repeat`,
+        `fold`, `y`, `logit`, `log_odds` (of the probability).
+    kind
+        What the folds are to each other.
 
     Notes
     -----
@@ -50,11 +60,17 @@ class BagScores:
     decides the ranking: on noise with a strong ridge the pooled AUROC of stratified five-fold
     cross-validation reads 0.31 at 23 patients with 8 positives, and 0.49 with it (simulated, 120
     cohorts). `probability` is the mean over repeats and members on the log-odds scale, not centred.
+
+    Models that held out a pair of one positive and one negative patient all had the same class
+    balance, and an outside cohort is one fold for all models: there `score` is the mean logit. The
+    AUROC of pairs is not of `score` but of the comparisons inside them
+    (`recart.evaluation.pairs`).
     """
 
     name: str
     table: pd.DataFrame
     folds: pd.DataFrame
+    kind: Kind = Kind.PARTITION
 
     @property
     def y(self) -> FloatArray:
@@ -63,13 +79,18 @@ class BagScores:
 
     @property
     def score(self) -> FloatArray:
-        """(n) fold-centred logits: for ranking only."""
+        """(n) logits that rank bags of all folds, centred by fold where that is needed."""
         return self.table["score"].to_numpy(dtype=float)
 
     @property
     def probability(self) -> FloatArray:
         """(n) held-out probabilities."""
         return self.table["probability"].to_numpy(dtype=float)
+
+    @property
+    def called(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """(n) whether the members together call the bag positive, each by its own threshold."""
+        return self.table["margin"].to_numpy(dtype=float) > 0
 
     @property
     def train_prevalence(self) -> FloatArray:
@@ -82,7 +103,7 @@ class BagScores:
         return [str(patient) for patient in self.table["patient"]]
 
 
-def aggregate(predictions: pd.DataFrame, name: str) -> BagScores:
+def aggregate(predictions: pd.DataFrame, name: str, design: FoldDesign = PARTITION) -> BagScores:
     """Average held-out predictions over members and repeats.
 
     Parameters
@@ -91,34 +112,42 @@ def aggregate(predictions: pd.DataFrame, name: str) -> BagScores:
         Table of held-out predictions, columns `PREDICTION_COLUMNS`; further columns are ignored.
     name
         Name of the model or baseline, for tables and figures.
+    design
+        Kind of the split that the predictions come from.
 
     Raises
     ------
     InputError
         Where columns are missing, values are not finite, labels are not 0 or 1 or contradict each
         other, a bag is held out in no fold or in several folds of a repeat, or a patient is in
-        several folds of a repeat. All problems at once.
+        several folds of a repeat; or where a fold of pairs does not hold two patients. All problems
+        at once.
     """
-    _check(predictions, name)
+    _check(predictions, name, design.kind)
     frame = predictions.loc[:, list(PREDICTION_COLUMNS)].copy()
     frame["bag"] = frame["bag"].astype(str)
     frame["patient"] = frame["patient"].astype(str)
     frame["log_odds"] = logit(frame["probability"].astype(float).clip(_CLIP, 1 - _CLIP))
+    threshold = predictions.get("threshold", pd.Series(THRESHOLD, index=predictions.index))
+    frame["margin"] = frame["log_odds"] - logit(threshold.astype(float).clip(_CLIP, 1 - _CLIP))
 
     by_fold = (
         frame.groupby(["repeat", "fold", "bag"], sort=True)
-        .agg(patient=("patient", "first"), y=("y", "first"), logit=("logit", "mean"))
+        .agg(
+            patient=("patient", "first"),
+            y=("y", "first"),
+            logit=("logit", "mean"),
+            log_odds=("log_odds", "mean"),
+        )
         .reset_index()
     )
     in_fold = by_fold.groupby(["repeat", "fold"])
-    centred = by_fold["logit"] - in_fold["logit"].transform("mean")
+    centred = by_fold["logit"]
+    if design.kind in (Kind.PARTITION, Kind.GROUPS):
+        centred = centred - in_fold["logit"].transform("mean")
     # a model that says the same of every bag of a fold must not be ranked by rounding errors
     by_fold["score"] = centred.round(_SCORE_DECIMALS)
-    in_repeat = by_fold.groupby("repeat")["y"]
-    outside = in_repeat.transform("size") - in_fold["y"].transform("size")
-    positive = in_repeat.transform("sum") - in_fold["y"].transform("sum")
-    # with a single fold nothing says what the model was trained on
-    by_fold["train_prevalence"] = (positive / outside.where(outside > 0)).astype(float)
+    by_fold["train_prevalence"] = _train_prevalence(by_fold, design)
 
     table = by_fold.groupby("bag").agg(
         patient=("patient", "first"),
@@ -131,18 +160,31 @@ def aggregate(predictions: pd.DataFrame, name: str) -> BagScores:
         logit_low=("logit", "min"),
         logit_high=("logit", "max"),
         log_odds=("log_odds", "mean"),
+        margin=("margin", "mean"),
         low=("log_odds", "min"),
         high=("log_odds", "max"),
     )
     table[["logit_low", "logit_high"]] = spread[["logit_low", "logit_high"]]
     table["probability"] = expit(spread["log_odds"])
+    table["margin"] = spread["margin"]
     table["probability_low"] = expit(spread["low"])
     table["probability_high"] = expit(spread["high"])
-    folds = by_fold[["bag", "repeat", "fold", "y", "logit"]]
-    return BagScores(name=name, table=table, folds=folds)
+    folds = by_fold[["bag", "patient", "repeat", "fold", "y", "logit", "log_odds"]]
+    return BagScores(name=name, table=table, folds=folds, kind=design.kind)
 
 
-def _check(predictions: pd.DataFrame, name: str) -> None:
+def _train_prevalence(by_fold: pd.DataFrame, design: FoldDesign) -> pd.Series[float]:
+    if design.prevalence:
+        keys = zip(by_fold["repeat"], by_fold["fold"], strict=True)
+        return pd.Series([design.prevalence[key] for key in keys], index=by_fold.index)
+    in_fold, in_repeat = by_fold.groupby(["repeat", "fold"])["y"], by_fold.groupby("repeat")["y"]
+    outside = in_repeat.transform("size") - in_fold.transform("size")
+    positive = in_repeat.transform("sum") - in_fold.transform("sum")
+    # with a single fold nothing says what the model was trained on
+    return (positive / outside.where(outside > 0)).astype(float)
+
+
+def _check(predictions: pd.DataFrame, name: str, kind: Kind) -> None:
     problems = Problems()
     for column in PREDICTION_COLUMNS:
         if column not in predictions.columns:
@@ -165,7 +207,7 @@ def _check(predictions: pd.DataFrame, name: str) -> None:
         )
     problems.raise_if_any()
     _check_values(predictions, name, problems)
-    _check_folds(predictions, name, problems)
+    _check_folds(predictions, name, kind, problems)
     problems.raise_if_any()
 
 
@@ -198,7 +240,7 @@ def _check_values(predictions: pd.DataFrame, name: str, problems: Problems) -> N
         )
 
 
-def _check_folds(predictions: pd.DataFrame, name: str, problems: Problems) -> None:
+def _check_folds(predictions: pd.DataFrame, name: str, kind: Kind, problems: Problems) -> None:
     def error(code: str, what: str, mend: str, bad: pd.Series) -> None:
         found = bad.index[bad]
         if len(found):
@@ -218,16 +260,17 @@ def _check_folds(predictions: pd.DataFrame, name: str, problems: Problems) -> No
     owners = by_bag["patient"].nunique()
     error("E-EVAL-006", "bags have two patients", "give one patient a bag", owners > 1)
     times = predictions.groupby(["bag", "repeat"])["fold"].nunique().groupby("bag")
-    error("E-EVAL-007", "bags are held out in two folds of a repeat", split, times.max() > 1)
+    if kind is not Kind.PAIRS:
+        error("E-EVAL-007", "bags are held out in two folds of a repeat", split, times.max() > 1)
     short = times.size() < predictions["repeat"].nunique()
     error("E-EVAL-008", "bags are not held out in every repeat", split, short)
-    in_folds = predictions.groupby(["patient", "repeat"])["fold"].nunique().groupby("patient")
-    error(
-        "E-EVAL-009",
-        "patients are in two folds of a repeat",
-        "split by patient",
-        in_folds.max() > 1,
-    )
+    if kind is Kind.PAIRS:
+        of_fold = predictions.groupby(["repeat", "fold"])["patient"].nunique()
+        error("E-EVAL-021", "folds do not hold a pair of patients", split, of_fold != 2)
+    else:
+        of_patient = predictions.groupby(["patient", "repeat"])["fold"].nunique()
+        twice = of_patient.groupby("patient").max() > 1
+        error("E-EVAL-009", "patients are in two folds of a repeat", "split by patient", twice)
     rows = predictions.groupby(["bag", "repeat", "fold", "member"]).size().groupby("bag")
     error(
         "E-EVAL-010",

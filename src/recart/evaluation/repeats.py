@@ -19,7 +19,7 @@ def per_repeat(scores: BagScores) -> pd.DataFrame:
     repeats, also on the log-odds scale: `BagScores.probability`) and `spread` (standard deviation
     of the repeats' probabilities; NaN with one repeat).
     """
-    table = scores.folds.pivot_table(index="bag", columns="repeat", values="logit")
+    table = scores.folds.pivot_table(index="bag", columns="repeat", values="log_odds")
     table = pd.DataFrame(
         expit(table.to_numpy()),
         index=table.index,

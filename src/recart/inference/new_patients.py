@@ -38,7 +38,7 @@ class Coverage:
 
 @dataclass(frozen=True, kw_only=True)
 class MemberView:
-    """How one member sees the new patients: logits (n) and bag features (n, f)."""
+    """How one member sees the new patients: calibrated log-odds (n) and bag features (n, f)."""
 
     name: str
     logits: np.ndarray[Any, Any]
@@ -108,7 +108,7 @@ def _views(
         features, names = member.head.embedding(seen)
         yield MemberView(
             name=member.name,
-            logits=member.head.logits(seen),
+            logits=member.rule.log_odds(member.head.logits(seen)),
             bag_features=features,
             feature_names=names,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,8 @@ def write_run_report(
             figure.figure.savefig(run.figures / f"{name}.{suffix}", dpi=150, bbox_inches="tight")
     write_report(content, run.report)
     numbers = report_numbers(content)
-    run.write_json(run.metrics.name, {part: numbers[part] for part in ("model", "baselines")})
+    parts = {part: numbers[part] for part in ("model", "baselines")}
+    run.write_json(run.metrics.name, {**parts, "ledger": asdict(evaluated.ledger)})
     card = card_markdown(content.card, content.question.endpoint)
     write_atomically(run.path / "model_card.md", card.encode())
     template = study_template(asked_of_study(map(Checklist.load, CHECKLISTS)))

@@ -32,5 +32,5 @@ def bag_latents(
         latents=[encode(stack, bound, store, bags.slices[n]) for n in chosen],
         extras=extras.iloc[chosen].to_numpy(dtype=np.float64),
         extra_names=[str(name) for name in extras.columns],
-        patients=bags.table["patient"].to_numpy()[chosen],
+        patients=bags.groups[chosen],
     )

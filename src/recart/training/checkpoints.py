@@ -13,7 +13,8 @@ from recart.problems import InputError, Problem
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
-SCHEMA = 1
+# 2: members carry a decision rule
+SCHEMA = 2
 
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -65,7 +66,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         problem = Problem(
             code="E-CKPT-002",
             what=f"checkpoint layout {schema}; this version of recart reads {SCHEMA}",
-            mend="use the version of recart that is named in the run's versions.json",
+            mend="train the run again in a new folder, or use the version of recart that is named "
+            "in its versions.json",
             file=path.name,
         )
         raise InputError([problem])

@@ -20,7 +20,8 @@ class BagLatents:
 
     `latents[n]` is (c, l): the cells of bag `n` under one member. `extras` (n, f) holds features
     computed inside each patient, such as clone statistics, NaN where they were not measured;
-    `extra_names` names them. `patients` (n) groups bags for inner folds.
+    `extra_names` names them. `patients` (n) groups bags for inner folds: by patient, or by block of
+    patients where the split has blocks.
     """
 
     latents: Sequence[Array]
@@ -36,6 +37,11 @@ class FittedHead(ABC):
     @abstractmethod
     def inner_loss(self) -> float:
         """Log loss over the inner folds of the development bags, at the chosen strengths."""
+
+    @property
+    @abstractmethod
+    def inner_logits(self) -> Array:
+        """(n) logits of the development bags, each from the inner fold that left it out."""
 
     @abstractmethod
     def logits(self, bags: BagLatents) -> Array:

@@ -14,7 +14,10 @@ from omegaconf import DictConfig
 from recart.config.build import build, build_each
 from recart.config.check import check_config
 from recart.config.compose import run_folder
+from recart.data.bags import Bags, with_blocks
+from recart.data.folds import PatientColumns
 from recart.data.split import Split, members
+from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import PreparedCohort, prepare_cohort
 from recart.training.collapse import collapse_warning
@@ -80,17 +83,14 @@ def train_run(config: DictConfig) -> float:
         _record_cohort(run, cohort)
         validation = CrossValidation(
             shared=SharedStore(cohort.store, run.path),
-            bags=cohort.bags,
+            bags=with_blocks(cohort.bags, split.block_of),
             extras=cohort.extras,
             members=members(split),
             recipes=made,
             head=head,
             folder=run.checkpoints,
         )
-        say(
-            f"{len(cohort.bags)} bags, {split.k} folds x {split.repeats} repeats = "
-            f"{len(validation.members)} members"
-        )
+        say(f"{len(cohort.bags)} bags, {split.words} = {len(validation.members)} members")
         del cohort  # whose store may be put where other processes share it
         if validation.missing():
             with tracking(trackers, run.logs, config) as loggers:
@@ -143,10 +143,21 @@ def _split(run: RunDirectory, cohort: PreparedCohort, scheme: Any, seed: int) ->
     table = cohort.bags.table
     labelled = table[table["label"] >= 0]
     split: Split = scheme.split(
-        labelled["patient"].to_numpy(), labelled["label"].to_numpy(), seed, names
+        labelled["patient"].to_numpy(),
+        labelled["label"].to_numpy(),
+        seed,
+        names,
+        _columns(cohort.store, cohort.bags),
     )
     split.write(run.split, names)
     return split
+
+
+def _columns(store: CohortStore, bags: Bags) -> PatientColumns:
+    """Tables of the samples that may enter a prediction and of the patients."""
+    of_bags = [range_.start for own in bags.slices for range_ in own]
+    samples = np.unique(store.cells["sample"].to_numpy()[of_bags])
+    return PatientColumns(samples=store.samples.iloc[samples], patients=store.patients)
 
 
 def _train(

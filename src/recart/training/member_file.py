@@ -13,6 +13,7 @@ from recart.contracts import FeatureSpec, MemberSettings
 from recart.data.features import Features
 from recart.models.totalvi import TotalVI, TotalVIStack
 from recart.training.checkpoints import load_checkpoint, save_checkpoint
+from recart.training.decision_rule import DecisionRule
 from recart.training.heads import FittedHead, Head
 from recart.training.jobs import TrainedEncoder, restore_stack
 
@@ -36,6 +37,7 @@ class LoadedMember:
     features: Features
     stack: TotalVIStack
     head: FittedHead
+    rule: DecisionRule
     history: list[dict[str, Any]]
     best_epoch: int
     best_loss: float
@@ -47,7 +49,11 @@ def member_path(folder: Path, name: str) -> Path:
 
 
 def save_member(
-    path: Path, encoder: TrainedEncoder, head: FittedHead, patients: Sequence[str]
+    path: Path,
+    encoder: TrainedEncoder,
+    head: FittedHead,
+    rule: DecisionRule,
+    patients: Sequence[str],
 ) -> None:
     """Write one member; `patients` are the pseudonyms by patient code."""
     member = encoder.member
@@ -70,6 +76,8 @@ def save_member(
             "encoder": train,
             "epoch": validation,
             "head": [*train, *validation],
+            "calibration": [*train, *validation],
+            "threshold": [*train, *validation],
         },
         "features": {
             **{
@@ -83,6 +91,7 @@ def save_member(
         },
         "encoder": encoder.state,
         "head": head.state(),
+        "decision_rule": rule.state(),
         "best_epoch": encoder.best_epoch,
         "best_loss": encoder.best_loss,
         "history": encoder.history,
@@ -114,10 +123,11 @@ def load_member(path: Path, model: TotalVI, head: Head) -> LoadedMember:
         seed=member["seed"],
         held_out=frozenset(member["held_out"]),
         fitted_on={part: frozenset(seen) for part, seen in content["fitted_on"].items()},
-        settings=MemberSettings(**member.get("settings", {})),  # older files have none
+        settings=MemberSettings(**member["settings"]),
         features=features,
         stack=restore_stack(model, features, content["encoder"]),
         head=head.restore(content["head"]),
+        rule=DecisionRule.restore(content["decision_rule"]),
         history=content["history"],
         best_epoch=content["best_epoch"],
         best_loss=content["best_loss"],

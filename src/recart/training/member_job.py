@@ -16,6 +16,7 @@ from recart.data.bags import Bags
 from recart.data.features import bind
 from recart.data.store import CohortStore
 from recart.training.bag_latents import bag_latents
+from recart.training.decision_rule import fit_decision_rule
 from recart.training.executors.executor import Report
 from recart.training.heads import BagLatents, Head
 from recart.training.jobs import (
@@ -56,7 +57,7 @@ class MemberJob:
     """Trains `members` in one stack; a member's file appears when it is finished.
 
     Held-out patients of a member are read by nothing here: neither features, nor encoder, nor
-    head. `extras` (n, f) are bag features that are computed inside each patient.
+    head, nor decision rule. `extras` (n, f) are bag features that are computed inside each patient.
     """
 
     members: Sequence[Member]
@@ -86,9 +87,10 @@ class MemberJob:
             seen.append(own)
             labels.append(of_bags)
         heads = self.head.fit_stack(seen, labels, [member.seed for member in self.members])
-        for encoder, head in zip(encoders, heads, strict=True):
+        for encoder, head, own, of_bags in zip(encoders, heads, seen, labels, strict=True):
+            rule = fit_decision_rule(head.inner_logits, of_bags, own.patients)
             path = member_path(self.folder, encoder.member.name)
-            save_member(path, encoder, head, list(store.patients.index))
+            save_member(path, encoder, head, rule, list(store.patients.index))
 
     def _seen_by(
         self, encoder: TrainedEncoder, store: CohortStore

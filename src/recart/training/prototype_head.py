@@ -167,6 +167,11 @@ class FittedPrototypeHead(FittedHead):
         """Inner cross-validated log loss of the chosen ridge strength."""
         return float(self.chosen["inner_log_loss"])
 
+    @property
+    def inner_logits(self) -> Array:
+        """(n) logits of the development bags at the chosen strength."""
+        return np.array(self.chosen["inner_logits"], dtype=np.float64)
+
     def logits(self, bags: BagLatents) -> Array:
         """(n) log odds."""
         features, _, _ = _features(self.prototypes, bags, self.use_extras)

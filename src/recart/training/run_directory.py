@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fcntl
+import hashlib
 import json
 import os
 import socket
@@ -20,7 +21,7 @@ from recart.problems import InputError, Problem
 from recart.training.receptor_version import receptor_fingerprint
 from recart.training.versions import versions
 
-__all__ = ["RunDirectory", "write_atomically"]
+__all__ = ["RunDirectory", "configuration_hash", "write_atomically"]
 
 SCHEMA: Final = 1
 _CONFIG, _RUN, _VERSIONS, _LOCK = "config.yaml", "run.json", "versions.json", "run.lock"
@@ -229,20 +230,27 @@ def write_atomically(path: Path, content: bytes) -> Path:
     return path
 
 
+def configuration_hash(config: DictConfig) -> str:
+    """Hash of what a run is: its resolved configuration but for where and how it runs."""
+    text = json.dumps(dict(_flat(OmegaConf.to_container(config), "")), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _flat(tree: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and their values, those left out that may differ when a run goes on."""
+    if isinstance(tree, dict) and tree:
+        for key, value in tree.items():
+            inner = f"{place}.{key}" if place else str(key)
+            if inner not in _FREE:
+                yield from _flat(value, inner)
+    else:
+        yield place, tree
+
+
 def _differing(there: DictConfig, wanted: DictConfig) -> Iterator[str]:
-    """Dotted keys whose values differ, those left out that may."""
-
-    def flat(tree: Any, place: str) -> Iterator[tuple[str, Any]]:
-        if isinstance(tree, dict) and tree:
-            for key, value in tree.items():
-                inner = f"{place}.{key}" if place else str(key)
-                if inner not in _FREE:
-                    yield from flat(value, inner)
-        else:
-            yield place, tree
-
-    first = dict(flat(OmegaConf.to_container(there), ""))
-    second = dict(flat(OmegaConf.to_container(wanted), ""))
+    """Dotted keys whose values differ."""
+    first = dict(_flat(OmegaConf.to_container(there), ""))
+    second = dict(_flat(OmegaConf.to_container(wanted), ""))
     for key in first.keys() | second.keys():
         if key not in first or key not in second or first[key] != second[key]:
             yield key

@@ -1,4 +1,4 @@
-"""Schemes that deal patients into folds: which patients a model trains on, watches and never sees."""
+"""Schemes that deal patients into folds: whom a model trains on, watches and never sees."""
 
 from recart.data.folds.external import ExternalCohort
 from recart.data.folds.fixed import FixedSplit

@@ -13,7 +13,7 @@ from recart.data.folds.strata import HOLDING, STRATA, class_counts
 from recart.data.split import FoldPatients
 from recart.problems import InputError, Problem
 
-__all__ = ["Labelled", "check_validation"]
+__all__ = ["Labelled", "Mask", "check_validation"]
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 

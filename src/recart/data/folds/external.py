@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from recart.data.folds.blocks import Codes, blocks_of, shared_blocks
-from recart.data.folds.development import Labelled, check_validation
+from recart.data.folds.development import Labelled, Mask, check_validation
 from recart.data.folds.patient_columns import PatientColumns
 from recart.data.folds.scheme import FoldScheme
 from recart.data.folds.site_numbers import site_numbers
@@ -88,9 +88,7 @@ class ExternalCohort(FoldScheme):
         folds = []
         for repeat in range(self._repeats):
             rng = np.random.default_rng(np.random.SeedSequence((seed, repeat)))
-            folds.append(
-                own.fold(outside, share=self._validation, repeat=repeat, fold=0, rng=rng)
-            )
+            folds.append(own.fold(outside, share=self._validation, repeat=repeat, fold=0, rng=rng))
         return Split(
             seed=seed, folds=tuple(folds), kind=Kind.EXTERNAL, blocks=shared_blocks(codes, block)
         )
@@ -108,7 +106,7 @@ class ExternalCohort(FoldScheme):
             )
             raise InputError([problem])
 
-    def _check(self, outside: Codes, stratum: Codes, block: Codes) -> None:
+    def _check(self, outside: Mask, stratum: Codes, block: Codes) -> None:
         problems = Problems()
         for label, holding in HOLDING.items():
             if not np.isin(stratum[outside], holding).any():

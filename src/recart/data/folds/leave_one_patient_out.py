@@ -63,6 +63,4 @@ class LeaveOnePatientOut(FoldScheme):
             own.fold(codes == code, share=self._validation, repeat=0, fold=fold, rng=rng)
             for fold, code in enumerate(codes)
         )
-        return Split(
-            seed=seed, folds=folds, kind=Kind.GROUPS, blocks=shared_blocks(codes, block)
-        )
+        return Split(seed=seed, folds=folds, kind=Kind.GROUPS, blocks=shared_blocks(codes, block))

@@ -34,8 +34,9 @@ class LeavePairOut(FoldScheme):
     at_most
         Patients above which it is refused: positive times negative patients models are trained.
     block
-        Column of the samples or patients: who shares a value of it with a held-out patient, directly
-        or through others, is left out of that fold's training. None: every patient for himself.
+        Column of the samples or patients: who shares a value of it with a held-out patient,
+        directly or through others, is left out of that fold's training. None: every patient for
+        himself.
     """
 
     def __init__(self, validation: float, at_most: int, block: str | None = None) -> None:
@@ -69,9 +70,7 @@ class LeavePairOut(FoldScheme):
             own.fold(np.isin(codes, pair), share=self._validation, repeat=0, fold=fold, rng=rng)
             for fold, pair in enumerate(pairs)
         )
-        return Split(
-            seed=seed, folds=folds, kind=Kind.PAIRS, blocks=shared_blocks(codes, block)
-        )
+        return Split(seed=seed, folds=folds, kind=Kind.PAIRS, blocks=shared_blocks(codes, block))
 
     def _check(self, patients: int, pairs: int) -> None:
         if patients > self._at_most:
