@@ -6,8 +6,9 @@ Three things are measured in one run, on random cells of one shape:
   copies on the card;
 - steps: training steps of a stack whose minibatches lie on the card already, and what shares of the
   ceilings their matrix products and the reading and writing of weights, gradients and moments are;
-- epochs: what a user waits for, minibatches assembled and sent while it trains. K members in one
-  stack against one member is the price of K folds against one. TOTALVI's epoch is of one fold.
+- epochs: what a user waits for, minibatches gathered and validation included, steps recorded and
+  replayed. K members in one stack against one member is the price of K folds against one.
+  TOTALVI's epoch is of one fold.
 
 A rate counts cells times members. recart runs in bfloat16 where Lightning's `bf16-mixed` has it,
 the likelihoods in float32; TOTALVI in float32 with TF32 products, which its likelihoods need.
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,12 +109,17 @@ def steps(
 
 
 def epoch(
-    store: CohortStore, count: int, device: torch.device, options: argparse.Namespace
+    store: CohortStore,
+    count: int,
+    device: torch.device,
+    options: argparse.Namespace,
+    record: bool = True,
 ) -> float:
-    """Wall seconds of an epoch of a stack, as `train.py` trains it."""
+    """Wall seconds of an epoch of a stack, as `train.py` trains it, or with steps not recorded."""
     accelerator = "gpu" if device.type == "cuda" else "cpu"
     clock, trainer = Epochs(), settings(accelerator, options.precision)
     made = recipes(len(store.genes), epochs=EPOCHS, batch=options.batch)
+    made = replace(made, training=replace(made.training, record=record))
     with quiet_lightning():
         train_encoders(
             members_of(count),
@@ -157,7 +164,7 @@ def main(options: argparse.Namespace) -> None:
         f"{options.batch}, {options.precision}; rates are cells x members a second\n"
         f"TOTALVI: {peer:.2f} s an epoch, {cells / peer:,.0f}\n"
         f"members     steps  of bfloat16  of copy    epochs  s an epoch  over one  x TOTALVI  "
-        f"memory MiB\n"
+        f"not recorded, s  memory MiB\n"
     )
     one = 0.0
     for count in options.members:
@@ -167,12 +174,14 @@ def main(options: argparse.Namespace) -> None:
             torch.cuda.reset_peak_memory_stats(device)
         rate, done, moved = steps(store, count, device, options)
         seconds = epoch(store, count, device, options)
+        launched = epoch(store, count, device, options, record=False)
         one = one or seconds
         held = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else np.nan
         write(
             f"{count:7d} {rate:9,.0f} {done / limits['bfloat16']:12.1%} "
             f"{moved / limits['copy']:8.1%} {cells * count / seconds:9,.0f} {seconds:11.2f} "
-            f"{seconds / one:9.2f} {peer * count / seconds:10.2f} {held:11.0f}\n"
+            f"{seconds / one:9.2f} {peer * count / seconds:10.2f} "
+            f"{launched:15.2f} {held:11.0f}\n"
         )
         sys.stdout.flush()
 

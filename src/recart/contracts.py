@@ -222,12 +222,17 @@ class CellBatch:
     x_mask_mg
         False for genes that the data at hand lack (a new panel), that are hidden in this step, or
         that pad a member of fewer genes than others of its stack.
+    x_seen_mb
+        False for cells whose RNA is hidden in this step, and whose entries are 0 then.
     y_mba, y_mask_mba
         Raw protein counts, and whether the protein was measured in the cell's sample.
     r_mbt, r_mask_mb
         Receptor embedding, and whether the cell has one.
     r_measured_mb
         Whether receptors were sequenced in the cell's sample at all.
+    r_weight_mb
+        Weight of the cell's receptor where each clone of a sample counts once; 0 without one. Their
+        sum over a sample is its number of cells with a receptor.
     batch_mbe
         One-hot batch category of the member; an all-zero row where the batch is unknown to it.
     weight_mb
@@ -238,11 +243,13 @@ class CellBatch:
 
     x: SparseRows
     x_mask_mg: Bool[Tensor, "m g"]
+    x_seen_mb: Bool[Tensor, "m b"]
     y_mba: Float[Tensor, "m b a"]
     y_mask_mba: Bool[Tensor, "m b a"]
     r_mbt: Float[Tensor, "m b t"]
     r_mask_mb: Bool[Tensor, "m b"]
     r_measured_mb: Bool[Tensor, "m b"]
+    r_weight_mb: Float[Tensor, "m b"]
     batch_mbe: Float[Tensor, "m b e"]
     weight_mb: Float[Tensor, "m b"]
     active: tuple[bool, ...]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,32 @@ def test_the_command_line_overrides_an_experiment(tmp_path: Path) -> None:
 )
 def test_a_mistake_in_an_experiment_is_not_silent(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in told(experiment(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "expected"),
+    [
+        ("train.yaml", "seeed: 1", "did you mean seed?"),
+        ("paths/default.yaml", "runn: x", "did you mean paths.run?"),
+    ],
+)
+def test_a_mistake_in_the_shipped_files_is_told_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, line: str, expected: str
+) -> None:
+    """The default configuration can't be composed then: the schema alone says what there is."""
+    folder = tmp_path / "configs"
+    shutil.copytree(config_folder(), folder)
+    with (folder / file).open("a", encoding="utf-8") as spoilt:
+        spoilt.write(f"\n{line}\n")
+    monkeypatch.setattr("recart.config.compose.config_folder", lambda: folder)
+    assert expected in told([])
+
+
+def test_a_class_that_has_moved_is_told_where_it_is() -> None:
+    old, new = "recart.models.totalvi.TermWeights", "recart.models.objective.TermWeights"
+    message = told([f"model.weights._target_={old}"])
+    assert f"{old} is not where TermWeights is defined" in message
+    assert f"mend: write {new}" in message
 
 
 def test_composing_works_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

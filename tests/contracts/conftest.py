@@ -46,11 +46,13 @@ def make_batch() -> Callable[..., CellBatch]:
         return CellBatch(
             x=SparseRows.from_dense(x if counts else torch.log1p(x) - 0.5),
             x_mask_mg=torch.ones(MEMBERS, GENES, dtype=torch.bool),
+            x_seen_mb=torch.ones(shape, dtype=torch.bool),
             y_mba=torch.poisson(_random(g, *shape, proteins) * 30, g),
             y_mask_mba=_random(g, *shape, proteins) < 0.8,
             r_mbt=r * r_mask.unsqueeze(-1),
             r_mask_mb=r_mask,
             r_measured_mb=r_mask | (_random(g, *shape) < 0.5),
+            r_weight_mb=2 * _random(g, *shape) * r_mask,
             batch_mbe=torch.nn.functional.one_hot(codes, batches).double(),
             weight_mb=weight,
             active=(True,) * MEMBERS,

@@ -21,7 +21,7 @@ from recart.models.stacked import StackedLinear
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 
 SEEDS = [11, 12, 13]
-MASKING = Masking(modality=0.3, proteins=0.2, genes=0.2)
+MASKING = Masking(modality=0.3, proteins=0.2, genes=0.2, rna=0.6)
 RECIPES: list[TotalVI] = []
 for _module in pkgutil.iter_modules(recart.models.__path__, "recart.models."):
     importlib.import_module(_module.name)

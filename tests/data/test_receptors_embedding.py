@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
 from pathlib import Path
 from typing import final
 
@@ -182,11 +184,32 @@ def test_mouse_receptors_are_refused_but_a_single_odd_gene_is_not() -> None:
     assert standardise(odd).masked == {"V gene unknown": 1, "V gene not functional": 1}
 
 
-def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("embedding", "package", "extra"),
+    [
+        (Sceptr(), "sceptr", "receptors"),
+        (Sceptr(), "tidytcells", "receptors"),
+        (TCRdistLandmarks(), "tcrdist_rs", "landmarks"),
+        (TCRdistLandmarks(), "tidytcells", "landmarks"),
+    ],
+)
+def test_a_missing_package_names_the_extra_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch, embedding: ReceptorEmbedding, package: str, extra: str
+) -> None:
+    find = clean_module.find_spec
+    monkeypatch.setattr(clean_module, "find_spec", lambda n: None if n == package else find(n))
+    said = rf"package {package} .*recart\[{extra}\].*physicochemical"
+    with pytest.raises(InputError, match=said):
+        embedding.embed(SEQUENCES)
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    name = package.replace("_", "-")
+    assert any(re.match(rf"{name}\b", own) for own in extras[extra])
+    assert not any("sceptr" in own for own in extras["landmarks"])
+
+
+def test_the_embedding_without_packages_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clean_module, "find_spec", lambda _: None)
-    for embedding in (Sceptr(), TCRdistLandmarks()):
-        with pytest.raises(InputError, match=r"recart\[receptors\].*physicochemical"):
-            embedding.embed(SEQUENCES)
     values, _ = Physicochemical().embed(SEQUENCES)
     assert values.any()
 

@@ -64,11 +64,13 @@ class Cells:
         return CellBatch(
             x=SparseRows.from_dense(self.x[None]),
             x_mask_mg=torch.ones(1, self.x.shape[1], dtype=torch.bool),
+            x_seen_mb=torch.ones(1, n, dtype=torch.bool),
             y_mba=self.y[None],
             y_mask_mba=self.measured_ea[self.batch][None],
             r_mbt=self.x.new_zeros(1, n, 0),
             r_mask_mb=torch.zeros(1, n, dtype=torch.bool),
             r_measured_mb=torch.ones(1, n, dtype=torch.bool),
+            r_weight_mb=self.x.new_ones(1, n),
             batch_mbe=torch.nn.functional.one_hot(self.batch[None], self.batches).to(self.x.dtype),
             weight_mb=self.x.new_ones(1, n),
             active=(True,),

@@ -27,11 +27,13 @@ def batch() -> CellBatch:
     return CellBatch(
         x=SparseRows.from_dense(x),
         x_mask_mg=mask,
+        x_seen_mb=torch.ones(shape, dtype=torch.bool),
         y_mba=torch.poisson(torch.rand(*shape, PROTEINS, generator=generator) * 9, generator),
         y_mask_mba=torch.rand(*shape, PROTEINS, generator=generator) < 0.9,
         r_mbt=torch.randn(*shape, 4, generator=generator),
         r_mask_mb=torch.rand(shape, generator=generator) < 0.5,
         r_measured_mb=torch.ones(shape, dtype=torch.bool),
+        r_weight_mb=torch.ones(shape),
         batch_mbe=torch.ones(*shape, 1),
         weight_mb=torch.ones(shape),
         active=(True,) * MEMBERS,
@@ -77,7 +79,22 @@ def test_genes_are_hidden_from_all_cells_of_a_member(batch: CellBatch) -> None:
     assert abs(sum(shares) / 40 - 0.2) < 0.031  # five standard errors of 4,400 draws
 
 
-@pytest.mark.parametrize("masking", [Masking(0.4), Masking(0.0, 0.4), Masking(0.0, 0.0, 0.4)])
+def test_rna_is_hidden_from_cells_that_show_something_else(batch: CellBatch) -> None:
+    seen = hide(batch, Masking(modality=0.5, rna=0.4))
+    rest = seen.y_mask_mba.any(-1) | seen.r_mask_mb
+    assert bool((~rest).any())
+    assert seen.x_seen_mb[~rest].all()
+    share = float((~seen.x_seen_mb[rest]).float().mean())
+    assert abs(share - 0.4) < 0.1  # five standard errors of 600 cells
+    assert torch.equal(seen.x.dense(), batch.x.dense() * seen.x_seen_mb.unsqueeze(-1))
+    assert torch.equal(seen.x_mask_mg, batch.x_mask_mg)
+    # one does not follow from the other
+    assert not torch.equal(~seen.x_seen_mb, seen.r_mask_mb)
+
+
+@pytest.mark.parametrize(
+    "masking", [Masking(0.4), Masking(0.0, 0.4), Masking(0.0, 0.0, 0.4), Masking(0.0, rna=0.4)]
+)
 def test_the_decoder_still_explains_what_is_hidden(batch: CellBatch, masking: Masking) -> None:
     """With an encoder that is blind, hiding changes no term."""
     recipe = TotalVI(3, 8, dropout=0.0, masking=masking, rna=NegativeBinomial())

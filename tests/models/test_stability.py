@@ -58,11 +58,13 @@ class Counts:
         return CellBatch(
             x=SparseRows.from_dense((self.x * self.x_mask)[None]),
             x_mask_mg=self.x_mask[None],
+            x_seen_mb=torch.ones(1, n, dtype=torch.bool),
             y_mba=(self.y * self.y_mask)[None],
             y_mask_mba=self.y_mask[None],
             r_mbt=torch.zeros(1, n, 0),
             r_mask_mb=torch.zeros(1, n, dtype=torch.bool),
             r_measured_mb=torch.zeros(1, n, dtype=torch.bool),
+            r_weight_mb=torch.zeros(1, n),
             batch_mbe=torch.nn.functional.one_hot(self.batch[None], BATCHES).float(),
             weight_mb=torch.ones(1, n),
             active=(True,),

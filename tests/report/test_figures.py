@@ -20,7 +20,7 @@ from recart.report.probability_figures import (
     decision,
     recalibration,
 )
-from recart.report.run_figures import latent, training_curves
+from recart.report.run_figures import latent, latent_use, training_curves
 
 
 def test_roc_draws_every_curve_from_corner_to_corner(make_assessment: Any) -> None:
@@ -115,6 +115,15 @@ def test_predictions_show_each_repeat_and_their_spread(make_assessment: Any) -> 
     )
     wanted = 2 * model.per_repeat["spread"][inside]
     assert all(np.isclose(ends, width).any() for width in wanted)
+
+
+def test_latent_use_draws_each_member_in_falling_order() -> None:
+    axes = latent_use({"r0f0": [0.5, 2.0, 0.0], "r0f1": [0.02, 0.001, 1.0]}, active=0.01).axes[0]
+    one, other, threshold = axes.get_lines()
+    assert one.get_ydata().tolist() == [2.0, 0.5, 0.0001]  # 0 is drawn at the lower edge
+    assert other.get_ydata().tolist() == [1.0, 0.02, 0.001]
+    assert set(threshold.get_ydata()) == {0.01}
+    assert axes.get_yscale() == "log"
 
 
 def test_training_curves_draw_members_and_their_median() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recart.training.collapse import active_dimensions, collapse_warning
+from recart.training.collapse import active_dimensions, collapse_warning, kept_row
 
 
 def _row(loss: float, active: int) -> dict[str, float]:
@@ -30,3 +30,8 @@ def test_members_with_one_active_dimension_or_none_are_named() -> None:
 def test_nothing_is_said_of_sound_members_and_of_older_histories() -> None:
     assert collapse_warning({"a": [_row(1.0, 2)], "b": [{"elbo_validation": -3.0}]}) is None
     assert collapse_warning({}) is None
+
+
+def test_the_row_kept_is_that_of_the_least_loss() -> None:
+    assert kept_row([_row(3.0, 1), _row(1.0, 5), _row(2.0, 4)]) == _row(1.0, 5)
+    assert kept_row([{"elbo_validation": -3.0}]) is None

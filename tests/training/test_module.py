@@ -23,6 +23,7 @@ from recart.data.store import CohortStore
 from recart.models.cell_encoder import Posterior
 from recart.models.encoder import JointEncoder
 from recart.models.masking import Masking
+from recart.models.noise import Noise
 from recart.models.rna import NegativeBinomial
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 from recart.training.encoder_training import EncoderTraining
@@ -176,9 +177,47 @@ def test_a_loss_that_is_not_finite_is_said(make_store: Callable[..., CohortStore
     stack, (train, validation) = _loaders(store, [[0, 1]], [[2]])
     with torch.no_grad():
         stack.log_protein_theta[0, 0, 0] = torch.nan
-    module = StackModule(stack, [0], TRAINING)
-    with pytest.raises(FloatingPointError, match=r"member 0.*protein.*epoch 0.*training\.lr"):
+    module = StackModule(stack, [0], TRAINING, names=["r0f0"])
+    said = r"member r0f0: protein not finite at step 0 of epoch 0; lower training\.lr"
+    with pytest.raises(FloatingPointError, match=said):
         _trainer(2).fit(module, train, validation)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_step_that_was_not_finite_is_said(
+    make_store: Callable[..., CohortStore], monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    """On a CPU at the step, on a GPU before the validation; where validation would be finite."""
+    store = make_store(patients=6)
+    stack, (train, validation) = _loaders(store, [[0, 1], [2, 3]], [[4], [5]])
+    module = StackModule(stack, [0, 1], TRAINING, names=["r0f0", "r0f1"])
+    terms, steps = stack.terms, 0
+
+    def spoil(batch: CellBatch, noise: Noise | None) -> dict[str, torch.Tensor]:
+        nonlocal steps
+        found = terms(batch, noise)
+        steps += 1
+        if steps == 2:
+            spoilt = found["kl_z"].detach().clone()  # no gradient: the weights stay finite
+            spoilt[1, 0] = torch.inf
+            found["kl_z"] = spoilt
+        return found
+
+    monkeypatch.setattr(stack, "terms", spoil)
+    if not at_once:
+        ask = module._finite.ask
+        asked: list[int] = []
+
+        def once_an_epoch(names: Any, epoch: int) -> None:
+            if len(asked) == len(train):  # once more than there are steps: before validation
+                ask(names, epoch)
+            asked.append(epoch)
+
+        monkeypatch.setattr(module._finite, "ask", once_an_epoch)
+    said = r"^member r0f1: kl_z not finite at step 1 of epoch 0;"
+    with pytest.raises(FloatingPointError, match=said):
+        _trainer(2).fit(module, train, validation)
+    assert steps == (2 if at_once else len(train))
 
 
 def test_members_without_cells_are_said(
@@ -194,3 +233,28 @@ def test_members_without_cells_are_said(
         lacking = replace(member, **{empty: ()})
         with pytest.raises(ValueError, match=f"member a has no cells in {empty}"):
             train_encoders([member, lacking], store, make_all_bags(store), recipes, _trainer)
+
+
+def test_cells_are_held_on_the_device_when_training_starts(
+    make_store: Callable[..., CohortStore],
+) -> None:
+    """The loaders are there by then, and held cells train as those gathered on the host."""
+    import lightning.pytorch as pl
+
+    class Hold(pl.Callback):
+        def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+            assert not module.hold_cells(0), "no memory is free"
+            assert module.hold_cells(10**12)
+            for loader in (trainer.train_dataloader, trainer.val_dataloaders):
+                assert loader.dataset.view is not None
+
+    store = make_store(patients=6)
+    found = []
+    for callbacks in ([], [Hold()]):
+        stack, (train, validation) = _loaders(store, [[0, 1, 2], [3, 4]], [[3], [5]])
+        module = StackModule(stack, [0, 1], TRAINING)
+        trainer = _trainer(TRAINING.epochs)
+        trainer.callbacks.extend(callbacks)
+        trainer.fit(module, train, validation)
+        found.append(module.best_loss_m)
+    assert found[0] == pytest.approx(found[1], rel=1e-4)

@@ -16,6 +16,7 @@ from recart.data.features import FeatureChoice, Features
 from recart.data.store import CohortStore
 from recart.models.encoder import JointEncoder
 from recart.models.masking import Masking
+from recart.models.objective import TermWeights
 from recart.models.product_of_experts import ProductOfExperts
 from recart.models.rna import NegativeBinomial, Normal, Poisson, ZeroInflated
 from recart.models.totalvi import TotalVI
@@ -52,7 +53,7 @@ class Case:
     lr: float = 0.01
 
 
-ALL_MASKS = Masking(0.2, proteins=0.3, genes=0.3)
+ALL_MASKS = Masking(0.2, proteins=0.3, genes=0.3, rna=0.2)
 CASES = {
     "nb": Case(),
     "nb-per-batch": Case(replace(PLAIN, rna=NegativeBinomial(per_batch=True))),
@@ -61,6 +62,7 @@ CASES = {
     "normal": Case(replace(PLAIN, rna=Normal())),
     "product": Case(replace(PLAIN, encoder=ProductOfExperts(2))),
     "masks": Case(replace(PLAIN, masking=ALL_MASKS)),
+    "clone-level": Case(replace(PLAIN, weights=TermWeights(clone_level=True))),
     "settings": Case(settings=OWN_SETTINGS),
     "genes": Case(genes=OwnGenes()),
     "stops": Case(epochs=12, patience=1, lr=0.1),

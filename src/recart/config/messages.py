@@ -123,7 +123,7 @@ def _no_key(key: str, folder: Path, entry: str) -> Problem:
     if "/" in key:
         groups = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_dir()]
         return Problem(code="E-CONFIG-009", column=key, what=what, mend=nearest(key, groups))
-    paths = set(_reference_keys(entry))
+    paths = set(_reference_keys(folder, entry))
     parent, _, name = key.rpartition(".")
     while parent and parent not in paths:  # the first part of the path that is wrong
         parent, _, name = parent.rpartition(".")
@@ -143,9 +143,12 @@ def _under(path: str, parent: str) -> bool:
     return not parent or path.startswith(f"{parent}.")
 
 
-def _reference_keys(entry: str) -> Iterator[str]:
+def _reference_keys(folder: Path, entry: str) -> Iterator[str]:
     """Every dotted key of the entry point's default configuration."""
-    from recart.config.compose import compose
+    import hydra
+    from hydra.errors import HydraException
+
+    from recart.config.schema import SCHEMAS, register
 
     def walk(tree: Any, place: str) -> Iterator[str]:
         if isinstance(tree, dict):
@@ -154,4 +157,11 @@ def _reference_keys(entry: str) -> Iterator[str]:
                 yield path
                 yield from walk(value, path)
 
-    yield from walk(OmegaConf.to_container(compose((), entry), resolve=False), "")
+    register()
+    try:
+        with hydra.initialize_config_dir(str(folder), version_base="1.3"):
+            tree = OmegaConf.to_container(hydra.compose(entry), resolve=False)
+    except (HydraException, OmegaConfBaseException):
+        # the default configuration itself is what is wrong: the schema says what there is
+        tree = OmegaConf.to_container(OmegaConf.structured(SCHEMAS[entry]), resolve=False)
+    yield from walk(tree, "")

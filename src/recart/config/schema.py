@@ -7,11 +7,19 @@ of the class they name is their schema, checked by `recart.config.check`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from omegaconf import MISSING
 
-__all__ = ["DataConfig", "EmbedConfig", "EvaluateConfig", "PathsConfig", "TrainConfig", "register"]
+__all__ = [
+    "SCHEMAS",
+    "DataConfig",
+    "EmbedConfig",
+    "EvaluateConfig",
+    "PathsConfig",
+    "TrainConfig",
+    "register",
+]
 
 
 @dataclass
@@ -174,11 +182,14 @@ class EmbedConfig:
     data: DataConfig = field(default_factory=DataConfig)
 
 
+SCHEMAS: Final = {"train": TrainConfig, "evaluate": EvaluateConfig, "embed": EmbedConfig}
+"""The root of each entry point's configuration."""
+
+
 def register() -> None:
     """Make the schemas known to Hydra, as `train_schema`, `evaluate_schema`, `embed_schema`."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
-    store.store(name="embed_schema", node=EmbedConfig)
+    for entry, schema in SCHEMAS.items():
+        store.store(name=f"{entry}_schema", node=schema)

@@ -13,6 +13,7 @@ import inspect
 import re
 import typing
 from collections.abc import Iterable
+from dataclasses import replace
 from types import NoneType, UnionType
 from typing import Any, Final
 
@@ -79,6 +80,10 @@ def resolve(target: object, place: str) -> type[Any] | Problem:
     except AttributeError:
         return _unknown(place, target)
     if not isinstance(found, type) or not _own(found, module):
+        if isinstance(found, type) and found.__module__.startswith("recart."):
+            place_now = f"{found.__module__}.{found.__qualname__}"
+            refused = _refused(place, f"_target_ {target} is not where {name} is defined")
+            return replace(refused, mend=f"write {place_now}")
         return _refused(place, f"_target_ {target} is not a class of recart")
     return found
 

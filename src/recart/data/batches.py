@@ -183,6 +183,7 @@ def gather(
     y_mask = np.zeros((members, width, proteins), dtype=bool)
     r = np.zeros((members, width, _receptor_dim(bound)), dtype=np.float32)
     r_mask, r_measured = np.zeros((2, members, width), dtype=bool)
+    r_weight = np.zeros((members, width), dtype=np.float32)
     one_hot = np.zeros((members, width, batches), dtype=np.float32)
     weight = np.zeros((members, width), dtype=np.float32)
     for m, (own, cells) in enumerate(zip(bound, rows, strict=True)):
@@ -205,15 +206,18 @@ def gather(
             known[known] = store.clones["known"].to_numpy(dtype=bool)[clone[known]]
             r[m, np.flatnonzero(known)] = store.receptor[clone[known]]
             r_mask[m, :n] = known
+            r_weight[m, :n] = store.clone_weight[cells]
             r_measured[m, :n] = store.samples["has_receptor"].to_numpy()[sample]
     return CellBatch(
         x=SparseRows.from_csr(rna, width),
         x_mask_mg=torch.from_numpy(x_mask),
+        x_seen_mb=torch.from_numpy(weight > 0),
         y_mba=torch.from_numpy(y),
         y_mask_mba=torch.from_numpy(y_mask),
         r_mbt=torch.from_numpy(r),
         r_mask_mb=torch.from_numpy(r_mask),
         r_measured_mb=torch.from_numpy(r_measured),
+        r_weight_mb=torch.from_numpy(r_weight),
         batch_mbe=torch.from_numpy(one_hot),
         weight_mb=torch.from_numpy(weight),
         active=tuple(len(cells) > 0 for cells in rows),

@@ -20,6 +20,8 @@ from recart.data.store import CohortStore
 
 __all__ = ["DeviceStore", "DeviceView", "bytes_on_device"]
 
+_SPARE = 0.1  # of the entries of a minibatch
+
 
 def _small(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The smallest type that torch computes with and that holds these values."""
@@ -78,6 +80,7 @@ class DeviceStore:
             self.receptor = sent(np.concatenate([store.receptor, none]))  # -1 reads the last
             self.known = sent(known)
             self.clone = sent(cells["clone"].to_numpy().astype(np.int64))
+            self.clone_weight = sent(store.clone_weight)
             self.sequenced = sent(samples["has_receptor"].to_numpy(dtype=bool))
 
 
@@ -106,6 +109,7 @@ class DeviceView:
             return torch.from_numpy(values).to(store.device)
 
         self.place, self.x_mask, self.has = sent(place), sent(x_mask), sent(has)
+        self.capacity = 0  # entries of a minibatch, the largest yet and some to spare
         self.protein, self.batch = sent(protein.astype(np.int64)), sent(batch.astype(np.int64))
 
     def gather(self, rows: Sequence[np.ndarray[Any, Any]], width: int) -> CellBatch:
@@ -122,15 +126,17 @@ class DeviceView:
         categories = torch.arange(self.batches, device=row_mb.device)
         one_hot = (batch_mb.unsqueeze(-1) == categories) & there_mb.unsqueeze(-1)
         y, y_mask = self._proteins(row_mb, sample_mb, there_mb)
-        r, r_mask, r_measured = self._receptors(row_mb, sample_mb, there_mb)
+        r, r_mask, r_measured, r_weight = self._receptors(row_mb, sample_mb, there_mb)
         return CellBatch(
             x=self._rna(padded, row_mb, there_mb),
             x_mask_mg=self.x_mask,
+            x_seen_mb=there_mb,
             y_mba=y,
             y_mask_mba=y_mask,
             r_mbt=r,
             r_mask_mb=r_mask,
             r_measured_mb=r_measured,
+            r_weight_mb=r_weight,
             batch_mbe=one_hot.float(),
             weight_mb=there_mb.float(),
             active=tuple(len(cells) > 0 for cells in rows),
@@ -140,22 +146,27 @@ class DeviceView:
         """Non-zeros of the cells.
 
         Those of genes that were not chosen stay, as zeros of the first gene: to drop them, the host
-        would have to wait for their number.
+        would have to wait for their number. Zeros of the last cell follow up to `capacity`, so that
+        arrays are of one size in most steps.
         """
         store = self.store
         members, width = rows.shape
         flat = np.maximum(rows, 0).ravel()
         total = int(((store.start[flat + 1] - store.start[flat]) * (rows.ravel() >= 0)).sum())
+        if total > self.capacity:
+            self.capacity = int(total * (1 + _SPARE))
         row = row_mb.reshape(-1)
         length = (store.start_d[row + 1] - store.start_d[row]) * there_mb.reshape(-1)
+        length[-1] += self.capacity - total
         row_start = torch.nn.functional.pad(length.cumsum(0), (1, 0))
         cells = torch.arange(members * width, device=row.device)
-        row_n = torch.repeat_interleave(cells, length, output_size=total)
-        within = torch.arange(total, device=row.device) - row_start[row_n]
-        position_n = store.start_d[row[row_n]] + within
+        row_n = torch.repeat_interleave(cells, length, output_size=self.capacity)
+        place_n = torch.arange(self.capacity, device=row.device)
+        last = max(0, len(store.gene) - 1)
+        position_n = (store.start_d[row[row_n]] + place_n - row_start[row_n]).clamp_max(last)
         member_n = torch.div(row_n, width, rounding_mode="floor")
         gene_n = self.place[member_n, store.gene[position_n].long()]
-        chosen = gene_n >= 0
+        chosen = (gene_n >= 0) & (place_n < total)
         return SparseRows(
             shape=(members, width, self.genes),
             value_n=store.value[position_n].float() * chosen,
@@ -178,16 +189,17 @@ class DeviceView:
 
     def _receptors(
         self, row_mb: Tensor, sample_mb: Tensor, there_mb: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         store = self.store
         if store.receptor is None or self.receptor_dim == 0:
             none = torch.zeros_like(there_mb)
             r = none.unsqueeze(-1).float().expand(-1, -1, self.receptor_dim)
-            return r, none, none
+            return r, none, none, none.float()
         clone = store.clone[row_mb]
         known = store.known[clone] & there_mb
         return (
             store.receptor[clone] * known.unsqueeze(-1),
             known,
             store.sequenced[sample_mb] & there_mb,
+            store.clone_weight[row_mb] * there_mb,
         )

@@ -13,12 +13,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from recart.data.clone_weights import clone_weights
 from recart.data.free_memory import free_memory
 from recart.data.rows import RowArray
 from recart.data.store_arrays import CsrOnDisk, read_csr, size_in_memory, write_dense, write_rna
@@ -84,6 +86,15 @@ class CohortStore:
     def receptor_dim(self) -> int:
         """Length of a receptor embedding; 0 without receptors."""
         return 0 if self.receptor is None else int(self.receptor.shape[1])
+
+    @cached_property
+    def clone_weight(self) -> Floats:
+        """(c) weights under which each clone with an embedding counts once a sample."""
+        clone = self.cells["clone"].to_numpy()
+        if self.clones is not None and len(self.clones):
+            known = self.clones["known"].to_numpy(dtype=bool)
+            clone = np.where((clone >= 0) & known[clone], clone, -1)
+        return clone_weights(clone, self.cells["sample"].to_numpy())
 
     def sample_slice(self, sample: int) -> slice:
         """The cells of one sample."""

@@ -55,6 +55,7 @@ class _StackedJoint(StackedEncoder):
         )
         # zero: what was never missing in training moves nothing when it is missing later
         self.missing = nn.Parameter(torch.zeros(members, sizes.proteins + 1, hidden))
+        self.missing_rna = nn.Parameter(torch.zeros(members, 1, hidden))
         self.mean = StackedLinear(members, hidden, sizes.latent)
         self.log_variance = StackedLinear(members, hidden, sizes.latent)
 
@@ -72,5 +73,7 @@ class _StackedJoint(StackedEncoder):
         """The first linear map, shared by batches."""
         inputs, missing = self.features(batch)
         shift: Tensor = torch.baddbmm(self.rna(rna_n, batch.x), missing, self.missing)
+        unseen = ~(batch.x_seen_mb & batch.x_mask_mg.any(-1, keepdim=True))
+        shift = torch.addcmul(shift, unseen.unsqueeze(-1).to(shift.dtype), self.missing_rna)
         first_mbh: Tensor = shift + self.hidden.first.linear(inputs)
         return GaussianHead(self.hidden, self.mean, self.log_variance).after(first_mbh)

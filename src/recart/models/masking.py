@@ -20,15 +20,17 @@ __all__ = ["Masking"]
 class Masking:
     """Shares that are hidden from the encoder; the decoder still has to explain them.
 
-    Protein and receptor are each hidden in a share `modality` of the cells. `proteins` is the share
-    of single proteins hidden in each cell. `genes` is the share of genes hidden from all cells of a
-    minibatch, each member's own: as in a panel that lacks them, the depth of a cell is then that of
-    the other genes.
+    Protein and receptor are each hidden in a share `modality` of the cells. `rna` is the share of
+    cells whose RNA is hidden, among those that still show a protein or a receptor. `proteins` is
+    the share of single proteins hidden in each cell. `genes` is the share of genes hidden from all
+    cells of a minibatch, each member's own: as in a panel that lacks them, the depth of a cell is
+    then that of the other genes.
     """
 
     modality: float = 0.1
     proteins: float = 0.0
     genes: float = 0.0
+    rna: float = 0.0
 
     def hide(self, batch: CellBatch, genes_m: Sequence[int], noise: Noise) -> CellBatch:
         """The batch as the encoder sees it; `genes_m` is how many genes each member has."""
@@ -36,6 +38,10 @@ class Masking:
         if self.proteins > 0 and batch.y_mba.shape[-1]:
             keep = noise.keep(batch.y_mba, self.proteins) > 0
             batch = replace(batch, y_mask_mba=batch.y_mask_mba & keep)
+        if self.rna > 0:
+            keep = noise.keep(batch.weight_mb.unsqueeze(-1), self.rna)[..., 0] > 0
+            rest = batch.y_mask_mba.any(-1) | batch.r_mask_mb
+            batch = _without_rna(batch, keep | ~rest)
         if self.genes > 0:
             like_mg = batch.weight_mb.new_empty(batch.x_mask_mg.shape)
             keep = noise.keep(like_mg, self.genes, genes_m) > 0
@@ -53,6 +59,12 @@ class Masking:
             r_mask_mb=batch.r_mask_mb & keep_receptor,
             r_measured_mb=batch.r_measured_mb & keep_receptor,
         )
+
+
+def _without_rna(batch: CellBatch, keep_mb: Tensor) -> CellBatch:
+    x = batch.x
+    shown_n = torch.where(keep_mb.view(-1)[x.row_n], x.value_n, 0.0)
+    return replace(batch, x=replace(x, value_n=shown_n), x_seen_mb=batch.x_seen_mb & keep_mb)
 
 
 def _without_genes(batch: CellBatch, keep_mg: Tensor) -> CellBatch:

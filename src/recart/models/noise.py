@@ -20,8 +20,11 @@ _STEP_STRIDE = 1_000_003  # prime: (seed, step) pairs of a sweep do not collide
 
 def member_generator(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
     """The generator of one member at one step."""
-    generator = torch.Generator(device=device)
-    return generator.manual_seed((seed * 2_147_483_629 + step * _STEP_STRIDE) % (2**63))
+    return torch.Generator(device=device).manual_seed(_stream(seed, step))
+
+
+def _stream(seed: int, step: int) -> int:
+    return (seed * 2_147_483_629 + step * _STEP_STRIDE) % (2**63)
 
 
 class Noise(ABC):
@@ -51,6 +54,11 @@ class MemberNoise(Noise):
 
     def __init__(self, seeds: Sequence[int], step: int, device: torch.device | str = "cpu") -> None:
         self.generators = [member_generator(seed, step, device) for seed in seeds]
+
+    def restart(self, seeds: Sequence[int], step: int) -> None:
+        """Begin the streams of another step; the generators stay the same objects."""
+        for generator, seed in zip(self.generators, seeds, strict=True):
+            generator.manual_seed(_stream(seed, step))
 
     def normal(self, like: Tensor) -> Tensor:
         """Standard normal numbers, one stream per member."""

@@ -12,16 +12,22 @@ __all__ = ["TermWeights"]
 
 @dataclass(frozen=True)
 class TermWeights:
-    """Weights of the terms of the objective; the KL weight is warmed up by the training."""
+    """Weights of the terms of the objective; the KL weight is warmed up by the training.
+
+    With `clone_level` the receptor is reconstructed once a clone of a sample, not once a cell: a
+    clone of a thousand cells is one receptor, and would else drown the others. Presence stays a
+    matter of cells.
+    """
 
     protein: float = 1.0
     receptor: float = 1.0
     presence: float = 1.0
+    clone_level: bool = False
 
     def total(
         self,
         terms: dict[str, Float[Tensor, "m b"]],
-        kl_weight: float,
+        kl_weight: float | Tensor,
         kl_weight_m: Float[Tensor, " m"],
     ) -> Float[Tensor, "m b"]:
         """The weighted sum for every cell.

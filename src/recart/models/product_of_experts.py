@@ -81,8 +81,8 @@ class _StackedExperts(StackedEncoder):
         """Every expert's first layer, and which of them know anything of a cell."""
         dtype = batch.y_mba.dtype
         no_inputs = batch.y_mba.new_zeros(*batch.weight_mb.shape, 0)
-        there_m11 = batch.x_mask_mg.any(-1)[:, None, None]
-        experts = [(self.rna_expert.given(no_inputs, self.rna(rna_n, batch.x)), there_m11)]
+        there_mb1 = (batch.x_seen_mb & batch.x_mask_mg.any(-1, keepdim=True)).unsqueeze(-1)
+        experts = [(self.rna_expert.given(no_inputs, self.rna(rna_n, batch.x)), there_mb1)]
         if self.protein_expert is not None:
             mask = batch.y_mask_mba.to(dtype)
             shift = torch.bmm(1 - mask, self.missing)

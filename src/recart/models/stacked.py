@@ -21,10 +21,9 @@ __all__ = ["StackedBlock", "StackedLinear", "StackedMLP", "fill_uniform", "initi
 
 
 def fill_uniform(parameter: Tensor, bound: float, generator: torch.Generator) -> None:
-    """Fill row by row, so that rows do not depend on how many follow."""
-    rows = parameter.unsqueeze(0) if parameter.ndim == 1 else parameter
-    for row in rows:
-        row.copy_((torch.rand(row.shape, generator=generator) * 2 - 1) * bound)
+    """Fill in place, row after row: rows do not depend on how many follow."""
+    drawn = torch.rand(parameter.shape, generator=generator)
+    parameter.copy_(drawn.mul_(2).sub_(1).mul_(bound))
 
 
 @final

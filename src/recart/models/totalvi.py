@@ -226,7 +226,7 @@ class TotalVIStack(nn.Module):
         return self._terms(batch, posterior, posterior.mean_mbl, None)
 
     def loss(
-        self, terms: dict[str, Float[Tensor, "m b"]], weight_mb: Tensor, kl_weight: float
+        self, terms: dict[str, Float[Tensor, "m b"]], weight_mb: Tensor, kl_weight: float | Tensor
     ) -> Float[Tensor, " m"]:
         """Weighted objective of each member: mean over its cells."""
         total = self.recipe.weights.total(terms, kl_weight, self.kl_weight_m)
@@ -241,7 +241,7 @@ class TotalVIStack(nn.Module):
             "rna": -self.rna.log_prob(decoded, batch_mbe, batch),
             "kl_z": kl_standard_normal(*posterior).sum(-1),
             **self._protein.terms(decoded, batch, batch_mbe, noise),
-            **receptor_terms(decoded, batch),
+            **receptor_terms(decoded, batch, self.recipe.weights.clone_level),
         }
 
     def _own_dimensions(self, posterior: Posterior) -> Posterior:

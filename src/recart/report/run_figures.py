@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,7 +12,7 @@ from matplotlib.lines import Line2D
 from recart.evaluation.predictions import FloatArray
 from recart.report.canvas import INK, NEGATIVE, PALETTE, POSITIVE, new_figure, plain
 
-__all__ = ["latent", "training_curves"]
+__all__ = ["latent", "latent_use", "training_curves"]
 
 # more levels than this are drawn without a legend: the eye cannot match them
 _MAX_LEGEND = len(PALETTE)
@@ -43,6 +45,26 @@ def training_curves(history: pd.DataFrame) -> Figure:
         margin = 0.05 * (high - low) or 1.0
         axes.set_ylim(low - margin, high + margin)
     axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+    return figure
+
+
+def latent_use(kl_per_dimension: Mapping[str, Sequence[float]], active: float) -> Figure:
+    """What each latent dimension says of a cell: its KL divergence, falling, one line a member.
+
+    Parameters
+    ----------
+    kl_per_dimension
+        Nats a cell of each dimension, by member.
+    active
+        Nats below which a dimension says nothing: a dashed line.
+    """
+    figure, axes = new_figure(4.8, 3.6, "latent dimension, by what it says", "KL (nats per cell)")
+    for values in kl_per_dimension.values():
+        # a collapsed dimension may be 0, which a logarithm can't show
+        ordered = np.maximum(sorted(values, reverse=True), active / 100)
+        axes.plot(np.arange(1, len(values) + 1), ordered, color=POSITIVE, linewidth=1, alpha=0.6)
+    axes.axhline(active, color=INK, linewidth=0.8, dashes=(4, 3))
+    axes.set_yscale("log")
     return figure
 
 

@@ -23,9 +23,10 @@ from recart.report.numbers import report_numbers
 from recart.report.page import write_report
 from recart.report.performance import performance_figures
 from recart.report.question import Question
-from recart.report.run_figures import latent, training_curves
+from recart.report.run_figures import latent, latent_use, training_curves
 from recart.report.study import study_template
 from recart.report.wording import within_the_claim
+from recart.training.collapse import ACTIVE, collapse_warning, kept_row
 from recart.training.encoding import encode
 from recart.training.run_directory import RunDirectory, write_atomically
 
@@ -138,7 +139,27 @@ def _run_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
         alt="Evidence lower bound of training and inner-validation cells by epoch.",
         figure=training_curves(history),
     )
-    return (curves, *_latent_figures(evaluated))
+    return (curves, *_use_figures(evaluated), *_latent_figures(evaluated))
+
+
+def _use_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
+    """How much each dimension of each member's latent space says, and whether any has collapsed."""
+    histories = {member.name: member.history for member in evaluated.members}
+    kept = {name: kept_row(history) for name, history in histories.items()}
+    rows = {name: row for name, row in kept.items() if row is not None}
+    if not rows:
+        return ()
+    active = [row["active_dimensions"] for row in rows.values()]
+    warning = collapse_warning(histories)
+    figure = ReportFigure(
+        title="Latent dimensions",
+        caption=f"KL divergence from the prior of each dimension at the epoch kept, a line a "
+        f"member: {min(active)} to {max(active)} dimensions lie above {ACTIVE} nats (dashed), the "
+        f"others say nothing of a cell.{f' Warning: {warning}.' if warning else ''}",
+        alt="KL divergence of each latent dimension, in falling order, by member.",
+        figure=latent_use({name: row["kl_per_dimension"] for name, row in rows.items()}, ACTIVE),
+    )
+    return (figure,)
 
 
 def _latent_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:

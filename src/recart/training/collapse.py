@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["active_dimensions", "collapse_warning"]
+__all__ = ["ACTIVE", "active_dimensions", "collapse_warning", "kept_row"]
 
-_ACTIVE: Final = 0.01  # nats: below, a dimension is the prior's
+ACTIVE: Final = 0.01  # nats: below, a dimension is the prior's
 _FEW: Final = 1  # active dimensions of a member that has collapsed, at most
 
 
 def active_dimensions(kl_per_dimension: Sequence[float]) -> int:
     """How many dimensions have a mean KL divergence from the prior above 0.01 nats a cell."""
-    return sum(kl > _ACTIVE for kl in kl_per_dimension)
+    return sum(kl > ACTIVE for kl in kl_per_dimension)
+
+
+def kept_row(history: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The epoch of the least loss, whose weights are kept; None where no KL was written down."""
+    rows = [row for row in history if "active_dimensions" in row]
+    return min(rows, key=lambda row: row["loss_validation"]) if rows else None
 
 
 def collapse_warning(histories: Mapping[str, Iterable[Mapping[str, Any]]]) -> str | None:
@@ -26,11 +32,9 @@ def collapse_warning(histories: Mapping[str, Iterable[Mapping[str, Any]]]) -> st
     """
     collapsed = {}
     for name, history in histories.items():
-        rows = [row for row in history if "active_dimensions" in row]
-        if rows:
-            best = min(rows, key=lambda row: row["loss_validation"])
-            if best["active_dimensions"] <= _FEW:
-                collapsed[name] = best["active_dimensions"]
+        best = kept_row(history)
+        if best is not None and best["active_dimensions"] <= _FEW:
+            collapsed[name] = best["active_dimensions"]
     if not collapsed:
         return None
     listed = ", ".join(f"{name} ({active})" for name, active in collapsed.items())

@@ -13,7 +13,8 @@ class EncoderTraining:
 
     `block` cells of one sample stand together in a minibatch of `batch_size`. The KL weight rises
     linearly from 0 over `warmup_epochs`. A member stops after `patience` epochs without a better
-    inner-validation loss, and its best state is kept. `clip_norm` is per member.
+    inner-validation loss, and its best state is kept. `clip_norm` is per member. With `record`, a
+    card that holds the cells records a step once and replays it, where one process trains.
     """
 
     epochs: int
@@ -24,3 +25,4 @@ class EncoderTraining:
     clip_norm: float | None
     warmup_epochs: int
     patience: int
+    record: bool = True

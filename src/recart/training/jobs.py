@@ -27,6 +27,8 @@ __all__ = ["Recipes", "TrainedEncoder", "labelled_bags", "restore_stack", "train
 
 logger = logging.getLogger(__name__)
 
+_NEWER = ("latent_mask_ml", "encoder.missing_rna")  # what files of before lack
+
 TrainerFactory = Callable[[int], "pl.Trainer"]
 
 
@@ -100,7 +102,13 @@ def train_encoders(
         return DataLoader(StackBatches(store, bound, blocks, shuffled), batch_size=None)
 
     settings = [member.settings for member in members]
-    module = StackModule(stack, [own.seed for own in members], recipes.training, settings)
+    module = StackModule(
+        stack,
+        [own.seed for own in members],
+        recipes.training,
+        settings,
+        [own.name for own in members],
+    )
     trainer = trainer_factory(recipes.training.epochs)
     trainer.fit(
         module,
@@ -137,8 +145,10 @@ def _require_cells(members: Sequence[Member], bags: Bags) -> None:
 def restore_stack(recipe: TotalVI, features: Features, state: dict[str, Tensor]) -> TotalVIStack:
     """One member's model from its checkpoint, as a stack of one."""
     stack = TotalVIStack(recipe, _sizes([features]), 1)
-    # members of an older file use every latent dimension
-    stack.load_state_dict({"latent_mask_ml": stack.latent_mask_ml, **state})
+    # members of an older file use every latent dimension, and had no cells without RNA
+    fresh = stack.state_dict()
+    older = {name: fresh[name] for name in _NEWER if name in fresh}
+    stack.load_state_dict({**older, **state})
     return stack.eval()
 
 

@@ -18,7 +18,10 @@ from recart.models.noise import MemberNoise, Noise, RowNoise
 from recart.models.totalvi import TotalVIStack
 from recart.training.collapse import active_dimensions
 from recart.training.encoder_training import EncoderTraining
+from recart.training.finite import MEND, FiniteWatch
 from recart.training.optimizer import StackedAdam
+from recart.training.recorded_step import RecordedStep
+from recart.training.term_sums import add_sums, means_of, sums_of
 
 __all__ = ["StackModule"]
 
@@ -33,6 +36,7 @@ class StackModule(pl.LightningModule):
 
     `best_loss_m`, `best_epoch_m` and `best_states` hold the result. A member that has stopped
     leaves the stack before the next epoch: `running` are the members whose weights are in it.
+    Errors speak of members by `names` (None: by number).
     """
 
     def __init__(
@@ -41,10 +45,12 @@ class StackModule(pl.LightningModule):
         seeds: Sequence[int],
         recipe: EncoderTraining,
         settings: Sequence[MemberSettings] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.stack = stack
         self.seeds = list(seeds)
+        self.names = [str(m) for m in range(len(self.seeds))] if names is None else list(names)
         self.recipe = recipe
         members = len(self.seeds)
         own_lr = [own.lr for own in settings] if settings else [None] * members
@@ -55,8 +61,11 @@ class StackModule(pl.LightningModule):
         self.stopped_m = [False] * members
         self.best_states: list[dict[str, Tensor]] = [{} for _ in range(members)]
         self.history: list[dict[str, Any]] = []
+        self.held = False  # whether minibatches are gathered on the card
+        self.recorded: RecordedStep | None = None
         self._train_sum: dict[str, Tensor] = {}
         self._validation_sum: dict[str, Tensor] = {}
+        self._finite = FiniteWatch()
 
     @property
     def kl_weight(self) -> float:
@@ -72,22 +81,32 @@ class StackModule(pl.LightningModule):
             clip_norm=self.recipe.clip_norm,
         )
 
-    def on_fit_start(self) -> None:
+    def on_train_start(self) -> None:
         """Bring the cells to the card where they fit beside the training."""
-        if self.device.type != "cuda":
-            return
-        loaders = [self.trainer.train_dataloader, self.trainer.val_dataloaders]
-        data = [loader.dataset for loader in loaders if loader is not None]
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            self.held = self.hold_cells(free)
+            self._record()
+
+    def hold_cells(self, free: int) -> bool:
+        """Gather minibatches on the device from now on, if the cells take a part of `free` bytes.
+
+        Cells that are streamed from disk stay there. Returns whether they are held.
+        """
+        loaders = (self.trainer.train_dataloader, self.trainer.val_dataloaders)
+        data = [loader.dataset for loader in loaders]  # type: ignore[union-attr]
         store = data[0].store
-        free, _ = torch.cuda.mem_get_info(self.device)
-        if store.path is None and bytes_on_device(store) < _SHARE_FOR_CELLS * free:
+        fits = store.path is None and bytes_on_device(store) < _SHARE_FOR_CELLS * free
+        if fits:
             held = DeviceStore(store, self.device)
             for own in data:
                 own.hold(held)
+        return fits
 
     def on_train_epoch_start(self) -> None:
         """Let go of members that have stopped; draw the others' own orders of this epoch."""
         self._train_sum = {}
+        self._finite.forget()
         self._drop_stopped()
         dataset = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
         dataset.set_epoch(self.current_epoch, [True] * len(self.running))
@@ -105,22 +124,78 @@ class StackModule(pl.LightningModule):
         for loader in (self.trainer.train_dataloader, self.trainer.val_dataloaders):
             loader.dataset.keep(rows)  # type: ignore[union-attr]
         self.running = [self.running[row] for row in rows]
+        if self.recorded is not None:
+            self.stack.zero_grad(set_to_none=True)
+            self._record()
 
     def training_step(self, batch: CellBatch, step: int) -> Tensor | None:
         """Sum of the members' losses: their gradients do not meet."""
         if not any(batch.active):
             return None
-        terms = self.stack.terms(batch, self._noise(step))
-        loss_m = self.stack.loss(terms, batch.weight_mb, self.kl_weight)
+        if self.recorded is None:
+            share_m = self._share_m(batch, step)
+            loss, sums = self._forward(batch, self._noise(step), self.kl_weight, share_m)
+        else:
+            seeds = [self.seeds[m] for m in self.running]
+            loss, sums = self.recorded(batch, seeds, self._step_of_run(step), self.kl_weight)
         optimizer = self.optimizers(use_pl_optimizer=False)
         optimizer.active = batch.active  # type: ignore[union-attr]
-        _accumulate(self._train_sum, terms, batch.weight_mb)
-        return (loss_m * self._share_m(batch, step)).sum()  # 0 for an inactive member
+        self._finite.see(sums, step)
+        if self.device.type == "cpu":  # a GPU would be waited for
+            self._finite.ask(self._running_names, self.current_epoch)
+        add_sums(self._train_sum, sums)
+        return loss
+
+    def backward(self, loss: Tensor, *_: Any, **__: Any) -> None:
+        """Gradients of `loss`, where a recorded step has not taken them already."""
+        if self.recorded is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
+        """Forget the last step's gradients; a recorded step writes over them in place."""
+        if self.recorded is None:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
+
+    def _forward(
+        self,
+        batch: CellBatch,
+        noise: Noise,
+        kl_weight: float | Tensor,
+        share_m: Tensor | float = 1.0,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, 0 for an inactive member, and each term's sum over cells."""
+        terms = self.stack.terms(batch, noise)
+        loss_m = self.stack.loss(terms, batch.weight_mb, kl_weight)
+        return (loss_m * share_m).sum(), sums_of(terms, batch.weight_mb)
+
+    def _record(self) -> None:
+        """Record the next step, where replaying it is the same as running it."""
+        self.recorded = None
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        # a scaled loss has scaled gradients, and other processes' are averaged with them
+        plain = getattr(self.trainer.precision_plugin, "scaler", None) is None
+        alone = self.trainer.world_size == 1
+        optimizer.clipped = recorded = self.held and self.recipe.record and plain and alone  # type: ignore[union-attr]
+        if recorded:
+            self.recorded = RecordedStep(
+                self._forward,
+                optimizer.clip,  # type: ignore[union-attr]
+                list(self.stack.parameters()),
+                len(self.running),
+                self.device,
+            )
+
+    def _step_of_run(self, step: int) -> int:
+        # not the global step: how many steps an epoch has depends on the company
+        return self.current_epoch * _MAX_STEPS + step
+
+    @property
+    def _running_names(self) -> list[str]:
+        return [self.names[m] for m in self.running]
 
     def _noise(self, step: int) -> Noise:
-        # not the global step: how many steps an epoch has depends on the company
         seeds = [self.seeds[m] for m in self.running]
-        noise = MemberNoise(seeds, self.current_epoch * _MAX_STEPS + step, self.device)
+        noise = MemberNoise(seeds, self._step_of_run(step), self.device)
         data = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
         if self.trainer.world_size == 1:
             return noise
@@ -135,7 +210,8 @@ class StackModule(pl.LightningModule):
         return self.trainer.world_size * batch.weight_mb.sum(-1) / whole_m
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last epoch's sums."""
+        """Forget the last epoch's sums; no member goes on from a step that was not finite."""
+        self._finite.ask(self._running_names, self.current_epoch)
         self._validation_sum = {}
 
     def validation_step(self, batch: CellBatch, _step: int) -> None:
@@ -143,7 +219,7 @@ class StackModule(pl.LightningModule):
         posterior = self.stack.latent(batch)
         terms = self.stack.terms_at_mean(batch, posterior)
         terms[_PER_DIMENSION] = kl_standard_normal(*posterior)
-        _accumulate(self._validation_sum, terms, batch.weight_mb)
+        add_sums(self._validation_sum, sums_of(terms, batch.weight_mb))
 
     def on_validation_epoch_end(self) -> None:
         """Keep the best state of each member; stop those that no longer improve."""
@@ -180,7 +256,7 @@ class StackModule(pl.LightningModule):
     def _means(self, sums: dict[str, Tensor]) -> dict[str, Tensor]:
         """Sums of all processes over their cells."""
         reduce = self.trainer.strategy.reduce
-        return _means({name: reduce(own, reduce_op="sum") for name, own in sums.items()})
+        return means_of({name: reduce(own, reduce_op="sum") for name, own in sums.items()})
 
     def _losses(self, means: dict[str, Tensor]) -> list[float]:
         """Each member's objective at full KL weight: epochs of the warm-up are comparable."""
@@ -205,24 +281,6 @@ class StackModule(pl.LightningModule):
     def _not_finite(self, member: int, row: int, validation: dict[str, Tensor]) -> str:
         bad = [name for name, value in validation.items() if not torch.isfinite(value[row])]
         return (
-            f"member {member}: the terms {bad or ['total']} are not finite in epoch "
-            f"{self.current_epoch}; lower training.lr or set training.clip_norm, and check the "
-            "counts for extreme values"
+            f"member {self.names[member]}: {' and '.join(bad) or 'the sum of terms'} not finite in "
+            f"validation after epoch {self.current_epoch}; {MEND}"
         )
-
-
-def _accumulate(sums: dict[str, Tensor], terms: dict[str, Tensor], weight_mb: Tensor) -> None:
-    """Add up (m b) terms over cells, and (m b l) ones over cells for each dimension."""
-    for name, value in {**terms, "cells": torch.ones_like(weight_mb)}.items():
-        weight = weight_mb.unsqueeze(-1) if value.ndim == 3 else weight_mb
-        own = (value.detach() * weight).sum(1)
-        sums[name] = sums[name] + own if name in sums else own
-
-
-def _means(sums: dict[str, Tensor]) -> dict[str, Tensor]:
-    cells = sums["cells"].clamp_min(1.0)
-    return {
-        name: (value / cells.view(-1, *(1,) * (value.ndim - 1))).cpu()
-        for name, value in sums.items()
-        if name != "cells"
-    }

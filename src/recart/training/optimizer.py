@@ -38,6 +38,7 @@ class StackedAdam(torch.optim.Optimizer):
         self.lr_m = list(lr_m)
         self.clip_norm = clip_norm
         self.active: Sequence[bool] | None = None
+        self.clipped = False  # whether `clip` is called by another before each step
         self.step_m = [0] * len(self.lr_m)
 
     def state_dict(self) -> dict[str, Any]:
@@ -74,7 +75,8 @@ class StackedAdam(torch.optim.Optimizer):
         ]
         if not groups:  # no member takes this step
             return loss
-        self._clip([p.grad for _, own in groups for p in own if p.grad is not None])
+        if not self.clipped:
+            self.clip()
         for members in self._alike(active):
             for group, own in groups:
                 self._step(group, own, members)
@@ -100,11 +102,16 @@ class StackedAdam(torch.optim.Optimizer):
         counts = torch.full(
             (len(own),), float(self.step_m[members.start]), device=own[0].device
         ).unbind()
+        every = members == slice(0, len(self.lr_m))
+
+        def slices(whole: list[Tensor]) -> list[Tensor]:
+            return whole if every else [one[members] for one in whole]
+
         adam(
-            [p[members] for p in own],
-            [p.grad[members] for p in own if p.grad is not None],
-            [self.state[p]["mean"][members] for p in own],
-            [self.state[p]["square"][members] for p in own],
+            slices([p.detach() for p in own]),
+            slices([p.grad for p in own if p.grad is not None]),
+            slices([self.state[p]["mean"] for p in own]),
+            slices([self.state[p]["square"] for p in own]),
             [],
             list(counts),
             fused=True,
@@ -117,10 +124,13 @@ class StackedAdam(torch.optim.Optimizer):
             maximize=False,
         )
 
-    def _clip(self, gradients: list[Tensor]) -> None:
+    @torch.no_grad()
+    def clip(self) -> None:
         """Bring each member's gradient norm over all its parameters down to `clip_norm`."""
         if self.clip_norm is None:
             return
+        everything = [p for group in self.param_groups for p in group["params"]]
+        gradients = [p.grad for p in everything if p.grad is not None and p.numel()]
         norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
         norm_m = torch.linalg.vector_norm(torch.stack(norms), dim=0)
         factor_m = torch.clamp(self.clip_norm / (norm_m + 1e-6), max=1.0)

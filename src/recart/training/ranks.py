@@ -225,7 +225,9 @@ def _part(module: StackModule, members: Sequence[int]) -> StackModule:
     """The training of these members, not begun."""
     stack = copy.deepcopy(module.stack)
     stack.keep(members)
-    part = StackModule(stack, [module.seeds[m] for m in members], module.recipe)
+    seeds = [module.seeds[m] for m in members]
+    names = [module.names[m] for m in members]
+    part = StackModule(stack, seeds, module.recipe, names=names)
     part.lr_m = [module.lr_m[m] for m in members]
     return part
 

@@ -59,7 +59,7 @@ def take_sequences(table: pd.DataFrame) -> pd.DataFrame:
     return sequences.where(sequences.notna() & (sequences != ""), None)
 
 
-def standardise(table: pd.DataFrame) -> Cleaned:
+def standardise(table: pd.DataFrame, extra: str = "receptors") -> Cleaned:
     """Bring human TCR sequences to IMGT names and junctions, with tidytcells.
 
     A V gene that cannot be read is masked alone; a junction that cannot be read masks its chain,
@@ -70,13 +70,15 @@ def standardise(table: pd.DataFrame) -> Cleaned:
     ----------
     table
         Clonotypes, any of the columns `SEQUENCE_COLUMNS`.
+    extra
+        The extra of recart that asks, and that brings tidytcells.
 
     Raises
     ------
     InputError
         If tidytcells is not installed, or the V genes are those of the mouse.
     """
-    require("tidytcells")
+    require("tidytcells", extra)
     # it notes every assumption on every sequence; what counts is in `masked`
     logging.getLogger("tidytcells").setLevel(logging.ERROR)
     sequences = take_sequences(table)
@@ -90,8 +92,8 @@ def standardise(table: pd.DataFrame) -> Cleaned:
     return Cleaned(sequences, dict(masked))
 
 
-def require(package: str) -> None:
-    """Say which extra to install where `package` is missing."""
+def require(package: str, extra: str) -> None:
+    """Say that `extra` is to be installed where `package` is missing."""
     if find_spec(package) is None:
         raise InputError(
             [
@@ -99,7 +101,7 @@ def require(package: str) -> None:
                     code="E-REC-012",
                     feature=package,
                     what=f"this receptor embedding needs the package {package}",
-                    mend="pip install 'recart[receptors]', or choose "
+                    mend=f"pip install 'recart[{extra}]', or choose "
                     "data/receptors=physicochemical, which needs nothing",
                 )
             ]

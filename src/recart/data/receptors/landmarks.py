@@ -78,8 +78,8 @@ class TCRdistLandmarks(ReceptorEmbedding):
 
     def clean(self, table: pd.DataFrame) -> Cleaned:
         """Standardise with tidytcells, then mask V genes that TCRdist does not know."""
-        require("tcrdist_rs")
-        sequences, masked = standardise(table)
+        require("tcrdist_rs", "landmarks")
+        sequences, masked = standardise(table, "landmarks")
         unknown: Counter[str] = Counter()
         for chain in _LOCI:
             sequences[f"v_{chain}"] = judge_each(sequences[f"v_{chain}"], _placed_v, unknown)

@@ -62,7 +62,7 @@ class Sceptr(ReceptorEmbedding):
 
     def encode(self, sequences: pd.DataFrame) -> Vectors:
         """Vectors of cleaned sequences, with a progress bar where it takes long."""
-        require("sceptr")
+        require("sceptr", "receptors")
         from rich.console import Console
         from rich.progress import track
         from sceptr import variant
