@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from recart.data.split import Kind
 from recart.evaluation.assessment import Assessment, assess
+from recart.evaluation.design import PARTITION, FoldDesign
 from recart.report.content import ReportContent
 from recart.report.question import FlowStep, LeftOut, Question
 
@@ -46,6 +48,7 @@ def make_assessment() -> Callable[..., Assessment]:
         per_patient: int = 1,
         leave_one_out: bool = False,
         repeats: int = 1,
+        outside: bool = False,
         **settings: Any,
     ) -> Assessment:
         given = {"composition": 1.0, "batch only": 0.0} if baselines is None else baselines
@@ -53,6 +56,9 @@ def make_assessment() -> Callable[..., Assessment]:
             pd.concat([_predictions(n, value, seed, per_patient, r) for r in range(repeats)])
             for seed, value in enumerate([effect, *given.values()])
         ]
+        if outside:
+            for table in tables:
+                table["fold"] = 0
         if leave_one_out:
             for table in tables:
                 table["fold"] = table["patient"]
@@ -62,6 +68,7 @@ def make_assessment() -> Callable[..., Assessment]:
             endpoint="response",
             seed=0,
             n_resamples=200,
+            design=FoldDesign(kind=Kind.EXTERNAL) if outside else PARTITION,
             **settings,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recart.evaluation.metrics import THRESHOLD
+from recart.evaluation.predictions import THRESHOLD
 from recart.report.facts import RunFacts
 from recart.report.fillers.filler import class_name, number_range
 
@@ -72,6 +72,7 @@ def fitting(facts: RunFacts) -> str:
     if facts.fit.strengths:
         chosen = ", ".join(f"{strength:g}" for strength in facts.fit.strengths)
         text += f"; the ridge strength of the head on inner folds (chosen: {chosen})"
+    text += "; calibration and threshold on inner folds"
     return f"{text}. Every figure comes from patients that no fitted part of the model has seen."
 
 
@@ -113,15 +114,20 @@ def output(facts: RunFacts) -> str:
     """What comes out, and the threshold."""
     own = facts.question
     return (
-        f"A probability of {own.positive} for each {own.unit} (classification). Classes are made "
-        f"of it at {THRESHOLD:g}, fixed beforehand and not fitted; the AUROC needs no threshold."
+        f"A probability of {own.positive} for each {own.unit} (classification). Each member calls "
+        f"{own.positive} above a threshold that it chose, like the calibration of its "
+        f"probabilities, on inner folds of its development patients ({THRESHOLD:g} where these "
+        "were too few); the AUROC needs no threshold."
     )
 
 
 def updating(facts: RunFacts) -> str:
     """Updating of the model: none."""
     del facts
-    return "None: nothing was recalibrated or updated after the evaluation."
+    return (
+        "None: nothing was recalibrated or updated after the evaluation. What calibrates a member "
+        "was fitted on inner folds before it."
+    )
 
 
 def computing_predictions(facts: RunFacts) -> str:
