@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from recart.data.split import Kind
 from recart.evaluation.assessment import Assessment
 from recart.report.content import ReportFigure
 from recart.report.figures import forest, predictions, roc
@@ -9,6 +12,15 @@ from recart.report.probability_figures import calibration, decision, recalibrati
 from recart.report.question import Question
 
 __all__ = ["patient_figures", "performance_figures", "probability_figures", "ranking_figures"]
+
+# what the ROC curve ranks
+_SCORES: Final = {
+    Kind.PARTITION: "Held-out scores, centred within each fold.",
+    Kind.GROUPS: "Held-out scores, centred within each group.",
+    Kind.PAIRS: "Mean held-out scores; the AUROC that is given is that of comparisons inside "
+    "the pairs, not the area under this curve.",
+    Kind.EXTERNAL: "Mean scores of the models on the outside cohort.",
+}
 
 
 def performance_figures(assessment: Assessment, question: Question) -> tuple[ReportFigure, ...]:
@@ -26,11 +38,12 @@ def ranking_figures(assessment: Assessment) -> tuple[ReportFigure, ...]:
     if model.metrics.auroc is None or model.auroc_interval is None:
         return ()
     interval = model.auroc_interval
+    widened = "" if model.metrics.kind == Kind.EXTERNAL else ", widened for cross-validation"
     return (
         ReportFigure(
             title="AUROC beside the baselines",
-            caption="Points with 95% intervals, widened for cross-validation. All ran in the same "
-            "folds. The dashed line is chance.",
+            caption=f"Points with 95% intervals{widened}. All ran in the same folds. The dashed "
+            "line is chance.",
             alt=f"Forest plot: model {model.metrics.auroc:.2f} "
             f"({interval.low:.2f} to {interval.high:.2f}); "
             + "; ".join(
@@ -42,8 +55,8 @@ def ranking_figures(assessment: Assessment) -> tuple[ReportFigure, ...]:
         ),
         ReportFigure(
             title="ROC curve",
-            caption="Held-out scores, centred within each fold. The band is the pointwise 95% "
-            "patient bootstrap of the model.",
+            caption=f"{_SCORES[Kind(model.metrics.kind)]} The band is the pointwise 95% patient "
+            "bootstrap of the model.",
             alt=f"ROC curve of the model, area {model.metrics.auroc:.2f}, with bootstrap "
             f"band, and of {len(assessment.baselines)} baselines.",
             figure=roc(assessment),
