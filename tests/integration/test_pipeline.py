@@ -134,6 +134,7 @@ def test_no_id_and_no_path_leaves_with_a_run(evaluated: Path, place: Any) -> Non
     told = [evaluated / name for name in ("split.json", "cohort.json", "metrics.json", "train.log")]
     told += place.folder.glob("prepared/*.looks.jsonl")
     told += [*evaluated.glob("predictions.*"), *evaluated.glob("report.*")]
+    told += [evaluated / "model_card.md", evaluated / "study.template.yaml"]
     for part in ("checkpoints", "logs", "figures"):
         told += (evaluated / part).rglob("*")
     told = [path for path in told if path.is_file()]
