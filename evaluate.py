@@ -33,7 +33,13 @@ def evaluate(config: DictConfig) -> Path:
 
     checks = build_each(config.audit)
     with run.locked():
-        evaluated = evaluate_run(run, checks, config.permutations, config.permute_within)
+        evaluated = evaluate_run(
+            run,
+            checks,
+            config.permutations,
+            config.permute_within,
+            config.permutation_repeats,
+        )
         say("drawing the report")
         page = write_run_report(evaluated, run, study)
     say(f"audit: {evaluated.audit.summary}")

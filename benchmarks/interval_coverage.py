@@ -1,8 +1,8 @@
-"""Claim: the shipped 95 % interval covers the truth in 93 to 99 % of cohorts, at 20 to 150 patients.
+"""Claim: the shipped 95 % interval covers the truth in 93 to 99 % of cohorts of 20 to 150.
 
-Simulated cohorts, 40 % positive, five folds, through the head (`cached_cohorts.py`). The truth of a
-cohort is the AUROC, on fresh patients, of the head fitted to all its patients. Beside it: the same
-interval without its widening, and the patient bootstrap.
+Simulated cohorts, 40 % positive, five folds, through the head (`cached_cohorts.py`). The truth of
+a cohort is the AUROC, on fresh patients, of the head fitted to all its patients. Beside it: the
+same interval without its widening, and the patient bootstrap.
 
     python benchmarks/interval_coverage.py --cohorts 500 --repeats 2
 """
@@ -22,7 +22,9 @@ from recart.evaluation.intervals import Interval, auroc_interval
 
 def covered(intervals: list[Interval], drawn: list[Evaluated]) -> float:
     """Share of intervals that hold the truth of their cohort."""
-    return float(np.mean([not i.excludes(own.truth) for i, own in zip(intervals, drawn, strict=True)]))
+    return float(
+        np.mean([not i.excludes(own.truth) for i, own in zip(intervals, drawn, strict=True)])
+    )
 
 
 def main() -> None:

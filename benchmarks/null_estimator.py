@@ -34,7 +34,8 @@ def main() -> None:
         found = np.array([auroc(own.y, own.score) for own in scores])
         outside = np.mean([auroc_interval(own).excludes(0.5) for own in scores])
         error = found.std(ddof=1) / np.sqrt(len(found))
-        say(f"{n:>5} {found.mean():>11.3f} {error:>7.3f} {found.std(ddof=1):>6.3f} {outside:>13.1%}\n")
+        spread = found.std(ddof=1)
+        say(f"{n:>5} {found.mean():>11.3f} {error:>7.3f} {spread:>6.3f} {outside:>13.1%}\n")
         sys.stdout.flush()
 
 

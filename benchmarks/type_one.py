@@ -1,7 +1,7 @@
 """Claim: a head and a baseline that are equally good differ, at a nominal 5 %, in at most 7 %.
 
-Simulated cohorts, 40 % positive, five folds, through the head (`cached_cohorts.py`). The baseline is
-the ridge on cell composition in a second compartment of the same patients, whose signal is set so
+Simulated cohorts, 40 % positive, five folds, through the head (`cached_cohorts.py`). The baseline
+is the ridge on cell composition in a second compartment of the same patients. Its signal is set so
 that both are on average equally good on fresh patients when fitted to all patients of a cohort.
 Beside the shipped comparison: the plain patient bootstrap.
 

@@ -22,8 +22,8 @@ def test_a_model_is_no_better_than_itself(make_predictions: Any) -> None:
 
 
 def test_difference_is_that_of_the_aurocs_and_changes_sign(make_predictions: Any) -> None:
-    good = aggregate(make_predictions(effect=3.0), "good")
-    poor = aggregate(make_predictions(effect=0.0, seed=1), "poor")
+    good = aggregate(make_predictions(effect=3.0, n=80, repeats=4), "good")
+    poor = aggregate(make_predictions(effect=0.0, n=80, repeats=4, seed=1), "poor")
     resampling = PatientBootstrap.draw(good, 0, 500)
     forward, back = compare(good, poor, resampling), compare(poor, good, resampling)
     assert forward.auroc == pytest.approx(metrics(good).auroc - metrics(poor).auroc)

@@ -78,7 +78,7 @@ def test_equal_models_rarely_differ() -> None:
         found = compare(first, second, PatientBootstrap.draw(first, seed, 300))
         wide += found.interval.excludes(0)
         narrow += found.bootstrap.excludes(0)
-    # measured at 3.7 to 7.3 % over 200 to 400 cohorts; 12 % of 150 is three standard errors off
+    # 12 % of 150 is three standard errors off 5 %
     assert wide <= 0.12 * 150
     # and the reason for widening is real
     assert narrow >= 0.12 * 150

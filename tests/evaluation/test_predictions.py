@@ -17,7 +17,7 @@ from recart.evaluation.predictions import aggregate
 from recart.problems import InputError
 
 
-def test_scores_are_fold_centred_and_averaged(make_predictions: Any) -> None:
+def test_scores_are_standardised_by_fold_and_averaged(make_predictions: Any) -> None:
     table = make_predictions(n=10, repeats=2, members=3, k=2, seed=3)
     scores = aggregate(table, "model")
     bag = "B004"
@@ -25,7 +25,8 @@ def test_scores_are_fold_centred_and_averaged(make_predictions: Any) -> None:
     for _, repeat in table.groupby("repeat"):
         own = repeat[repeat["bag"] == bag]
         fold = repeat[repeat["fold"] == own["fold"].iloc[0]]
-        by_repeat.append(own["logit"].mean() - fold["logit"].mean())
+        logits = fold.groupby("bag")["logit"].mean()
+        by_repeat.append((own["logit"].mean() - logits.mean()) / logits.std(ddof=0))
     assert scores.table.loc[bag, "score"] == pytest.approx(np.mean(by_repeat))
     rows = table[table["bag"] == bag]
     assert scores.table.loc[bag, "probability"] == pytest.approx(
@@ -50,7 +51,7 @@ def test_order_of_rows_does_not_matter(make_predictions: Any) -> None:
     pd.testing.assert_frame_equal(aggregate(table, "m").table, aggregate(shuffled, "m").table)
 
 
-def test_centring_removes_the_bias_of_a_strong_ridge_on_noise() -> None:
+def test_standardising_removes_the_bias_of_a_strong_ridge_on_noise() -> None:
     raw, centred = [], []
     for seed in range(30):
         rng = np.random.default_rng(seed)

@@ -18,9 +18,11 @@ import pandas as pd
 import pytest
 import torch
 
+from recart.config.build import build
 from recart.config.compose import compose, config_folder
 from recart.data.cohort import Cohort
 from recart.evaluation.launch import evaluate_run
+from recart.evaluation.refit import refit_folds
 from recart.inference.launch import embed_run
 from recart.problems import InputError
 from recart.report.run_report import write_run_report
@@ -112,11 +114,28 @@ def test_evaluating_twice_gives_the_same(evaluated: Path) -> None:
     # a look more, with nothing new
     assert second == {"looks": first["looks"] + 1, "configurations": first["configurations"]}
     table = pd.read_parquet(run.predictions)
-    assert {"recart", "composition", "pseudobulk", "quality only", "batch only"} == set(
-        table["model"]
-    )
+    simple = {"composition", "cluster means", "pseudobulk", "quality only", "batch only"}
+    assert {"recart", *simple} == set(table["model"])
     assert (table.groupby("model")["bag"].nunique() == 16).all()
     assert np.isfinite(table["logit"]).all()
+
+
+def test_heads_are_refitted_to_permuted_labels(evaluated: Path) -> None:
+    found = evaluate_run(RunDirectory.open(evaluated), permutations=9)
+    permutation = found.assessment.permutation
+    assert permutation is not None
+    assert (permutation.refusal, permutation.k) == ("", 9)
+    assert permutation.observed == pytest.approx(found.assessment.model.metrics.auroc)
+    # to the given labels, a head is refitted to what it is
+    bags, cohort = found.cohort.bags, found.cohort
+    head = build(found.config.head)
+    number_of = np.arange(len(bags))
+    y = bags.table["label"].to_numpy()
+    for fold in refit_folds(found.members[:1], head, cohort, number_of):
+        own = found.predictions[found.predictions["member"] == found.members[0].name]
+        logits = fold.refit([y[fold.development]])[0]
+        given = own.set_index("bag")["logit"].reindex(bags.table.index[fold.held_out])
+        np.testing.assert_allclose(logits, given, rtol=1e-6, atol=1e-9)
 
 
 def test_a_member_that_saw_its_held_out_patients_is_refused(evaluated: Path, place: Any) -> None:

@@ -145,6 +145,8 @@ class EvaluateConfig:
         Name -> node of a check; null leaves one out.
     permutations
         Permutations of the labels that the heads are refitted to; 0 leaves the test out.
+    permutation_repeats
+        Repeats of the cross-validation that they are refitted in, the first ones.
     permute_within
         Column of samples or patients within whose values labels are permuted; None: among all.
     """
@@ -153,6 +155,7 @@ class EvaluateConfig:
     study: str | None = None
     audit: dict[str, Any] = field(default_factory=dict)
     permutations: int = MISSING
+    permutation_repeats: int = MISSING
     permute_within: str | None = None
 
 

@@ -60,13 +60,14 @@ def evaluate_run(
     checks: Mapping[str, Check] | None = None,
     permutations: int = 0,
     permute_within: str | None = None,
+    permutation_repeats: int = 4,
 ) -> Evaluated:
     """Predict every held-out patient once per repeat and compare with the baselines.
 
     Everything comes from the run's directory and the prepared cohort it names. With `checks` the
     run is audited, and a leak that one of them finds forbids any claim. `permutations` of
     the labels, within the values of a column of samples or patients where one is named, tell what
-    the heads find by chance; 0 leaves that out.
+    the heads find by chance in the first `permutation_repeats` repeats; 0 leaves that out.
 
     Raises
     ------
@@ -102,8 +103,8 @@ def evaluate_run(
     if permutations:
         say(f"refitting the heads to {permutations} permutations of the labels")
         permutation = permute_run(
-            aggregate(predictions, "recart", design),
-            members,
+            aggregate(_first_repeats(predictions, permutation_repeats), "recart", design),
+            [own for own in members if own.repeat < permutation_repeats],
             build(config.head),
             cohort,
             k=permutations,
@@ -153,6 +154,10 @@ def _check_complete(split: Split, members: Sequence[LoadedMember], run: RunDirec
             file=run.path.name,
         )
         raise InputError([problem])
+
+
+def _first_repeats(predictions: pd.DataFrame, repeats: int) -> pd.DataFrame:
+    return predictions[predictions["repeat"] < repeats]
 
 
 def _possible(

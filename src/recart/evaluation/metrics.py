@@ -29,8 +29,9 @@ class Metrics:
         What the folds are to each other (`recart.data.split.Kind`): what `auroc` is depends on it.
     auroc
         Of pairs held out together: the share that their own model ranks rightly, ties one half. Of
-        an outside cohort: that of the members' mean logit. Else pooled: fold-centred scores
-        averaged over repeats, then one AUROC over all bags. None where it is refused.
+        an outside cohort: that of the members' mean logit. Else pooled: scores
+        standardised by fold, averaged over repeats, then one AUROC over all bags. None where it is
+        refused.
     auroc_fold_mean
         Mean over folds and repeats of the AUROC inside each held-out fold. None where refused.
     folds_disagree
