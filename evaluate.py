@@ -21,10 +21,12 @@ def evaluate(config: DictConfig) -> Path:
     from recart.config.build import build_each
     from recart.config.check import check_config
     from recart.config.schema import EvaluateConfig
+    from recart.report.study import find_study, read_study
     from recart.training.run_directory import RunDirectory
 
     check_config(config, EvaluateConfig)
     run = RunDirectory.open(Path(config.run))  # before imports that take seconds
+    study = read_study(find_study(run.path, config.study))
     from recart.evaluation.launch import evaluate_run
     from recart.report.run_report import write_run_report
     from recart.training.progress import say
@@ -35,7 +37,7 @@ def evaluate(config: DictConfig) -> Path:
             run, checks, config.permutations, config.permute_within, config.permutation_repeats
         )
         say("drawing the report")
-        page = write_run_report(evaluated, run)
+        page = write_run_report(evaluated, run, study)
     say(f"audit: {evaluated.audit.summary}")
     claim = evaluated.assessment.claim
     say(f"{claim.headline}. {claim.text}")

@@ -139,6 +139,8 @@ class EvaluateConfig:
     ----------
     run
         Folder of the run.
+    study
+        File of what only the authors know; None: study.yaml in the run's folder, where it is there.
     audit
         Name -> node of a check; null leaves one out.
     permutations
@@ -150,6 +152,7 @@ class EvaluateConfig:
     """
 
     run: str = MISSING
+    study: str | None = None
     audit: dict[str, Any] = field(default_factory=dict)
     permutations: int = MISSING
     permutation_repeats: int = MISSING
