@@ -89,7 +89,10 @@ def test_every_source_of_data_can_be_embedded(option: str) -> None:
 def test_the_entry_points_compose_as_they_are() -> None:
     assert check_complete(complete([], "train")) >= 10
     evaluate = complete([], "evaluate", EvaluateConfig)
-    assert list(evaluate) == ["run", "audit", "permutations", "permute_within"]
+    assert list(evaluate) == [
+        *("run", "study", "audit"),
+        *("permutations", "permutation_repeats", "permute_within"),
+    ]
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.y*ml")), ids=lambda p: p.stem)
