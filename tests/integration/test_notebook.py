@@ -68,7 +68,7 @@ def test_every_plot_is_drawn(executed: Any) -> None:
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) == 11
+    assert len(pictures) == 13
 
 
 @pytest.mark.slow
@@ -109,6 +109,22 @@ def test_new_cells_lie_among_cells_of_their_own_type(executed: Any) -> None:
     # an embedding in another space than the cohort's would give about the largest type's share
     (percent,) = re.findall(r"(\d+)%", result(executed, "agreement"))
     assert int(percent) > 75
+
+
+@pytest.mark.slow
+def test_proteins_are_foreground_in_the_cells_that_carry_them(executed: Any) -> None:
+    table = result(executed, "foreground.groupby")
+    monocytes, cytotoxic = (
+        [float(v) for v in re.findall(r"[\d.]+$|(?<= )[01]\.\d+", line)]
+        for line in (
+            next(own for own in table.splitlines() if own.startswith(name))
+            for name in ("CD14 Mono", "CD8 TEM")
+        )
+    )
+    assert monocytes[2] > cytotoxic[2]  # CD14
+    assert cytotoxic[1] > monocytes[1]  # CD8a
+    change = result(executed, "differential_expression(")
+    assert change.count("True") >= 1
 
 
 @pytest.mark.slow
