@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 import recart.evaluation.baselines as package
+from recart.data.bags import with_blocks
 from recart.evaluation.baselines import (
     Baseline,
     BatchOnly,
@@ -255,6 +257,27 @@ def test_two_baselines_of_a_fold_cluster_once(make_cohort: Any, monkeypatch: Any
     alone = cross_validate_baselines(both[1:], store, bags, folds, seed=0)
     own = together[together["model"] == "cluster means"]
     np.testing.assert_array_equal(own["logit"], alone["logit"])
+
+
+@pytest.mark.parametrize("baseline", ALL, ids=lambda one: one.name)
+def test_inner_folds_of_a_baseline_keep_blocks_whole(
+    make_cohort: Any, baseline: Baseline, monkeypatch: Any
+) -> None:
+    store, bags = make_cohort(patients=24)
+    blocked = with_blocks(bags, lambda codes: codes // 2)
+    train, seen = np.arange(20), []
+    module = sys.modules[type(baseline).__module__]
+
+    def watched(y: Any, groups: Any, seed: int) -> Any:
+        folds = inner_folds(y, groups, seed)
+        seen.extend(set(groups[fit]) & set(groups[check]) for fit, check in folds)
+        assert len(set(groups)) == 10
+        return folds
+
+    monkeypatch.setattr(module, "inner_folds", watched)
+    baseline.fit_predict(store, blocked, train, np.arange(20, 24), seed=0)
+    assert seen
+    assert not any(seen)
 
 
 def test_every_baseline_has_the_tuning_budget_of_the_head() -> None:

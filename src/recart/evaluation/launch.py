@@ -11,6 +11,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from recart.config.build import build, build_each
+from recart.data.bags import with_blocks
 from recart.data.split import Kind, Split
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.audit.audit import Audit, run_audit
@@ -83,6 +84,8 @@ def evaluate_run(
     _check_complete(split, members, run)
     ledger = look(prepared_folder(run), key, run, split)
     say(ledger.words)
+    # who shares a block stays together in inner folds too, as when the members were trained
+    cohort = replace(cohort, bags=with_blocks(cohort.bags, split.block_of))
     say(f"predicting held-out {config.data.unit}s with {len(members)} members")
     tables = held_out_predictions(members, cohort.store, cohort.bags, cohort.extras)
     predictions = pd.concat(list(tables), ignore_index=True)

@@ -11,7 +11,7 @@ from recart.data.bags import Bags
 from recart.data.store import CohortStore
 from recart.evaluation.predictions import FloatArray
 
-__all__ = ["Baseline", "IndexArray", "bag_patients"]
+__all__ = ["Baseline", "IndexArray", "bag_groups", "bag_patients"]
 
 IndexArray = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -54,3 +54,9 @@ def bag_patients(bags: Bags, which: IndexArray) -> IndexArray:
     """Patient codes of some bags."""
     codes: IndexArray = bags.table["patient"].to_numpy(dtype=np.int64)[which]
     return codes
+
+
+def bag_groups(bags: Bags, which: IndexArray) -> IndexArray:
+    """What inner folds keep whole: each bag's patient, or the block that its patients share."""
+    groups: IndexArray = np.asarray(bags.groups, dtype=np.int64)[which]
+    return groups

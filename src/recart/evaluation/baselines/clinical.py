@@ -10,7 +10,7 @@ import pandas as pd
 
 from recart.data.bags import Bags
 from recart.data.store import CohortStore
-from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_patients
+from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_groups, bag_patients
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
 from recart.evaluation.predictions import FloatArray
 from recart.problems import InputError, Problem
@@ -81,7 +81,7 @@ class ClinicalOnly(Baseline):
             [("impute", SimpleImputer(keep_empty_features=True)), ("scale", StandardScaler())],
             x[: len(train), seen],
             y,
-            inner_folds(y, bag_patients(bags, train), seed),
+            inner_folds(y, bag_groups(bags, train), seed),
             x[len(train) :, seen],
         )
 

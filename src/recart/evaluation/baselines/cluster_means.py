@@ -6,7 +6,7 @@ from typing import final
 
 from recart.data.bags import Bags
 from recart.data.store import CohortStore
-from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_patients
+from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_groups
 from recart.evaluation.baselines.clusters import CellClusters
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
 from recart.evaluation.predictions import FloatArray
@@ -58,6 +58,6 @@ class ClusterMeans(Baseline):
             [("scale", StandardScaler())],
             x[: len(train)],
             y,
-            inner_folds(y, bag_patients(bags, train), seed),
+            inner_folds(y, bag_groups(bags, train), seed),
             x[len(train) :],
         )

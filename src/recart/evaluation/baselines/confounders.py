@@ -9,7 +9,7 @@ import pandas as pd
 
 from recart.data.bags import Bags
 from recart.data.store import CohortStore
-from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_patients
+from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_groups
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
 from recart.evaluation.predictions import FloatArray
 
@@ -45,7 +45,7 @@ class QualityOnly(Baseline):
             [("impute", SimpleImputer(keep_empty_features=True)), ("scale", StandardScaler())],
             x_train[:, seen],
             y,
-            inner_folds(y, bag_patients(bags, train), seed),
+            inner_folds(y, bag_groups(bags, train), seed),
             x[len(train) :, seen],
         )
 
@@ -79,7 +79,7 @@ class BatchOnly(Baseline):
             [("scale", StandardScaler())],
             x[: len(train)],
             y,
-            inner_folds(y, bag_patients(bags, train), seed),
+            inner_folds(y, bag_groups(bags, train), seed),
             x[len(train) :],
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 from recart.data.bags import Bags
 from recart.data.rows import pieces, read_rows
 from recart.data.store import CohortStore
-from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_patients
+from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_groups
 from recart.evaluation.baselines.expression import bag_sums, top_variance
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
 from recart.evaluation.predictions import FloatArray
@@ -62,7 +62,7 @@ class PseudobulkPCA(Baseline):
             seen = np.isfinite(protein[: len(train)]).any(axis=0)
             x.append(protein[:, seen])
         y = bags.table["label"].to_numpy(dtype=float)[train]
-        folds = inner_folds(y, bag_patients(bags, train), seed)
+        folds = inner_folds(y, bag_groups(bags, train), seed)
         fewest = min([len(train), *(len(fit) for fit, _ in folds)])
         table = np.hstack(x)
         return ridge_logits(
