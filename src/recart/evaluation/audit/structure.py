@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from recart.data.bags import Bags
 from recart.data.split import FoldPatients
+from recart.data.split_rules import Kind
 from recart.data.store import CohortStore
 from recart.evaluation.audit.check import Check
 from recart.evaluation.audit.finding import Finding, Severity
@@ -62,7 +63,9 @@ class Structure(Check):
             (self.libraries, Severity.WARNING),
         ):
             yield from self._blocks(columns, severity, folds, cohort.store)
-        yield self._classes(folds, cohort.bags)
+        # whole sites, or single patients, are held out: then one class is nobody's mistake
+        parts = _PARTS[:2] if evaluated.split.kind is Kind.GROUPS else _PARTS
+        yield self._classes(folds, cohort.bags, parts)
         yield self._inner(evaluated)
 
     def _patients(self, folds: Sequence[FoldPatients], evaluated: Evaluated) -> Finding:
@@ -145,14 +148,16 @@ class Structure(Check):
                     share_of_held_out_by_fold=[round(share, 4) for share in shares],
                 )
 
-    def _classes(self, folds: Sequence[FoldPatients], bags: Bags) -> Finding:
+    def _classes(
+        self, folds: Sequence[FoldPatients], bags: Bags, two_classed: Sequence[str]
+    ) -> Finding:
         """Single-class parts, and how far held-out shares of the positive class lie apart."""
         labels = bags.table["label"].to_numpy()
         single, shares = [], []
         for fold in folds:
             for part in _PARTS:
                 own = labels[labelled_bags(bags, getattr(fold, part))]
-                if len(np.unique(own)) < 2:
+                if part in two_classed and len(np.unique(own)) < 2:
                     single.append(f"r{fold.repeat}f{fold.fold} {part}")
                 if part == "held_out" and len(own):
                     shares.append(float(own.mean()))
@@ -173,13 +178,12 @@ class Structure(Check):
             return self._finding(
                 "A-ST-005", Severity.UNKNOWN, "the head names no inner folds that could be checked"
             )
-        table = evaluated.cohort.bags.table
+        bags = evaluated.cohort.bags
         overlaps = single = count = 0
         for fold in evaluated.split.folds:
-            rows = labelled_bags(evaluated.cohort.bags, (*fold.train, *fold.validation))
-            patients = table["patient"].to_numpy()[rows]
-            labels = table["label"].to_numpy()[rows]
-            for test in inner_folds(labels, patients, int(k), fold.seed):
+            rows = labelled_bags(bags, (*fold.train, *fold.validation))
+            patients, labels = (bags.table[c].to_numpy()[rows] for c in ("patient", "label"))
+            for test in inner_folds(labels, bags.groups[rows], int(k), fold.seed):
                 rest = np.setdiff1d(np.arange(len(rows)), test)
                 count += 1
                 overlaps += bool(set(patients[test]) & set(patients[rest]))
