@@ -20,8 +20,7 @@
 # model of these patients say about the next one?
 #
 # This notebook asks both, on a simulated cohort, so that nothing has to be downloaded and the
-# truth is known. On your own data only the
-# configuration changes; the last section says how.
+# truth is known. On your own data only the configuration changes; the last section says how.
 
 # %%
 import tempfile
