@@ -312,11 +312,12 @@ plt.show()
 
 # %% [markdown]
 # The probability that a protein's counts are more than background, as the mean over the cells of
-# a type. CD4 belongs to CD4 T cells, CD8a to CD8 T cells, CD14 to monocytes. An antibody that reads
-# the same everywhere tells nothing, or the training was too short for it.
+# a type. CD14 belongs to monocytes; CD8a to CD8 T cells and, dimmer, to NK cells; CD4 to CD4 T
+# cells and, dimmer, to monocytes. An antibody that reads the same everywhere tells nothing, or the
+# training was too short for it.
 
 # %%
-foreground.groupby(store.cells["cell_type"].astype(str)).mean().loc[shown].round(2)
+foreground.groupby(store.cells["cell_type"].astype(str)).mean().reindex(shown).round(2)
 
 # %% [markdown]
 # Which genes and proteins differ between two cell types. A pair of cells counts as different if the
