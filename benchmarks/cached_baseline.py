@@ -43,7 +43,7 @@ def baseline_scores(x: Array, y: Array, drawn: list[Evaluated]) -> list[BagScore
     for start in range(0, len(drawn), STACKED):
         some = drawn[start : start + STACKED]
         trained = [
-            (own.rows[fold != k], own.rows[fold == k], own.seed)
+            (own.rows[fold != k], own.rows[fold == k], own.number)
             for own in some
             for fold in own.folds
             for k in range(FOLDS)
@@ -55,7 +55,8 @@ def baseline_scores(x: Array, y: Array, drawn: list[Evaluated]) -> list[BagScore
                 for k in range(FOLDS):
                     logits[repeat, fold == k] = next(scored)
             held_out.append(logits)
-    return tables([y[own.rows] for own in drawn], [o.folds for o in drawn], held_out, "composition")
+    design = [(own.rows, own.folds, own.number) for own in drawn]
+    return tables(y, design, held_out, "composition")
 
 
 def fit_baselines(x: Array, y: Array, trained: list[tuple[Array, Array, int]]) -> list[Array]:
@@ -120,7 +121,7 @@ def equal_effect(pool: Pool, drawn: list[Evaluated], seed: int) -> tuple[float, 
     wanted = float(np.mean([cohort.truth for cohort in drawn]))
     low, high, found = 0.0, 3.0, 0.5
     fresh = np.arange(FRESH)
-    trained = [(own.rows, fresh, own.seed) for own in drawn[:100]]
+    trained = [(own.rows, fresh, own.number) for own in drawn[:100]]
     for _ in range(9):
         middle = (low + high) / 2
         x = composition(pool.y, middle, seed)

@@ -93,13 +93,13 @@ class Pool:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One cohort after cross-validation: `rows` of the pool, folds, scores, truth."""
+    """One cohort after cross-validation; `rows` are of the pool, `number` seeds what is random."""
 
     rows: Array
     folds: list[Array]
     scores: BagScores
     truth: float
-    seed: int
+    number: int
 
 
 def stratified(y: Array, rng: np.random.Generator) -> Array:
@@ -119,35 +119,35 @@ def auroc(y: Array, score: Array) -> float:
 
 
 def tables(
-    labels: list[Array], folds: list[list[Array]], logits: list[Array], name: str
+    y: Array, drawn: list[tuple[Array, list[Array], int]], logits: list[Array], name: str
 ) -> list[BagScores]:
     """Held-out logits (repeat, n) of each cohort through the shipped estimator, called once.
 
-    Cohorts share neither bags nor folds, so what it says of one does not depend on the others.
+    A cohort is given by its rows of the pool, whose labels are `y`, its folds and its number.
+    Cohorts share neither bags nor folds, so what is said of one does not depend on the others.
     """
     frames = []
-    for number, (y, own_folds, own_logits) in enumerate(zip(labels, folds, logits, strict=True)):
-        ids = [f"C{number:04d}P{i:04d}" for i in range(len(y))]
+    for (rows, own_folds, number), own_logits in zip(drawn, logits, strict=True):
+        ids = [f"C{number:04d}P{i:04d}" for i in range(len(rows))]
         for repeat, (fold, own) in enumerate(zip(own_folds, own_logits, strict=True)):
-            columns = {"bag": ids, "patient": ids, "fold": number * FOLDS + fold, "y": y}
+            columns = {"bag": ids, "patient": ids, "fold": number * FOLDS + fold, "y": y[rows]}
             frames.append(
                 pd.DataFrame(columns | {"logit": own, "probability": expit(own)}).assign(
                     repeat=repeat, member="m"
                 )
             )
     together = aggregate(pd.concat(frames, ignore_index=True), name)
-    first = np.cumsum([0, *map(len, labels)])
-    own_cohort = together.folds["fold"].to_numpy() // FOLDS
+    # not the shares of positives in training, which are those of all cohorts together
+    table = together.table.drop(columns="train_prevalence")
+    cohort_of_bag = table.index.str[1:5].astype(int)
+    cohort_of_row = together.folds["fold"].to_numpy() // FOLDS
     return [
         BagScores(
             name=name,
-            # the shares of positives in training are those of all cohorts: read them nowhere
-            table=together.table.iloc[first[number] : first[number + 1]].drop(
-                columns="train_prevalence"
-            ),
-            folds=together.folds[own_cohort == number],
+            table=table[cohort_of_bag == number],
+            folds=together.folds[cohort_of_row == number],
         )
-        for number in range(len(labels))
+        for _, _, number in drawn
     ]
 
 
@@ -206,6 +206,6 @@ def _evaluate(pool: Pool, drawn: list[tuple[Array, list[Array], int]]) -> Iterat
                 logits[repeat, fold == k] = score(rows[fold == k])
         held_out.append(logits)
         truths.append(auroc(pool.y[fresh], score(fresh)))
-    found = tables([pool.y[own[0]] for own in drawn], [own[1] for own in drawn], held_out, "head")
+    found = tables(pool.y, drawn, held_out, "head")
     for (rows, folds, number), scores, truth in zip(drawn, found, truths, strict=True):
-        yield Evaluated(rows=rows, folds=folds, scores=scores, truth=truth, seed=number)
+        yield Evaluated(rows=rows, folds=folds, scores=scores, truth=truth, number=number)

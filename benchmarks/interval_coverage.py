@@ -36,7 +36,7 @@ class Coverage:
 def measure(drawn: list[Evaluated]) -> Coverage:
     """Intervals of these cohorts against their truths."""
     shipped = [auroc_interval(own.scores) for own in drawn]
-    bootstraps = [PatientBootstrap.draw(own.scores, own.seed, 400) for own in drawn]
+    bootstraps = [PatientBootstrap.draw(own.scores, own.number, 400) for own in drawn]
     return Coverage(
         shipped=_covered(shipped, drawn),
         plain=_covered([auroc_interval(own.scores, inflation=1.0) for own in drawn], drawn),

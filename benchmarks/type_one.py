@@ -45,7 +45,9 @@ def measure(
     effect, as_good = equal_effect(pool, drawn, seed)
     scored = baseline_scores(composition(pool.y, effect, seed), pool.y, drawn)
     found = [
-        compare(own.scores, other, PatientBootstrap.draw(own.scores, own.seed, 300), factor=factor)
+        compare(
+            own.scores, other, PatientBootstrap.draw(own.scores, own.number, 300), factor=factor
+        )
         for own, other in zip(drawn, scored, strict=True)
     ]
     return ErrorRate(

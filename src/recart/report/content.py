@@ -108,8 +108,8 @@ def performance_figures(assessment: Assessment, question: Question) -> tuple[Rep
             ),
             ReportFigure(
                 title="ROC curve",
-                caption="Held-out scores, centred within each fold. The band is the pointwise 95% "
-                "patient bootstrap of the model.",
+                caption="Held-out scores, standardised within each fold. The band is the pointwise "
+                "95% patient bootstrap of the model.",
                 alt=f"ROC curve of the model, area {model.metrics.auroc:.2f}, with bootstrap "
                 f"band, and of {len(assessment.baselines)} baselines.",
                 figure=roc(assessment),
