@@ -8,6 +8,9 @@ PYTHON ?= python3.11
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= outputs/demo
+# the run that `make audit` looks at; empty for a small simulated one that it trains itself
+RUN ?=
+AUDITED := $(or $(RUN),outputs/audit)
 PYTEST_ARGS ?=
 NOTEBOOKS := $(wildcard notebooks/*.py)
 BENCHMARKS := $(wildcard benchmarks/*.py)
@@ -15,7 +18,7 @@ BENCHMARKS := $(wildcard benchmarks/*.py)
 # One thread a process: the arrays of the tests are small, and processes share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-all lint types notebooks bench clean
+.PHONY: help install demo audit test test-all lint types notebooks bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +46,14 @@ demo: $(STAMP) ## Simulate a cohort, train, evaluate, write the report, embed tw
 	  print("\nThe demo is done. It found:", claim["headline"] + ".", claim["text"])' $(DEMO)/report.json
 	@printf '  report:        %s\n  new patients:  %s\n' \
 	  "$(DEMO)/report.html" "$(DEMO)/new_patients.predictions.csv"
+
+audit: $(STAMP) ## Look for leaks in the run RUN, or in a small simulated one; fails where one is found
+	$(if $(RUN),,$(BIN)/python train.py experiment=quick name=audit data.folds.k=5 paths.run=$(AUDITED))
+	$(BIN)/python evaluate.py run=$(AUDITED) audit=full
+	@$(BIN)/python -c 'import json, sys; audit = json.load(open(sys.argv[1])); \
+	  lines = ["{severity:8} {code:12} {what}".format(**own) for own in audit["findings"]]; \
+	  print("", *lines, "The worst that the audit found: " + audit["worst"], sep="\n"); \
+	  sys.exit(audit["worst"] == "leak")' $(AUDITED)/audit.json
 
 test: $(STAMP) ## Run the fast tests
 	$(BIN)/python -m pytest -m "not slow and not real_data" $(PYTEST_ARGS)

@@ -1,6 +1,6 @@
 """Evaluate a run on its held-out patients.
 
-    python evaluate.py run=outputs/<run>
+    python evaluate.py run=outputs/<run> [audit=full]
 
 The only door to held-out patients. Writes predictions, metrics, figures and the report into the
 run's folder.
@@ -18,19 +18,27 @@ from recart.config.command import run_command
 
 def evaluate(config: DictConfig) -> Path:
     """Evaluate; returns the page of the report."""
+    from recart.config.build import build_each
+    from recart.config.check import check_config
+    from recart.config.schema import EvaluateConfig
+    from recart.report.study import find_study, read_study
     from recart.training.run_directory import RunDirectory
 
+    check_config(config, EvaluateConfig)
     run = RunDirectory.open(Path(config.run))  # before imports that take seconds
+    study = read_study(find_study(run.path, config.study))
     from recart.evaluation.launch import evaluate_run
     from recart.report.run_report import write_run_report
     from recart.training.progress import say
 
+    checks = build_each(config.audit)
     with run.locked():
         evaluated = evaluate_run(
-            run, config.permutations, config.permute_within, config.permutation_repeats
+            run, checks, config.permutations, config.permute_within, config.permutation_repeats
         )
         say("drawing the report")
-        page = write_run_report(evaluated, run)
+        page = write_run_report(evaluated, run, study)
+    say(f"audit: {evaluated.audit.summary}")
     claim = evaluated.assessment.claim
     say(f"{claim.headline}. {claim.text}")
     say(f"report: {page}")

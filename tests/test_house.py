@@ -309,6 +309,7 @@ def test_the_commands_of_make_explain_themselves() -> None:
     targets = [
         "install",
         "demo",
+        "audit",
         "test",
         "test-all",
         "lint",

@@ -22,6 +22,7 @@ TRAINING = {
     "clip_norm": None,
     "warmup_epochs": 1,
     "patience": 2,
+    "record": True,
 }
 
 

@@ -70,6 +70,10 @@ def test_every_option_composes_and_fits_its_class(option: str) -> None:
         text = (FOLDER / f"{option}.yaml").read_text()
         assert text.startswith("# @package _global_\n")
         return
+    if group == "audit":
+        config = complete([f"{group}={name}"], "evaluate", EvaluateConfig)
+        assert check_complete(config) == sum(node is not None for node in config.audit.values())
+        return
     config = complete([f"{group}={name}"], "train")
     assert check_complete(config) >= 10
 
@@ -84,7 +88,11 @@ def test_every_source_of_data_can_be_embedded(option: str) -> None:
 
 def test_the_entry_points_compose_as_they_are() -> None:
     assert check_complete(complete([], "train")) >= 10
-    assert list(complete([], "evaluate", EvaluateConfig)) == ["run"]
+    evaluate = complete([], "evaluate", EvaluateConfig)
+    assert list(evaluate) == [
+        *("run", "study", "audit"),
+        *("permutations", "permutation_repeats", "permute_within"),
+    ]
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.y*ml")), ids=lambda p: p.stem)

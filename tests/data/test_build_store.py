@@ -72,6 +72,11 @@ def _clonotypes(cohort: Cohort) -> tuple[Clonotypes, tuple[np.ndarray, np.ndarra
             "n_cells": 1,
             "has_alpha": True,
             "has_beta": np.arange(clones) % 2 == 0,
+            "v_a": None,
+            "j_a": None,
+            "cdr3_a": None,
+            "v_b": "TRBV6-1*01",
+            "j_b": "TRBJ1-1",
             "cdr3_b": "CASSPLANTEDF",
         }
     )

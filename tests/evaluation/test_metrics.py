@@ -49,12 +49,13 @@ def test_folds_that_disagree_with_the_whole_are_flagged(make_predictions: Any) -
     table = make_predictions(n=20, k=2)
     table["logit"] = table["y"].astype(float)
     assert not metrics(aggregate(table, "m")).folds_disagree
-    # fold 0 ranks rightly, fold 1 wrongly and a hundred times as loudly
+    # 16 patients in fold 0, ranked rightly; 4 in fold 1, ranked wrongly and a hundred times louder
+    table["fold"] = (table.groupby("y").cumcount() < 2).astype(int)
     table.loc[table["fold"] == 1, "logit"] *= -100
     found = metrics(aggregate(table, "m"))
     assert found.auroc_fold_mean == pytest.approx(0.5)
-    # of the four pairs of folds only fold 0 with itself is ranked rightly
-    assert found.auroc == pytest.approx(0.25)
+    # loudness is taken out fold by fold: 8 of 10 positives above 8 of 10 negatives, ties one half
+    assert found.auroc == pytest.approx(0.8)
     assert found.folds_disagree
 
 

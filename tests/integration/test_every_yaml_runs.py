@@ -1,7 +1,8 @@
 """Every YAML that makes a part of a training trains one step: found by discovery, none is listed.
 
-Left out, with what runs them: readers of files (test_pipeline, test_real_data), a fixed split
-(test_pipeline), experiments on real data (test_real_data).
+Left out, with what runs them: checks of the audit (test_audited_run), readers of files
+(test_pipeline, test_real_data), a fixed split (test_pipeline), experiments on real data
+(test_real_data).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ELSEWHERE = {
 OPTIONS = sorted(
     option
     for path in FOLDER.rglob("*.yaml")
-    if path.parent != FOLDER and path.parent.name not in ("hydra", "paths", "local")
+    if path.parent != FOLDER and path.parent.name not in ("audit", "hydra", "paths", "local")
     if (option := str(path.relative_to(FOLDER).with_suffix(""))) not in ELSEWHERE
 )
 # five with and three without a complete response

@@ -121,7 +121,7 @@ def test_evaluating_twice_gives_the_same(evaluated: Path) -> None:
 
 
 def test_heads_are_refitted_to_permuted_labels(evaluated: Path) -> None:
-    found = evaluate_run(RunDirectory.open(evaluated), 9)
+    found = evaluate_run(RunDirectory.open(evaluated), permutations=9)
     permutation = found.assessment.permutation
     assert permutation is not None
     assert (permutation.refusal, permutation.k) == ("", 9)
@@ -153,6 +153,7 @@ def test_no_id_and_no_path_leaves_with_a_run(evaluated: Path, place: Any) -> Non
     told = [evaluated / name for name in ("split.json", "cohort.json", "metrics.json", "train.log")]
     told += place.folder.glob("prepared/*.looks.jsonl")
     told += [*evaluated.glob("predictions.*"), *evaluated.glob("report.*")]
+    told += [evaluated / "model_card.md", evaluated / "study.template.yaml"]
     for part in ("checkpoints", "logs", "figures"):
         told += (evaluated / part).rglob("*")
     told = [path for path in told if path.is_file()]

@@ -10,12 +10,16 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from recart.data.split import Kind
 from recart.evaluation.assessment import Assessment, assess
-from recart.report.content import FlowStep, Question, ReportContent
+from recart.evaluation.design import PARTITION, FoldDesign
+from recart.report.content import ReportContent
+from recart.report.question import FlowStep, LeftOut, Question
 
 
-def _predictions(n: int, effect: float, seed: int, per_patient: int, k: int) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
+def _predictions(n: int, effect: float, seed: int, per_patient: int, repeat: int) -> pd.DataFrame:
+    k = 5
+    rng = np.random.default_rng([seed, repeat] if repeat else seed)
     patient = np.repeat(np.arange(n), per_patient)
     y = (patient % 2 == 0).astype(int)
     logits = effect * (y - 0.5) + rng.normal(size=len(y))
@@ -23,7 +27,7 @@ def _predictions(n: int, effect: float, seed: int, per_patient: int, k: int) -> 
         {
             "bag": [f"B-{i:03d}" for i in range(len(y))],
             "patient": [f"P-{i:03d}" for i in patient],
-            "repeat": 0,
+            "repeat": repeat,
             "fold": (patient // 2) % k,
             "member": "m0",
             "y": y,
@@ -35,7 +39,7 @@ def _predictions(n: int, effect: float, seed: int, per_patient: int, k: int) -> 
 
 @pytest.fixture
 def make_assessment() -> Callable[..., Assessment]:
-    """An assessment with baselines by effect; `k` folds, every fold with both classes."""
+    """An assessment with baselines by effect; five folds, every fold with both classes."""
 
     def make(
         effect: float = 2.0,
@@ -43,12 +47,18 @@ def make_assessment() -> Callable[..., Assessment]:
         n: int = 40,
         per_patient: int = 1,
         leave_one_out: bool = False,
+        repeats: int = 1,
+        outside: bool = False,
+        **settings: Any,
     ) -> Assessment:
         given = {"composition": 1.0, "batch only": 0.0} if baselines is None else baselines
         tables = [
-            _predictions(n, value, seed, per_patient, 5)
+            pd.concat([_predictions(n, value, seed, per_patient, r) for r in range(repeats)])
             for seed, value in enumerate([effect, *given.values()])
         ]
+        if outside:
+            for table in tables:
+                table["fold"] = 0
         if leave_one_out:
             for table in tables:
                 table["fold"] = table["patient"]
@@ -58,6 +68,8 @@ def make_assessment() -> Callable[..., Assessment]:
             endpoint="response",
             seed=0,
             n_resamples=200,
+            design=FoldDesign(kind=Kind.EXTERNAL) if outside else PARTITION,
+            **settings,
         )
 
     return make
@@ -67,7 +79,9 @@ def make_assessment() -> Callable[..., Assessment]:
 def make_content(make_assessment: Any) -> Callable[..., ReportContent]:
     """Content of a report; `unit` follows the assessment."""
 
-    def make(cohort: str = "A cohort", **settings: Any) -> ReportContent:
+    def make(
+        cohort: str = "A cohort", parts: dict[str, Any] | None = None, **settings: Any
+    ) -> ReportContent:
         unit = "sample" if settings.get("per_patient", 1) > 1 else "patient"
         return ReportContent(
             question=Question(
@@ -80,12 +94,19 @@ def make_content(make_assessment: Any) -> Callable[..., ReportContent]:
             ),
             assessment=make_assessment(**settings),
             flow=(
-                FlowStep(name="Read", patients=45, samples=90, cells=12_345),
+                FlowStep(
+                    name="Read",
+                    patients=45,
+                    samples=90,
+                    cells=12_345,
+                    left_out=(LeftOut(reason="no label", patients=5, samples=None, cells=1_345),),
+                ),
                 FlowStep(name="Evaluated", patients=40, samples=None, cells=11_000),
             ),
-            left_out={"cells without counts": 1345},
+            left_out={"genes that some samples lack": 777},
             provenance={"Split": "sha256 abc, seed 0"},
             notes=("Batch B3 holds 3 patients.",),
+            **(parts or {}),
         )
 
     return make

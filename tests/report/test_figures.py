@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,13 @@ import pytest
 from matplotlib import rcParams
 
 from recart.report.canvas import INK, new_figure, plain, svg
-from recart.report.figures import calibration, calibration_groups, forest, predictions, roc
+from recart.report.figures import forest, predictions, roc
+from recart.report.probability_figures import (
+    calibration,
+    calibration_groups,
+    decision,
+    recalibration,
+)
 from recart.report.run_figures import latent, latent_use, training_curves
 
 
@@ -31,14 +38,11 @@ def test_area_under_the_drawn_curve_is_the_auroc(make_assessment: Any) -> None:
     assert np.trapezoid(points[:, 1], points[:, 0]) == pytest.approx(assessment.model.metrics.auroc)
 
 
-@pytest.mark.parametrize(("n", "groups"), [(12, 1), (24, 2), (60, 4), (199, 4), (220, 10)])
-def test_calibration_stays_coarse_below_a_hundred_a_class(
-    make_assessment: Any, n: int, groups: int
-) -> None:
-    scores = make_assessment(n=n, baselines={}).model.scores
+def test_calibration_groups_hold_everyone_once(make_assessment: Any) -> None:
+    scores = make_assessment(n=220, baselines={}).model.scores
     found = calibration_groups(scores)
-    assert len(found) == groups
-    assert sum(count for *_, count in found) == n
+    assert len(found) == 10
+    assert sum(count for *_, count in found) == 220
     means = [mean for mean, *_ in found]
     assert means == sorted(means)
     for _, share, low, high, _ in found:
@@ -46,13 +50,35 @@ def test_calibration_stays_coarse_below_a_hundred_a_class(
 
 
 def test_calibration_counts_patients_not_samples(make_assessment: Any) -> None:
-    several = make_assessment(n=20, per_patient=4, baselines={}).model.scores
+    several = make_assessment(n=60, per_patient=4, baselines={}).model.scores
     groups = calibration_groups(several)
     pretend = several.table.assign(patient=several.table.index)
     single = calibration_groups(type(several)(name="m", table=pretend, folds=several.folds))
     widths = [[high - low for _, _, low, high, _ in found] for found in (groups, single)]
     assert np.mean(widths[0]) > np.mean(widths[1])
     assert calibration(several).axes
+
+
+def test_recalibration_shows_both_numbers_and_marks_what_lies_beyond(make_assessment: Any) -> None:
+    found = make_assessment(n=60, baselines={}).model.calibration
+    texts = [text.get_text() for text in recalibration(found).axes[0].texts]
+    assert f"{found.slope:.2f}" in texts[1]
+    assert f"{found.in_the_large:.2f}".replace("-", "\N{MINUS SIGN}") in texts[0]
+    wide = replace(found.slope_interval, low=-7.0, high=9.0)
+    lines = recalibration(replace(found, slope_interval=wide)).axes[0].get_lines()
+    assert {"<", ">"} <= {line.get_marker() for line in lines}
+    texts = recalibration(replace(found, slope=None, slope_interval=None)).axes[0].texts
+    assert texts[1].get_text() == "slope: not given"
+
+
+def test_decision_curve_stands_beside_all_and_none(make_assessment: Any) -> None:
+    model = make_assessment(n=60, baselines={}).model
+    axes = decision(model.decision_curve, model.metrics.prevalence).axes[0]
+    drawn = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+    assert set(drawn) == {"model", "all", "none"}
+    assert drawn["model"][:, 1].tolist() == model.decision_curve.net_benefit.tolist()
+    assert drawn["all"][0, 1] == pytest.approx(0.5 - 0.5 * 0.05 / 0.95)
+    assert not drawn["none"][:, 1].any()
 
 
 def test_forest_has_a_row_for_each_model(make_assessment: Any) -> None:
@@ -64,12 +90,31 @@ def test_forest_has_a_row_for_each_model(make_assessment: Any) -> None:
 
 
 def test_predictions_show_every_bag_once_by_class(make_assessment: Any) -> None:
-    scores = make_assessment(n=30).model.scores
-    axes = predictions(scores, "CR", "no CR").axes[0]
+    model = make_assessment(n=30).model
+    scores = model.scores
+    axes = predictions(model, "CR", "no CR").axes[0]
     drawn = {line.get_marker(): line for line in axes.get_lines() if line.get_marker() != "None"}
+    assert "." not in drawn  # one repeat: nothing spreads
     assert len(drawn["o"].get_xdata()) == len(drawn["s"].get_xdata()) == 15
     assert sorted(drawn["o"].get_xdata()) == sorted(scores.probability[scores.y == 1])
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["CR (15)", "no CR (15)"]
+
+
+def test_predictions_show_each_repeat_and_their_spread(make_assessment: Any) -> None:
+    model = make_assessment(n=30, repeats=3).model
+    axes = predictions(model, "CR", "no CR").axes[0]
+    dots = np.concatenate([a.get_xdata() for a in axes.get_lines() if a.get_marker() == "."])
+    assert len(dots) == 3 * 30
+    expected = model.per_repeat[["repeat_0", "repeat_1", "repeat_2"]].to_numpy().ravel()
+    assert sorted(dots) == pytest.approx(sorted(expected))
+    ends = np.concatenate(
+        [np.diff(own[:, 0]) for c in axes.collections for own in c.get_segments()]
+    )
+    inside = (model.scores.probability - model.per_repeat["spread"] > 0) & (
+        model.scores.probability + model.per_repeat["spread"] < 1
+    )
+    wanted = 2 * model.per_repeat["spread"][inside]
+    assert all(np.isclose(ends, width).any() for width in wanted)
 
 
 def test_latent_use_draws_each_member_in_falling_order() -> None:

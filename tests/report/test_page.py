@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recart.evaluation.audit.finding import Finding, Severity
 from recart.evaluation.claims import ClaimLevel
-from recart.report.page import report_numbers, write_report
+from recart.evaluation.permutation import Permutation
+from recart.report.confounding import confounder_rows
+from recart.report.model_card import CardSection
+from recart.report.numbers import report_numbers
+from recart.report.page import write_report
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What counts looks."""
+
+    looks: int
+    configurations: int
+
 
 _VOID = {"meta", "br", "img", "link", "input", "hr"}
 
@@ -78,21 +94,102 @@ def test_page_is_whole_and_loads_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
 
 
-def test_words_stay_below_the_numbers(make_content: Any, tmp_path: Path) -> None:
-    seen = set()
-    for effect, baselines in [
-        (0.2, None),
-        (2.5, {"composition": 2.5}),
-        (2.5, {}),
-        (6.0, {"batch only": 0.0}),
-    ]:
-        content = make_content(effect=effect, baselines=baselines, n=60)
+LEVELS = {
+    ClaimLevel.NOT_IDENTIFIABLE: {"n": 12},
+    ClaimLevel.NO_EVIDENCE: {"effect": 0.2, "n": 60},
+    ClaimLevel.SIGNAL: {"effect": 2.5, "baselines": {"composition": 2.5}, "n": 60},
+    ClaimLevel.BETTER: {"effect": 6.0, "baselines": {"batch only": 0.0}, "n": 60},
+    ClaimLevel.EXTERNAL: {
+        "effect": 6.0,
+        "baselines": {"batch only": 0.0},
+        "n": 60,
+        "outside": True,
+    },
+}
+
+
+@pytest.mark.parametrize("level", list(ClaimLevel), ids=lambda level: level.name)
+def test_words_stay_below_the_numbers(make_content: Any, tmp_path: Path, level: ClaimLevel) -> None:
+    card = (CardSection(title="Model", paragraphs=("A model.",)),)
+    content = make_content(parts={"card": card}, **LEVELS[level])
+    assert content.assessment.claim.level == level
+    write_report(content, tmp_path / "report.html")
+    both = (tmp_path / "report.html").read_text() + (tmp_path / "report.json").read_text()
+    assert ("predicts response" in both.lower()) is (level >= ClaimLevel.BETTER)
+    assert ("outside cohort has confirmed" in both) is (level < ClaimLevel.EXTERNAL)
+    current = re.search(r'aria-current="step"><b>(L\d)</b>', both)
+    assert current is not None
+    assert current[1] == f"L{int(level)}"
+
+
+def test_no_calibration_curve_below_a_hundred_of_each_class(
+    make_content: Any, tmp_path: Path
+) -> None:
+    for n, given in ((60, False), (220, True)):
+        content = make_content(n=n)
         write_report(content, tmp_path / "report.html")
-        level = content.assessment.claim.level
-        seen.add(level)
-        both = (tmp_path / "report.html").read_text() + (tmp_path / "report.json").read_text()
-        assert ("predicts response" in both.lower()) is (level == ClaimLevel.BETTER)
-    assert seen == {ClaimLevel.NO_EVIDENCE, ClaimLevel.SIGNAL, ClaimLevel.BETTER}
+        page = " ".join(_read(tmp_path / "report.html").words)
+        assert ("Calibration curve" in page) is given
+        assert ("events and" in page) is not given
+        assert "Calibration in two numbers" in page
+        assert "Decision curve" in page
+
+
+def test_permutation_and_looks_are_told(make_content: Any, tmp_path: Path) -> None:
+    write_report(make_content(), tmp_path / "without.html")
+    page = " ".join(_read(tmp_path / "without.html").words)
+    assert "No permutation test was run" in page
+    assert "Nobody counted" in page
+    found = Permutation(p=0.005, k=199, observed=0.8, null_mean=0.51, null_sd=0.09)
+    content = make_content(parts={"ledger": Ledger(7, 3)}, permutation=found)
+    write_report(content, tmp_path / "with.html")
+    page = " ".join(_read(tmp_path / "with.html").words)
+    assert "p = 0.005" in page
+    assert "199 times" in page
+    assert "3 different configurations" in page
+    read = json.loads((tmp_path / "with.json").read_text())
+    assert read["ledger"] == {"looks": 7, "configurations": 3}
+    assert read["permutation"]["null_mean"] == 0.51
+
+
+def test_evidence_of_the_audit_is_where_the_links_lead(make_content: Any, tmp_path: Path) -> None:
+    findings = (
+        Finding(
+            check="non_interference",
+            code="A-NI-001",
+            severity=Severity.LEAK,
+            what="features differ in fold 2",
+            mend="fit them on training patients",
+            evidence={"folds": [2], "gap": 0.25},
+        ),
+        Finding(check="time", code="A-TI-001", severity=Severity.PASSED, what="all before day 1"),
+    )
+    write_report(make_content(parts={"findings": findings}), tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    page = _read(tmp_path / "report.html")
+    links = {value[1:] for name, value in page.attributes if name == "href"}
+    ids = {value for name, value in page.attributes if name == "id"}
+    assert {"finding-1", "finding-2"} <= links
+    assert links <= ids
+    assert "1 leak" in text
+    assert {"features differ in fold 2", "all before day 1", "0.25"} <= {
+        word.strip() for word in page.words
+    }
+    read = json.loads((tmp_path / "report.json").read_text())
+    assert read["audit"][0]["severity"] == "leak"
+    assert read["audit"][0]["evidence"] == {"folds": [2], "gap": 0.25}
+
+
+def test_confounders_stand_in_a_table_of_their_own(make_content: Any, tmp_path: Path) -> None:
+    content = make_content(baselines={"batch only": 3.0, "quality only": 0.0}, n=60)
+    rows = confounder_rows(content.assessment)
+    assert [row.name for row in rows] == ["batch only", "quality only"]
+    assert rows[0].reading.startswith("tells the endpoint")
+    assert rows[1].reading == "not told apart from chance"
+    write_report(replace(content, confounders=rows), tmp_path / "report.html")
+    words = _read(tmp_path / "report.html").words
+    assert rows[0].reading in words
+    assert json.loads((tmp_path / "report.json").read_text())["confounders"][0]["auroc"] > 0.5
 
 
 def test_every_number_of_the_table_stands_on_the_page(make_content: Any, tmp_path: Path) -> None:
@@ -109,7 +206,7 @@ def test_every_number_of_the_table_stands_on_the_page(make_content: Any, tmp_pat
         assert f"{difference.auroc:+.2f}".replace("-", "\N{MINUS SIGN}") in words
     for bag in content.assessment.model.scores.table.index:
         assert bag in words
-    assert {"12,345", "1,345", "day 0", "sha256 abc, seed 0"} <= words
+    assert {"12,345", "777", "day 0", "sha256 abc, seed 0", "no label"} <= words
 
 
 def test_json_holds_the_same_numbers(make_content: Any, tmp_path: Path) -> None:
@@ -148,7 +245,7 @@ def test_what_users_write_is_escaped(make_content: Any, tmp_path: Path) -> None:
 def test_each_picture_is_described(make_content: Any, tmp_path: Path) -> None:
     write_report(make_content(), tmp_path / "report.html")
     page = _read(tmp_path / "report.html")
-    assert page.tags.count("figure") == page.tags.count("figcaption") == 4
+    assert page.tags.count("figure") == page.tags.count("figcaption") == 5
     labels = [value for name, value in page.attributes if name == "aria-label"]
     assert sum("0." in label for label in labels) >= 2
 

@@ -139,6 +139,10 @@ class EvaluateConfig:
     ----------
     run
         Folder of the run.
+    study
+        File of what only the authors know; None: study.yaml in the run's folder, where it is there.
+    audit
+        Name -> node of a check; null leaves one out.
     permutations
         Permutations of the labels that the heads are refitted to; 0 leaves the test out.
     permutation_repeats
@@ -148,6 +152,8 @@ class EvaluateConfig:
     """
 
     run: str = MISSING
+    study: str | None = None
+    audit: dict[str, Any] = field(default_factory=dict)
     permutations: int = MISSING
     permutation_repeats: int = MISSING
     permute_within: str | None = None

@@ -16,6 +16,7 @@ from scipy import sparse
 
 from recart.data.cohort import Cohort
 from recart.data.receptors.clonotypes import Clonotypes
+from recart.data.receptors.invariant import is_invariant, receptor_texts
 from recart.data.rows import pieces, read_rows
 from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
@@ -34,6 +35,9 @@ class Names(Protocol):
 
     def batch(self, batch: str) -> str:
         """Name of a batch."""
+
+    def receptor(self, sequence: str) -> str:
+        """Name of a receptor by its genes and sequences: equal receptors have equal names."""
 
 
 def separate_car(
@@ -130,7 +134,9 @@ def build_store(
     patients.index = patients.index.astype(str)
     patients = patients.reindex(patient_ids)
     patients.index = pd.Index([pseudonyms.patient(name) for name in patient_ids])
-    clones = None if clonotypes is None else _clone_table(clonotypes, patient_ids, receptor)
+    clones = None
+    if clonotypes is not None:
+        clones = _clone_table(clonotypes, patient_ids, receptor, pseudonyms)
     return CohortStore(
         rna=rna,
         genes=tuple(map(str, cohort.genes.index)),
@@ -211,8 +217,12 @@ def _clone_table(
     clonotypes: Clonotypes,
     patient_ids: pd.Index[str],
     receptor: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None,
+    names: Names,
 ) -> pd.DataFrame:
-    """The clone table without sequences: they stay in the input files."""
+    """The clone table without sequences, which stay in the input files: keyed names stand for them.
+
+    The names say which patients share a receptor, and nothing else.
+    """
     table = clonotypes.table
     known = np.zeros(len(table), bool) if receptor is None else receptor[1]
     return pd.DataFrame(
@@ -224,5 +234,7 @@ def _clone_table(
             "has_alpha": table["has_alpha"].to_numpy(),
             "has_beta": table["has_beta"].to_numpy(),
             "known": known,
+            "receptor": [names.receptor(text) if text else "" for text in receptor_texts(table)],
+            "invariant": is_invariant(table),
         }
     )

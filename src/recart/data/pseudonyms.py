@@ -57,6 +57,11 @@ class Pseudonyms:
         """`B-` and ten digits: a library is often named after who is in it."""
         return self._name("B", "batch", batch)
 
+    def receptor(self, sequence: str) -> str:
+        """Sixteen digits of a receptor's genes and sequences; not in the map of ids."""
+        digest = hmac.digest(self._key, f"receptor\0{sequence}".encode(), "sha256")
+        return digest.hex()[:16]
+
     def write_id_map(self, path: str | Path) -> None:
         """Write the names given so far beside their ids, as CSV that only its owner may read.
 

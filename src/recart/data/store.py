@@ -57,7 +57,8 @@ class CohortStore:
         (p) by pseudonym; endpoint columns and covariates.
     receptor, clones
         (clone, t) one embedding per clonotype, and its table; `known` is False where the sequence
-        could not be read. None without receptors.
+        could not be read, `receptor` is a keyed name of genes and sequences (empty without any),
+        `invariant` is True for those of MAIT and iNKT cells. None without receptors.
     normalised
         True where `rna` holds normalised values and not counts.
     dropped

@@ -15,7 +15,7 @@ from recart.evaluation.intervals import Interval
 from recart.evaluation.metrics import Metrics
 from recart.evaluation.permutation import Permutation
 
-__all__ = ["ALPHA", "MIN_PER_CLASS", "Claim", "ClaimLevel", "aligned_columns", "claim"]
+__all__ = ["ALPHA", "MIN_PER_CLASS", "Claim", "ClaimLevel", "aligned_columns", "claim", "refused"]
 
 # below this many patients in a class nothing is claimed
 MIN_PER_CLASS = 8
@@ -107,6 +107,16 @@ def claim(
     if rivals or not differences:
         return _signal(metrics, rivals, numbers, endpoint)
     return _better(differences, numbers, endpoint, outside)
+
+
+def refused(instead_of: Claim, leaks: Sequence[str]) -> Claim:
+    """No claim at all, as the audit found leaks; reasons that stood before stand behind them."""
+    before = instead_of.sentences if instead_of.level is ClaimLevel.NOT_IDENTIFIABLE else ()
+    return Claim(
+        level=ClaimLevel.NOT_IDENTIFIABLE,
+        headline="Nothing can be claimed: the audit found a leak",
+        sentences=(*leaks, *before),
+    )
 
 
 def aligned_columns(columns: pd.DataFrame, y: Sequence[int]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,10 @@ from omegaconf import DictConfig
 from recart.config.build import build, build_each
 from recart.data.split import Kind, Split
 from recart.evaluation.assessment import Assessment, assess
+from recart.evaluation.audit.audit import Audit, run_audit
+from recart.evaluation.audit.check import Check
 from recart.evaluation.baselines import Baseline, Fold, cross_validate_baselines
-from recart.evaluation.claims import aligned_columns
+from recart.evaluation.claims import aligned_columns, refused
 from recart.evaluation.design import FoldDesign
 from recart.evaluation.held_out import held_out_predictions
 from recart.evaluation.ledger import Looks, look
@@ -38,7 +40,8 @@ class Evaluated:
     """What an evaluation found, and what it was made of.
 
     `predictions` are the model's held-out predictions, `baselines` those of each baseline. `ledger`
-    counts evaluations of the same cohort, this one among them.
+    counts evaluations of the same cohort, this one among them. `audit` is empty until the checks
+    have run.
     """
 
     config: DictConfig
@@ -49,17 +52,20 @@ class Evaluated:
     baselines: Mapping[str, pd.DataFrame]
     assessment: Assessment
     ledger: Looks
+    audit: Audit = field(default_factory=Audit)
 
 
 def evaluate_run(
     run: RunDirectory,
+    checks: Mapping[str, Check] | None = None,
     permutations: int = 0,
     permute_within: str | None = None,
     permutation_repeats: int = 4,
 ) -> Evaluated:
     """Predict every held-out patient once per repeat and compare with the baselines.
 
-    Everything comes from the run's directory and the prepared cohort it names. `permutations` of
+    Everything comes from the run's directory and the prepared cohort it names. With `checks` the
+    run is audited, and a leak that one of them finds forbids any claim. `permutations` of
     the labels, within the values of a column of samples or patients where one is named, tell what
     the heads find by chance in the first `permutation_repeats` repeats; 0 leaves that out.
 
@@ -116,7 +122,7 @@ def evaluate_run(
         design=design,
         left_out=left_out,
     )
-    return Evaluated(
+    evaluated = Evaluated(
         config=config,
         cohort=cohort,
         split=split,
@@ -126,6 +132,16 @@ def evaluate_run(
         assessment=assessment,
         ledger=ledger,
     )
+    return _audited(evaluated, run, checks) if checks else evaluated
+
+
+def _audited(evaluated: Evaluated, run: RunDirectory, checks: Mapping[str, Check]) -> Evaluated:
+    audit = run_audit(checks, evaluated, run)
+    assessment = evaluated.assessment
+    if audit.leaks:
+        reasons = [f"{leak.check}: {leak.what}." for leak in audit.leaks]
+        assessment = replace(assessment, claim=refused(assessment.claim, reasons))
+    return replace(evaluated, audit=audit, assessment=assessment)
 
 
 def _check_complete(split: Split, members: Sequence[LoadedMember], run: RunDirectory) -> None:

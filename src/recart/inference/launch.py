@@ -54,6 +54,9 @@ class _OwnNames:
     def batch(self, batch: str) -> str:
         return self._of_run.batch(batch)
 
+    def receptor(self, sequence: str) -> str:
+        return self._of_run.receptor(sequence)
+
 
 def embed_run(config: DictConfig) -> NewPatients:
     """Embed and predict the patients of `config.data` with the run `config.run`.

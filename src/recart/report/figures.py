@@ -1,10 +1,11 @@
-"""Figures of held-out performance: ROC, calibration, forest of AUROCs, predictions by patient."""
+"""Figures of held-out performance: ROC, forest of AUROCs, predictions by patient."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -13,10 +14,9 @@ from recart.evaluation.metrics import THRESHOLD
 from recart.evaluation.predictions import BagScores, FloatArray
 from recart.report.canvas import INK, NEGATIVE, PALETTE, POSITIVE, new_figure, plain
 
-__all__ = ["calibration", "calibration_groups", "forest", "predictions", "roc"]
+__all__ = ["forest", "predictions", "roc"]
 
 _DASHES = ((0, (5, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)), (0, (2.5, 1.5)))
-_WIDE_CLASS = 100
 
 
 def roc(assessment: Assessment) -> Figure:
@@ -50,55 +50,6 @@ def roc(assessment: Assessment) -> Figure:
         labelcolor=INK,
         handlelength=2.6,
     )
-    return figure
-
-
-def calibration_groups(scores: BagScores) -> list[tuple[float, float, float, float, int]]:
-    """Bags in groups of rising probability: mean, observed share, its interval, and bags.
-
-    Groups hold about ten bags, four of them at most below 100 bags of each class and ten above.
-    The interval is Wilson's at 95%, counting patients and not bags.
-    """
-    from scipy.stats import binomtest
-
-    smaller = min(scores.y.sum(), len(scores.y) - scores.y.sum())
-    most = 10 if smaller >= _WIDE_CLASS else 4
-    n_groups = int(np.clip(len(scores.y) // 10, 1, most))
-    order = np.argsort(scores.probability, kind="stable")
-    patients = np.array(scores.patients)
-    groups = []
-    for rows in np.array_split(order, n_groups):
-        share = float(scores.y[rows].mean())
-        independent = len(set(patients[rows]))
-        interval = binomtest(round(share * independent), independent).proportion_ci(method="wilson")
-        mean = float(scores.probability[rows].mean())
-        groups.append((mean, share, float(interval.low), float(interval.high), len(rows)))
-    return groups
-
-
-def calibration(scores: BagScores) -> Figure:
-    """Observed share of positive bags against predicted probability, in a few groups.
-
-    No curve is fitted and no calibration error is given: below 100 bags of each class a perfectly
-    calibrated model shows an expected calibration error of 0.06 to 0.18 by chance alone.
-    """
-    figure, axes = new_figure(4.8, 4.6, "predicted probability", "observed share positive")
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.7, alpha=0.5, dashes=(2, 3))
-    for mean, share, low, high, count in calibration_groups(scores):
-        axes.plot([mean, mean], [low, high], color=POSITIVE, linewidth=1.6, alpha=0.55)
-        axes.plot(mean, share, "o", color=POSITIVE, markersize=7)
-        axes.annotate(
-            f"n={count}",
-            (mean, share),
-            xytext=(7, -3),
-            textcoords="offset points",
-            fontsize=8,
-            color=INK,
-        )
-    for label, colour, height, marker in ((1, POSITIVE, 1.035, "|"), (0, NEGATIVE, -0.035, "|")):
-        values = scores.probability[scores.y == label]
-        axes.plot(values, np.full(len(values), height), marker, color=colour, markersize=7)
-    axes.set(xlim=(-0.03, 1.03), ylim=(-0.07, 1.07), aspect="equal")
     return figure
 
 
@@ -144,17 +95,21 @@ def forest(assessment: Assessment) -> Figure:
     return figure
 
 
-def predictions(scores: BagScores, positive: str, negative: str) -> Figure:
-    """Probability of every bag, sorted, with its range over repeats and members.
+def predictions(assessed: Assessed, positive: str, negative: str) -> Figure:
+    """Probability of every bag, sorted: mean and spread over repeats, each repeat a pale dot.
+
+    With one repeat the line is the range over its members.
 
     Parameters
     ----------
-    scores
-        Held-out scores of the model.
+    assessed
+        The model.
     positive, negative
         Names of the two classes.
     """
-    table = scores.table.sort_values("probability", kind="stable")
+    table = _with_spread(assessed).sort_values("probability", kind="stable")
+    repeats = [name for name in assessed.per_repeat if str(name).startswith("repeat_")]
+    each = assessed.per_repeat.loc[table.index, repeats].to_numpy(dtype=float)
     figure, axes = new_figure(
         4.8, float(np.clip(0.9 + 0.085 * len(table), 3.2, 12)), "held-out probability"
     )
@@ -167,12 +122,15 @@ def predictions(scores: BagScores, positive: str, negative: str) -> Figure:
         part = table[rows]
         axes.hlines(
             height[rows],
-            part["probability_low"],
-            part["probability_high"],
+            part["low"],
+            part["high"],
             color=colour,
             linewidth=1.4,
             alpha=0.4,
         )
+        if len(repeats) > 1:
+            at = np.repeat(height[rows], len(repeats))
+            axes.plot(each[rows].ravel(), at, ".", color=colour, ms=3.5, alpha=0.35, mew=0)
         look: dict[str, Any] = {
             "color": colour,
             "marker": marker,
@@ -186,6 +144,16 @@ def predictions(scores: BagScores, positive: str, negative: str) -> Figure:
     axes.spines["left"].set_visible(False)
     axes.legend(handles=handles, loc="lower right", frameon=False, fontsize=8.5, labelcolor=INK)
     return figure
+
+
+def _with_spread(assessed: Assessed) -> pd.DataFrame:
+    """The table of bags with the ends of each one's line."""
+    table, spread = assessed.scores.table, assessed.per_repeat["spread"]
+    if spread.isna().all():
+        return table.assign(low=table["probability_low"], high=table["probability_high"])
+    # per_repeat's rows are the table's
+    low, high = table["probability"] - spread, table["probability"] + spread
+    return table.assign(low=low.clip(0, 1), high=high.clip(0, 1))
 
 
 def _roc_points(scores: BagScores) -> tuple[FloatArray, FloatArray]:

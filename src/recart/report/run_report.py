@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,26 +12,40 @@ import pandas as pd
 
 from recart.data.features import bind
 from recart.evaluation.launch import Evaluated
-from recart.report.content import (
-    FlowStep,
-    Question,
-    ReportContent,
-    ReportFigure,
-    performance_figures,
-)
-from recart.report.page import report_numbers, write_report
+from recart.report.checklists import CHECKLISTS, Checklist, asked_of_study
+from recart.report.confounding import associations, confounder_rows
+from recart.report.content import ReportContent, ReportFigure
+from recart.report.facts import RunFacts, cohort_facts, digests, fit_facts
+from recart.report.fillers import what_the_run_knows
+from recart.report.flow import admission_in_words, cohort_flow, features_left_out
+from recart.report.model_card import card_markdown, model_card
+from recart.report.numbers import report_numbers
+from recart.report.page import write_report
+from recart.report.performance import performance_figures
+from recart.report.question import Question
 from recart.report.run_figures import latent, latent_use, training_curves
+from recart.report.study import study_template
+from recart.report.wording import within_the_claim
 from recart.training.collapse import ACTIVE, collapse_warning, kept_row
 from recart.training.encoding import encode
-from recart.training.run_directory import RunDirectory
+from recart.training.run_directory import RunDirectory, write_atomically
 
 __all__ = ["write_run_report"]
 
 _SHOWN_CELLS = 6000  # more points than this only paint each other over
 
 
-def write_run_report(evaluated: Evaluated, run: RunDirectory) -> Path:
-    """Write predictions, metrics, figures, `report.json` and `report.html` into the run.
+def write_run_report(
+    evaluated: Evaluated, run: RunDirectory, study: Mapping[str, str] | None = None
+) -> Path:
+    """Write predictions, metrics, figures, the page with its numbers and the model card.
+
+    Parameters
+    ----------
+    evaluated, run
+        The evaluated run.
+    study
+        What the authors say, by key of study.yaml. Without it the template to fill in is written.
 
     Returns
     -------
@@ -42,16 +56,8 @@ def write_run_report(evaluated: Evaluated, run: RunDirectory) -> Path:
     together = pd.concat([table.assign(model=name) for name, table in tables.items()])
     together.to_csv(run.predictions.with_suffix(".csv"), index=False)
     together.to_parquet(run.predictions, index=False)
-    question = _question(evaluated)
-    content = ReportContent(
-        question=question,
-        assessment=evaluated.assessment,
-        flow=_flow(evaluated),
-        left_out=_left_out(evaluated),
-        figures=_run_figures(evaluated),
-        provenance=_provenance(evaluated, run),
-    )
-    for figure in (*performance_figures(evaluated.assessment, question), *content.figures):
+    content = report_content(evaluated, run, study or {})
+    for figure in (*performance_figures(content.assessment, content.question), *content.figures):
         name = figure.title.lower().replace(" ", "_")
         for suffix in ("png", "pdf"):
             figure.figure.savefig(run.figures / f"{name}.{suffix}", dpi=150, bbox_inches="tight")
@@ -59,16 +65,55 @@ def write_run_report(evaluated: Evaluated, run: RunDirectory) -> Path:
     numbers = report_numbers(content)
     parts = {part: numbers[part] for part in ("model", "baselines")}
     run.write_json(run.metrics.name, {**parts, "ledger": asdict(evaluated.ledger)})
+    card = card_markdown(content.card, content.question.endpoint)
+    write_atomically(run.path / "model_card.md", card.encode())
+    template = study_template(asked_of_study(map(Checklist.load, CHECKLISTS)))
+    write_atomically(run.path / "study.template.yaml", template.encode())
     return run.report
+
+
+def report_content(
+    evaluated: Evaluated, run: RunDirectory, study: Mapping[str, str]
+) -> ReportContent:
+    """Everything on the page of a run."""
+    question = _question(evaluated)
+    # without a check nothing was audited
+    findings = evaluated.audit.findings or None
+    assessment = evaluated.assessment
+    flow = cohort_flow(evaluated.cohort, evaluated.config.data)
+    known = what_the_run_knows(
+        RunFacts(
+            config=evaluated.config,
+            question=question,
+            assessment=assessment,
+            flow=flow,
+            cohort=cohort_facts(evaluated.cohort, evaluated.config.data),
+            fit=fit_facts(evaluated),
+            digests=digests(run),
+            versions=json.loads(run.versions.read_text(encoding="utf-8")),
+            findings=findings,
+        )
+    )
+    said, withheld = within_the_claim(study, assessment.claim.level)
+    return ReportContent(
+        question=question,
+        assessment=assessment,
+        flow=flow,
+        left_out=features_left_out(evaluated.cohort.store.dropped),
+        confounders=confounder_rows(assessment),
+        associations=associations(findings or ()),
+        findings=findings,
+        ledger=getattr(evaluated, "ledger", None),
+        checklists=tuple(Checklist.load(name).fill(known, said) for name in CHECKLISTS),
+        card=model_card(known, said),
+        figures=_run_figures(evaluated),
+        provenance=_provenance(evaluated, run),
+        notes=withheld,
+    )
 
 
 def _question(evaluated: Evaluated) -> Question:
     data = evaluated.config.data
-    when = "all samples"
-    if data.decision_day is not None:
-        when = f"samples up to day {data.decision_day:g} from infusion"
-    for name, values in (("time points", data.timepoints), ("tissues", data.tissues)):
-        when += f", {name} {', '.join(values)}" if values else ""
     store = evaluated.cohort.store
     parts = (
         ["RNA"]
@@ -80,38 +125,9 @@ def _question(evaluated: Evaluated) -> Question:
         positive=", ".join(map(str, data.positive or ["positive class"])),
         negative=", ".join(map(str, data.negative or ["negative class"])),
         unit=data.unit,
-        decision=when,
+        decision=admission_in_words(data),
         cohort=f"{len(store.patients)} patients, {' + '.join(parts)}",
     )
-
-
-def _flow(evaluated: Evaluated) -> tuple[FlowStep, ...]:
-    store, bags = evaluated.cohort.store, evaluated.cohort.bags
-    labelled = np.flatnonzero(bags.table["label"].to_numpy() >= 0)
-
-    def step(name: str, rows: np.ndarray) -> FlowStep:
-        cells = bags.cells(rows)
-        samples = np.unique(store.cells["sample"].to_numpy()[cells])
-        patients = bags.table["patient"].to_numpy()[rows]
-        return FlowStep(
-            name=name, patients=len(np.unique(patients)), samples=len(samples), cells=len(cells)
-        )
-
-    return (
-        FlowStep(
-            name="passed the checks",
-            patients=len(store.patients),
-            samples=len(store.samples),
-            cells=len(store.cells),
-        ),
-        step("at the decision time", np.arange(len(bags))),
-        step("with a label: evaluated", labelled),
-    )
-
-
-def _left_out(evaluated: Evaluated) -> dict[str, int]:
-    flow = {name: count for name, count in evaluated.cohort.bags.flow.items() if name != "samples"}
-    return {k: v for k, v in {**evaluated.cohort.store.dropped, **flow}.items() if v}
 
 
 def _run_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
@@ -184,13 +200,15 @@ def _latent_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
 
 
 def _provenance(evaluated: Evaluated, run: RunDirectory) -> dict[str, str]:
-    versions = json.loads((run.path / "versions.json").read_text())
+    versions = json.loads(run.versions.read_text(encoding="utf-8"))
+    made = digests(run)
     return {
         "run": run.path.name,
-        "configuration": hashlib.sha256((run.path / "config.yaml").read_bytes()).hexdigest()[:16],
+        "configuration": made["configuration"],
         "prepared cohort": evaluated.cohort.key,
-        "split": f"{evaluated.split.words}, seed {evaluated.split.seed}",
+        "split": f"{evaluated.split.words}, seed {evaluated.split.seed}, digest {made['split']}",
         "members": str(len(evaluated.members)),
-        "epochs kept": ", ".join(str(m.best_epoch + 1) for m in evaluated.members[:20]),
-        **{f"version of {name}": str(value) for name, value in versions.items()},
+        "epochs kept": ", ".join(map(str, sorted({m.best_epoch + 1 for m in evaluated.members}))),
+        "commit of recart": str(versions.pop("commit", None)),
+        "versions": ", ".join(f"{name} {value}" for name, value in versions.items() if value),
     }

@@ -25,6 +25,7 @@ __all__ = [
     "prepare_cohort",
     "prepared_folder",
     "reopen_cohort",
+    "with_bags",
 ]
 
 
@@ -74,13 +75,13 @@ def preparation(data: Any, folder: Path, *, receptors: Any, labelled: bool = Tru
 def prepare_cohort(data: Any, folder: Path, progress: Callable[[str], None]) -> PreparedCohort:
     """Read, check and store the cohort, or open it where it is stored already."""
     store, key = prepare(preparation(data, folder, receptors=data.receptors), progress)
-    return _with_bags(store, key, data)
+    return with_bags(store, key, data)
 
 
 def reopen_cohort(data: Any, folder: Path, key: str) -> PreparedCohort:
     """The cohort that a run was trained on, by its key; no input file is read."""
     store = open_store(folder / f"{key}.zarr", in_memory=_in_memory(data))
-    return _with_bags(store, key, data)
+    return with_bags(store, key, data)
 
 
 def prepared_folder(run: RunDirectory) -> Path:
@@ -119,7 +120,8 @@ def _in_memory(data: Any) -> bool | None:
     return value
 
 
-def _with_bags(store: CohortStore, key: str, data: Any) -> PreparedCohort:
+def with_bags(store: CohortStore, key: str, data: Any) -> PreparedCohort:
+    """The store with its bags and their features, as `data` says; `key` names the store."""
     table = store.patients if data.unit == "patient" else store.samples
     values = table[data.endpoint] if data.endpoint in table else _of_samples(store, data.endpoint)
     labels = resolve_labels(values, data.positive, data.negative, list(data.exclude))

@@ -7,5 +7,7 @@ told anything before it begins.
 """
 
 import gc
+import sys
 
-gc.disable()
+if any("multiprocessing.forkserver" in own for own in sys.orig_argv):
+    gc.disable()

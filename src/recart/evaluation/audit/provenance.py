@@ -1,0 +1,236 @@
+"""Provenance: whose data each fitted part saw, and what came from outside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, final
+
+from omegaconf import OmegaConf
+from scipy.stats import norm
+
+from recart.data.clone_features import CLONE_FEATURES
+from recart.evaluation.audit.check import Check
+from recart.evaluation.audit.finding import Finding, Severity
+
+if TYPE_CHECKING:
+    from recart.evaluation.launch import Evaluated
+    from recart.training.run_directory import RunDirectory
+
+__all__ = ["Provenance"]
+
+_PARTS: Final = ("features", "encoder", "epoch", "head")
+# Embeddings of receptors with weights that were trained on receptors of somebody.
+_PRETRAINED: Final = {
+    "Sceptr": "SCEPTR, trained by its authors on public paired receptors",
+}
+# Keys of a configuration that bring in something fitted elsewhere, and the one beside them that
+# says on whom.
+_OUTSIDE: Final = re.compile(
+    r"(?:^|_)(gene_list|genes_file|pretrained|checkpoint|imported|initial|weights|signature)(?:_|$)"
+)
+_DECLARED: Final = "fitted_on"
+# sd of the cross-validated AUROC of a model that knows nothing, times the root of its patients:
+# .17, .12 and .09 at 20, 40 and 80 patients
+_NULL_SPREAD: Final = 0.77
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Provenance(Check):
+    """Names the patients that every fitted part saw, and everything whose data are not known.
+
+    Attributes
+    ----------
+    whole_genome
+        Genes of a cohort below which somebody chose them before recart read it.
+    looks
+        Configurations evaluated on the same cohort above which the choice among them counts.
+    """
+
+    whole_genome: int
+    looks: int
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        return "provenance"
+
+    @property
+    def trains(self) -> bool:
+        """It only reads."""
+        return False
+
+    def findings(self, evaluated: Evaluated, run: RunDirectory) -> Iterator[Finding]:  # noqa: ARG002
+        """Fitted parts; receptor encoder; gene list; bag features; parts from outside; looks."""
+        yield self._fitted(evaluated)
+        yield from self._receptors(evaluated)
+        yield from self._genes(evaluated)
+        yield from self._bag_features(evaluated)
+        yield from self._outside(evaluated)
+        yield self._looks(evaluated)
+
+    def _fitted(self, evaluated: Evaluated) -> Finding:
+        saw: dict[str, set[str]] = {}
+        silent = []
+        for member in evaluated.members:
+            lacking = [part for part in _PARTS if not member.fitted_on.get(part)]
+            # the features name by themselves whom they were fitted on
+            parts = {**member.fitted_on, "gene list": frozenset(member.features.spec.patients)}
+            silent += [f"{part} of {member.name}" for part in lacking]
+            for part, patients in parts.items():
+                saw.setdefault(part, set()).update(patients & member.held_out)
+        leaked = {part: sorted(patients) for part, patients in saw.items() if patients}
+        if leaked:
+            return self._finding(
+                "A-PR-001",
+                Severity.LEAK,
+                "fitted on patients that are then predicted: "
+                + ", ".join(f"{part} ({len(patients)})" for part, patients in leaked.items()),
+                "train anew; these predictions are worth nothing",
+                patients_by_part=leaked,
+            )
+        if silent:
+            return self._finding(
+                "A-PR-001",
+                Severity.UNKNOWN,
+                f"{len(silent)} fitted parts do not say whom they saw: {', '.join(silent[:5])}",
+                "train anew with this version of recart",
+            )
+        return self._finding(
+            "A-PR-001",
+            Severity.PASSED,
+            f"features, encoder, epoch and head of {len(evaluated.members)} members name the "
+            "patients that they saw, and none saw one that it holds out",
+            patients_seen_by_member={
+                member.name: {part: len(seen) for part, seen in member.fitted_on.items()}
+                for member in evaluated.members
+            },
+        )
+
+    def _receptors(self, evaluated: Evaluated) -> Iterator[Finding]:
+        target = OmegaConf.select(evaluated.config, "data.receptors._target_")
+        known = _PRETRAINED.get(str(target).rpartition(".")[2]) if target else None
+        if known and evaluated.cohort.store.receptor_dim:
+            yield self._finding(
+                "A-PR-002",
+                Severity.UNKNOWN,
+                f"receptor encoder: {known}; whether receptors of this cohort are among them is "
+                "not known. It saw no outcome",
+                "data/receptors=physicochemical was trained on nobody",
+                encoder=str(target),
+            )
+
+    def _genes(self, evaluated: Evaluated) -> Iterator[Finding]:
+        genes = len(evaluated.cohort.store.genes)
+        reader = str(OmegaConf.select(evaluated.config, "data.reader._target_"))
+        if genes < self.whole_genome and ".simulate." not in reader:
+            yield self._finding(
+                "A-PR-003",
+                Severity.UNKNOWN,
+                f"the cohort came with {genes} genes: somebody chose them, and on whose cells and "
+                "with which knowledge of the outcome is not known",
+                "give all genes that were counted; recart chooses among them on training patients",
+                genes=genes,
+            )
+
+    def _bag_features(self, evaluated: Evaluated) -> Iterator[Finding]:
+        foreign = [str(c) for c in evaluated.cohort.extras.columns if c not in CLONE_FEATURES]
+        if foreign:
+            yield self._finding(
+                "A-PR-004",
+                Severity.WARNING,
+                f"{len(foreign)} bag features do not come from recart: {', '.join(foreign[:5])}; "
+                "whether they were made inside each patient is not known",
+                "a feature that is made of other patients, such as whether a clone of theirs is "
+                "there, names patients; make it inside each patient or leave it out",
+                features=foreign,
+            )
+
+    def _outside(self, evaluated: Evaluated) -> Iterator[Finding]:
+        for place, value, declared in _brought_in(
+            OmegaConf.to_container(evaluated.config, resolve=True), ""
+        ):
+            yield self._finding(
+                "A-PR-005",
+                Severity.UNKNOWN if declared is None else Severity.PASSED,
+                f"{place} was made elsewhere ({value}), on "
+                + ("whose data is not known" if declared is None else f"{declared}"),
+                f"say so with {_DECLARED} beside it" if declared is None else "",
+                place=place,
+            )
+
+    def _looks(self, evaluated: Evaluated) -> Finding:
+        """How often the outer folds of this cohort were looked at, and what that is worth."""
+        count = _configurations(getattr(evaluated, "ledger", None))
+        if count is None:
+            return self._finding(
+                "A-PR-006",
+                Severity.UNKNOWN,
+                "no ledger says how many configurations were evaluated on this cohort",
+            )
+        n = evaluated.assessment.model.metrics.n_patients
+        gain = best_of(count) * _NULL_SPREAD / n**0.5
+        if count <= self.looks:
+            return self._finding(
+                "A-PR-006",
+                Severity.PASSED,
+                f"{count} configurations were evaluated on this cohort",
+                configurations=count,
+            )
+        return self._finding(
+            "A-PR-006",
+            Severity.WARNING,
+            f"{count} configurations were evaluated on this cohort: the best of as many models "
+            f"that know nothing reads an AUROC of about {min(0.5 + gain, 1):.2f} with {n} patients",
+            "choose on inner folds (sweep.py), and report the first configuration or all of them",
+            configurations=count,
+            gain_by_chance=gain,
+        )
+
+    def _finding(
+        self, code: str, severity: Severity, what: str, mend: str = "", **evidence: Any
+    ) -> Finding:
+        return Finding(
+            check=self.name,
+            code=code,
+            severity=severity,
+            what=what,
+            mend=mend,
+            evidence=evidence,
+        )
+
+
+def best_of(count: int) -> float:
+    """Expected largest of `count` standard normal numbers (Blom's approximation)."""
+    return 0.0 if count < 2 else float(norm.ppf((count - 0.375) / (count + 0.25)))
+
+
+def _configurations(ledger: Any) -> int | None:
+    """How many configurations a ledger counts: a number, or what it calls so."""
+    if ledger is None or isinstance(ledger, bool):
+        return None
+    if isinstance(ledger, int):
+        return ledger
+    for name in ("configurations", "count", "looks"):
+        value = getattr(ledger, name, None)
+        if isinstance(value, int):
+            return value
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return len(value)
+    return None
+
+
+def _brought_in(tree: Any, place: str) -> Iterator[tuple[str, str, str | None]]:
+    """Parts of a configuration that were fitted elsewhere: where, what kind, on whom."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            inner = f"{place}.{key}" if place else str(key)
+            if isinstance(value, str) and value and _OUTSIDE.search(str(key)):
+                declared = tree.get(_DECLARED)
+                yield inner, "a file", None if declared is None else str(declared)
+            yield from _brought_in(value, inner)
+    elif isinstance(tree, list):
+        for i, value in enumerate(tree):
+            yield from _brought_in(value, f"{place}[{i}]")

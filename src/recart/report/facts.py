@@ -1,0 +1,172 @@
+"""What a run knows of itself, as plain values: what the fillers of the checklists read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from recart.data.split import Kind, Split
+from recart.evaluation.assessment import Assessment
+from recart.evaluation.audit.finding import Finding
+from recart.evaluation.launch import Evaluated
+from recart.report.question import FlowStep, Question
+from recart.training.cohort_setup import PreparedCohort
+from recart.training.run_directory import RunDirectory
+
+__all__ = ["CohortFacts", "FitFacts", "RunFacts", "cohort_facts", "digests", "fit_facts"]
+
+_DESIGN = ("site", "batch", "product")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortFacts:
+    """The prepared cohort in numbers.
+
+    Attributes
+    ----------
+    samples, genes, proteins, receptor_dim
+        Sizes; proteins and receptor_dim are 0 where there are none.
+    with_protein, with_receptor
+        Samples with any protein measured, with any receptor.
+    levels
+        Number of sites, batches and products, for the columns that are there.
+    columns
+        Columns of the patient table, the endpoint among them.
+    key
+        Digest of the prepared cohort.
+    simulated
+        Whether no patient was ever there.
+    """
+
+    samples: int
+    genes: int
+    proteins: int
+    receptor_dim: int
+    with_protein: int
+    with_receptor: int
+    levels: dict[str, int]
+    columns: tuple[str, ...]
+    key: str
+    simulated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitFacts:
+    """The fitted members in numbers; pairs are the least and the most over members.
+
+    Attributes
+    ----------
+    members, split
+        How many, and the kind and size of the split in words.
+    outside
+        Whether the held-out patients are an outside cohort, of which no member saw a patient.
+    parts
+        Patients and positive bags by part of a fold (train, validation, held_out), in words.
+    genes, encoder_parameters, head_features, epochs
+        Chosen genes, weights of the encoder, features that the head reads, epochs that were kept.
+    strengths
+        Ridge strengths that were chosen, where the head has them.
+    """
+
+    members: int
+    split: str
+    outside: bool
+    parts: dict[str, str]
+    genes: tuple[int, int]
+    encoder_parameters: tuple[int, int]
+    head_features: tuple[int, int] | None
+    epochs: tuple[int, int]
+    strengths: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """Everything that a filler may read.
+
+    `digests` are those of the configuration and the split, `versions` those of the software.
+    """
+
+    config: Any
+    question: Question
+    assessment: Assessment
+    flow: tuple[FlowStep, ...]
+    cohort: CohortFacts
+    fit: FitFacts
+    digests: dict[str, str]
+    versions: dict[str, str | None]
+    findings: tuple[Finding, ...] | None
+
+
+def cohort_facts(cohort: PreparedCohort, data: Any) -> CohortFacts:
+    """The numbers of a prepared cohort."""
+    store = cohort.store
+    receptor = store.samples.get("has_receptor")
+    return CohortFacts(
+        samples=len(store.samples),
+        genes=len(store.genes),
+        proteins=len(store.proteins),
+        receptor_dim=store.receptor_dim,
+        with_protein=int(store.protein_measured.any(axis=1).sum()) if store.proteins else 0,
+        with_receptor=0 if receptor is None else int(receptor.sum()),
+        levels={
+            name: int(store.samples[name].nunique()) for name in _DESIGN if name in store.samples
+        },
+        columns=tuple(map(str, store.patients.columns)),
+        key=cohort.key,
+        simulated="SimulatedCohort" in str(data.reader.get("_target_", "")),
+    )
+
+
+def fit_facts(evaluated: Evaluated) -> FitFacts:
+    """The numbers of the members that were evaluated."""
+    members = evaluated.members
+    chosen = [getattr(member.head, "chosen", {}) for member in members]
+    features = [len(one["features"]) for one in chosen if "features" in one]
+    return FitFacts(
+        members=len(members),
+        split=evaluated.split.words,
+        outside=evaluated.split.kind is Kind.EXTERNAL,
+        parts=_parts(evaluated.split, evaluated.cohort),
+        genes=_range(len(member.features.spec.genes) for member in members),
+        encoder_parameters=_range(
+            sum(weight.numel() for weight in member.stack.parameters()) for member in members
+        ),
+        head_features=_range(features) if features else None,
+        epochs=_range(member.best_epoch + 1 for member in members),
+        strengths=tuple(sorted({float(one["strength"]) for one in chosen if "strength" in one})),
+    )
+
+
+def digests(run: RunDirectory) -> dict[str, str]:
+    """Digests of configuration and split, short."""
+    split = json.loads(run.split.read_text(encoding="utf-8")).get("sha256", "")
+    configuration = hashlib.sha256((run.path / "config.yaml").read_bytes()).hexdigest()
+    return {"configuration": configuration[:16], "split": str(split)[:16]}
+
+
+def _parts(split: Split, cohort: PreparedCohort) -> dict[str, str]:
+    table = cohort.bags.table
+    found = {}
+    for part in ("train", "validation", "held_out"):
+        patients = [getattr(fold, part) for fold in split.folds]
+        labels = [table.loc[table["patient"].isin(own), "label"] for own in patients]
+        positive = [int((own == 1).sum()) for own in labels]
+        found[part] = (
+            f"{_words(_range(map(len, patients)))} patients ({_words(_range(positive))} positive)"
+        )
+    return found
+
+
+def _range(values: Iterable[int]) -> tuple[int, int]:
+    found: Sequence[int] = list(values)
+    return int(np.min(found)), int(np.max(found))
+
+
+def _words(pair: tuple[int, int]) -> str:
+    low, high = pair
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

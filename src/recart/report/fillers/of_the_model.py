@@ -1,0 +1,193 @@
+"""Answers about the model: how it is built, fitted, held back and given away."""
+
+from __future__ import annotations
+
+from recart.evaluation.predictions import THRESHOLD
+from recart.report.facts import RunFacts
+from recart.report.fillers.filler import class_name, number_range
+
+__all__ = [
+    "algorithm",
+    "amount_of_training",
+    "computing_predictions",
+    "configuration_file",
+    "features",
+    "fitting",
+    "imbalance",
+    "model_building",
+    "output",
+    "parameters",
+    "poor_input",
+    "predictor_handling",
+    "readable_parts",
+    "regularisation",
+    "software",
+    "specification",
+    "updating",
+]
+
+
+def algorithm(facts: RunFacts) -> str:
+    """Class of the algorithm."""
+    return (
+        f"A variational autoencoder of single cells after totalVI ({class_name(facts.config.model)}"
+        f", encoder {class_name(facts.config.model.encoder)}, RNA likelihood "
+        f"{class_name(facts.config.model.rna)}), trained without the outcome; the cells of a "
+        f"{facts.question.unit} are then pooled and scored by a head "
+        f"({class_name(facts.config.head)}) that is fitted to the outcome."
+    )
+
+
+def parameters(facts: RunFacts) -> str:
+    """Number of parameters, and how settings were chosen."""
+    text = f"{number_range(facts.fit.encoder_parameters)} weights of the encoder in each member"
+    if facts.fit.head_features is not None:
+        text += f", {number_range(facts.fit.head_features)} coefficients of the head"
+    return (
+        f"{text}. Settings stand in config.yaml and were the same in all folds; what was chosen by "
+        "the data is told under fitting."
+    )
+
+
+def features(facts: RunFacts) -> str:
+    """Number of features and how they were chosen."""
+    text = (
+        f"{number_range(facts.fit.genes)} genes of {facts.cohort.genes:,}, chosen in each fold by "
+        "variability on its training patients alone, without the outcome"
+    )
+    if facts.cohort.proteins:
+        text += f"; all {facts.cohort.proteins} proteins"
+    if facts.cohort.receptor_dim:
+        text += f"; a receptor vector of {facts.cohort.receptor_dim} numbers"
+    return text + "."
+
+
+def fitting(facts: RunFacts) -> str:
+    """How over- and underfitting were kept in check."""
+    text = (
+        "There are far more parameters than patients. The encoder is fitted to cells and sees no "
+        "outcome; its epoch was chosen on inner validation patients "
+        f"(kept: epoch {number_range(facts.fit.epochs)})"
+    )
+    if facts.fit.strengths:
+        chosen = ", ".join(f"{strength:g}" for strength in facts.fit.strengths)
+        text += f"; the ridge strength of the head on inner folds (chosen: {chosen})"
+    text += "; calibration and threshold on inner folds"
+    return f"{text}. Every figure comes from patients that no fitted part of the model has seen."
+
+
+def regularisation(facts: RunFacts) -> str:
+    """What holds the model back."""
+    model, training = facts.config.model, facts.config.training
+    return (
+        f"Encoder: a prior on {model.latent} latent dimensions, dropout {model.dropout:g}, weight "
+        f"decay {training.weight_decay:g}, early stopping after {training.patience} epochs without "
+        "gain. Head: ridge penalty, strength chosen on inner folds."
+    )
+
+
+def model_building(facts: RunFacts) -> str:
+    """All steps of building the model."""
+    return f"{algorithm(facts)} {fitting(facts)} Validation: {facts.fit.split}, by patient."
+
+
+def predictor_handling(facts: RunFacts) -> str:
+    """How predictors enter."""
+    values = "as given" if facts.config.data.normalised else "as logarithms of 1 + x"
+    return (
+        f"RNA enters the encoder {values}; features of a {facts.question.unit} are standardised on "
+        "its training patients before the ridge regression. No continuous predictor was "
+        "cut into classes."
+    )
+
+
+def imbalance(facts: RunFacts) -> str:
+    """Methods against imbalance: none."""
+    share = facts.assessment.model.metrics.prevalence
+    return (
+        f"None: {share:.0%} of the {facts.question.unit}s are positive, and no class was weighted "
+        "or sampled again. Folds are stratified by class where the scheme says so."
+    )
+
+
+def output(facts: RunFacts) -> str:
+    """What comes out, and the threshold."""
+    own = facts.question
+    return (
+        f"A probability of {own.positive} for each {own.unit} (classification). Each member calls "
+        f"{own.positive} above a threshold that it chose, like the calibration of its "
+        f"probabilities, on inner folds of its development patients ({THRESHOLD:g} where these "
+        "were too few); the AUROC needs no threshold."
+    )
+
+
+def updating(facts: RunFacts) -> str:
+    """Updating of the model: none."""
+    del facts
+    return (
+        "None: nothing was recalibrated or updated after the evaluation. What calibrates a member "
+        "was fitted on inner folds before it."
+    )
+
+
+def computing_predictions(facts: RunFacts) -> str:
+    """How held-out predictions were computed."""
+    return (
+        f"Each of the {facts.fit.members} members, loaded from its file, scored the patients that "
+        "it had not seen; the log-odds were averaged over repeats. For new patients embed.py does "
+        "the same with all members."
+    )
+
+
+def readable_parts(facts: RunFacts) -> str:
+    """What can be read from the model."""
+    return (
+        f"The encoder is a black box. The head ({class_name(facts.config.head)}) is linear in "
+        "features of a patient whose coefficients stand in its file; that is no explanation of a "
+        "prediction."
+    )
+
+
+def amount_of_training(facts: RunFacts) -> str:
+    """How much was trained."""
+    return (
+        f"{facts.fit.members} members of at most {facts.config.training.epochs} epochs; times were "
+        "not recorded."
+    )
+
+
+def configuration_file(facts: RunFacts) -> str:
+    """Where the settings stand."""
+    return (
+        "Every setting stands in the run's config.yaml (digest "
+        f"{facts.digests['configuration']}), the seed with it."
+    )
+
+
+def software(facts: RunFacts) -> str:
+    """Software and licence."""
+    commit = facts.versions.get("commit")
+    text = f"recart {facts.versions.get('recart')}" + (f", commit {commit[:12]}" if commit else "")
+    return (
+        f"{text}, open source under BSD-3-Clause; Python {facts.versions.get('python')}, PyTorch "
+        f"{facts.versions.get('torch')}. All versions stand in versions.json."
+    )
+
+
+def specification(facts: RunFacts) -> str:
+    """What is needed to predict for new patients."""
+    return (
+        f"The run's folder holds the whole model: {facts.fit.members} members as files of plain "
+        f"tensors, config.yaml (digest {facts.digests['configuration']}) and versions.json; "
+        "embed.py predicts with them. Who may have the folder is the authors' to say."
+    )
+
+
+def poor_input(facts: RunFacts) -> str:
+    """What happens with poor or missing input."""
+    del facts
+    return (
+        "embed.py checks new input as training input was checked, refuses what is no count or no "
+        "cell, masks what was not measured, and flags patients with few cells or few of the genes "
+        "and proteins that the model reads."
+    )

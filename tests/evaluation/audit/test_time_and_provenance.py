@@ -1,0 +1,73 @@
+"""Decision time and provenance on cases that no simulated cohort has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from recart.evaluation.audit.decision_time import _AFTER
+from recart.evaluation.audit.finding import Severity
+from recart.evaluation.audit.provenance import best_of
+
+
+@pytest.mark.parametrize(
+    ("word", "after"),
+    [
+        *(("post", True), ("Post-infusion", True), ("D28", True), ("day 7", True), ("M3", True)),
+        *(("relapse", True), ("week_4", True), ("follow-up", True), ("C1_post", True)),
+        *(("pre", False), ("apheresis", False), ("D0", False), ("day -7", False), ("D-5", False)),
+        *(("infusion product", False), ("baseline", False), ("IP", False)),
+    ],
+)
+def test_words_for_after(word: str, after: bool) -> None:
+    assert bool(_AFTER.search(word)) is after
+
+
+def test_outcomes_of_before_the_decision(simulate: Any, audit_cohort: Any) -> None:
+    cohort = simulate(0)
+    days = [20.0 + i for i in range(len(cohort.patients))]
+    patients = cohort.patients.assign(day_of_relapse=[-3.0, *days[1:]])
+    found = audit_cohort(replace(cohort, patients=patients))
+    assert ("time", "A-TI-004", "WARNING") in found.flagged()
+    assert "day_of_relapse" in found.said("A-TI-003")
+
+
+@pytest.fixture
+def outside(evaluated: Callable[..., Any], checks: Any, simulate: Any) -> Callable[..., list[Any]]:
+    """`outside(**settings)`: what provenance says of other settings; no pass is among them."""
+
+    def look(**settings: Any) -> list[Any]:
+        own, run = evaluated(simulate(0, patients=24))
+        for place, value in settings.items():
+            OmegaConf.update(own.config, place.replace("__", "."), value, force_add=True)
+        found = checks["provenance"].findings(own, run)
+        return [f for f in found if f.severity > Severity.PASSED]
+
+    return look
+
+
+def test_what_comes_from_outside_is_unknown_until_it_is_declared(outside: Any) -> None:
+    codes = [f.code for f in outside()]
+    assert codes == ["A-PR-006"]  # there is no ledger
+    sceptr = {"_target_": "recart.data.receptors.sceptr.Sceptr"}
+    found = outside(
+        data__receptors=sceptr,
+        data__reader={"_target_": "recart.data.readers.h5ad.H5adReader"},
+        features={"gene_list": "signature.txt"},
+    )
+    assert [f.code for f in found] == ["A-PR-002", "A-PR-003", "A-PR-005", "A-PR-006"]
+    assert {f.severity for f in found} == {Severity.UNKNOWN}
+    assert "250 genes" in found[1].what
+    assert "signature.txt" not in "".join(f.what for f in found)
+    declared = outside(features={"gene_list": "signature.txt", "fitted_on": "another cohort"})
+    assert [f.code for f in declared] == ["A-PR-006"]
+
+
+def test_the_best_of_many() -> None:
+    assert best_of(1) == 0
+    assert best_of(20) == pytest.approx(1.87, abs=0.02)
+    assert best_of(50) == pytest.approx(2.25, abs=0.02)

@@ -1,0 +1,199 @@
+"""Checklists: whole, answered from what is known, and never silently blank."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from recart.evaluation.audit.finding import Finding, Severity
+from recart.report.audit_table import audit_groups
+from recart.report.checklists import CHECKLISTS, Checklist, Status, asked_of_study
+from recart.report.facts import CohortFacts, FitFacts, RunFacts
+from recart.report.fillers import FILLERS, what_the_run_knows
+from recart.report.model_card import card_markdown, model_card
+from recart.report.question import FlowStep
+from recart.report.study import study_fields
+
+LISTS = [Checklist.load(name) for name in CHECKLISTS]
+# the number of each item and the last letter of its parts
+TRIPOD_PARTS = {3: "c", 5: "b", 6: "c", 8: "c", 9: "c", 12: "g", 18: "f", 20: "c", 23: "b", 27: "c"}
+TRIPOD_ITEMS = [
+    f"{number}{letter}"
+    for number in range(1, 28)
+    for letter in (
+        "abcdefg"[: ord(TRIPOD_PARTS[number]) - ord("a") + 1] if number in TRIPOD_PARTS else [""]
+    )
+]
+
+
+@pytest.fixture
+def make_facts(make_content: Any) -> Callable[..., RunFacts]:
+    """Facts of a run with proteins and receptors; the numbers are those of the content."""
+
+    def make(simulated: bool = False, outside: bool = False, **settings: Any) -> RunFacts:
+        content = make_content(outside=outside, **settings)
+        node = {"_target_": "recart.some.Thing"}
+        return RunFacts(
+            config=OmegaConf.create(
+                {
+                    "data": {
+                        "normalised": False,
+                        "car_genes": ["CAR"],
+                        "exclude": ["NE"],
+                        "receptors": {"_target_": "recart.data.receptors.sceptr.Sceptr"},
+                        "folds": node,
+                    },
+                    "features": {"n_genes": 2000, "exclude": ["^TR"]},
+                    "model": {**node, "encoder": node, "rna": node, "latent": 10, "dropout": 0.2},
+                    "head": node,
+                    "training": {"weight_decay": 1e-6, "patience": 10, "epochs": 60},
+                }
+            ),
+            question=content.question,
+            assessment=content.assessment,
+            flow=(FlowStep(name="in the files", patients=45, samples=90, cells=12_345),),
+            cohort=CohortFacts(
+                samples=90,
+                genes=20_000,
+                proteins=61,
+                receptor_dim=64,
+                with_protein=85,
+                with_receptor=90,
+                levels={"site": 2},
+                columns=("age", "response"),
+                key="abc123",
+                simulated=simulated,
+            ),
+            fit=FitFacts(
+                members=10,
+                split="5 folds x 2 repeats",
+                outside=outside,
+                parts=dict.fromkeys(("train", "validation", "held_out"), "8 patients (4 positive)"),
+                genes=(2000, 2000),
+                encoder_parameters=(350_000, 360_000),
+                head_features=(240, 241),
+                epochs=(7, 31),
+                strengths=(0.1, 1.0),
+            ),
+            digests={"configuration": "c0ffee", "split": "5eed"},
+            versions={"recart": "0.1", "python": "3.11", "torch": "2.13", "commit": None},
+            findings=None,
+        )
+
+    return make
+
+
+def test_dome_has_21_fields_and_tripod_52_items() -> None:
+    dome, tripod = LISTS
+    assert len({item.id for item in dome.items}) == len(dome.items) == 21
+    parts = [item.id.partition(":")[0] for item in dome.items]
+    assert [parts.count(part) for part in ("Data", "Optimisation", "Model", "Evaluation")] == [
+        *(4, 8, 4, 5),
+    ]
+    assert [item.id for item in tripod.items] == TRIPOD_ITEMS
+
+
+def test_every_item_can_be_answered_and_names_only_what_there_is() -> None:
+    items = [item for checklist in LISTS for item in checklist.items]
+    for item in items:
+        assert item.auto or item.study, item.id
+        assert item.asks
+        assert {item.auto, item.knows} - {""} <= set(FILLERS), item.id
+        assert item.study in {"", *study_fields()}, item.id
+    used = {name for item in items for name in (item.auto, item.knows)}
+    assert set(FILLERS) <= used
+
+
+def test_every_key_of_the_study_is_asked_for_by_an_item_or_the_card() -> None:
+    texts = {key: f"the text of {key}" for key in study_fields()}
+    shown = " ".join(p for part in model_card({}, texts) for p in part.paragraphs)
+    on_the_card = {key for key, text in texts.items() if text in shown}
+    assert set(study_fields()) <= {*asked_of_study(LISTS), *on_the_card}
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+@pytest.mark.parametrize("settings", [{}, {"leave_one_out": True}, {"outside": True}], ids=str)
+def test_no_item_is_blank(
+    make_facts: Callable[..., RunFacts], simulated: bool, settings: dict[str, Any]
+) -> None:
+    known = what_the_run_knows(make_facts(simulated=simulated, **settings))
+    assert all(re.match(r"\S.*\S$", text, re.DOTALL) for text in known.values())
+    for checklist in LISTS:
+        for item in checklist.fill(known, {}).items:
+            if item.status is Status.AUTHOR:
+                assert item.key, item.id
+                assert item.text == ""
+            else:
+                assert item.text, item.id
+
+
+def test_who_answers_which_item(make_facts: Callable[..., RunFacts]) -> None:
+    known = what_the_run_knows(make_facts())
+    dome, tripod = LISTS
+    empty = {item.id: item for item in tripod.fill(known, {}).items}
+    assert empty["17"].status is Status.AUTHOR
+    assert empty["23a"].status is Status.AUTO
+    assert empty["5a"].status is Status.AUTHOR
+    assert "abc123" in empty["5a"].knows  # part of an answer, and no answer
+    told = {item.id: item for item in tripod.fill(known, {"ethics": "approved"}).items}
+    assert (told["17"].status, told["17"].text) == (Status.STUDY, "approved")
+    simulated = what_the_run_knows(make_facts(simulated=True))
+    assert tripod.fill(simulated, {}).items[6].status is Status.AUTO
+    assert dome.fill(known, {}).count(Status.AUTO) == 15
+    assert dome.fill(simulated, {}).count(Status.AUTO) == 16
+
+
+def test_answers_hold_the_numbers_of_the_run(make_facts: Callable[..., RunFacts]) -> None:
+    facts = make_facts()
+    known = what_the_run_knows(facts)
+    model = facts.assessment.model
+    assert f"AUROC {model.metrics.auroc:.2f}" in known["performance"]
+    assert f"slope {model.calibration.slope:.2f}" in known["performance"]
+    assert "350,000 to 360,000 weights" in known["parameters"]
+    assert "5 of 90 samples lack proteins; 0 of 90 lack receptors" in known["missing_data"]
+    assert "5 folds x 2 repeats" in known["splits"]
+    assert "composition, batch only" in known["comparison"]
+    assert "outside cohort" in what_the_run_knows(make_facts(outside=True))["evaluation_method"]
+    assert "not run" in known["independence"]
+    found = Finding(check="identity", code="A-ID-001", severity=Severity.PASSED, what="none")
+    assert "1 passed" in what_the_run_knows(replace(facts, findings=(found,)))["independence"]
+
+
+def test_the_card_is_the_same_on_the_page_and_as_a_file(
+    make_facts: Callable[..., RunFacts],
+) -> None:
+    card = model_card(what_the_run_knows(make_facts()), {"intended_use": "Research on X."})
+    markdown = card_markdown(card, "response")
+    for section in card:
+        assert f"## {section.title}\n" in markdown
+        for paragraph in section.paragraphs:
+            assert paragraph in markdown
+    assert "Research on X." in markdown
+    assert "AUTHOR TO FILL (ethics in study.yaml)." in markdown
+
+
+def test_kinds_of_leakage_show_the_worst_of_their_checks() -> None:
+    def finding(check: str, severity: Severity) -> Finding:
+        return Finding(check=check, code="A-XX-001", severity=severity, what="said")
+
+    audit = audit_groups(
+        [
+            finding("identity", Severity.PASSED),
+            finding("structure", Severity.WARNING),
+            finding("time", Severity.PASSED),
+        ]
+    )
+    marks = {kind.code: kind.mark for kind in audit.kinds}
+    assert marks["L1.4"] == marks["L3.2"] == "warning"
+    assert marks["L3.1"] == "passed"
+    assert marks["L1.1"] == "not looked for"
+    assert len(marks) == 8
+    assert audit.counts == {"leak": 0, "warning": 1, "unknown": 0, "passed": 2}
+    assert [one.anchor for kind in audit.kinds if kind.code == "L1.4" for one in kind.evidence] == [
+        "finding-2"
+    ]

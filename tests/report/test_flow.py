@@ -1,0 +1,89 @@
+"""The flow of a cohort: nobody is lost between two steps without a reason."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from recart.data.bags import Admission, make_bags
+from recart.data.store import CohortStore
+from recart.report.flow import admission_in_words, cohort_flow, features_left_out
+from recart.training.cohort_setup import PreparedCohort
+
+DROPPED = {
+    "failed libraries": 2,
+    "cells of failed libraries": 60,
+    "cells without RNA counts": 5,
+    "patients without a usable sample": 1,
+    "isotype controls": 3,
+}
+
+
+@pytest.fixture
+def data() -> DictConfig:
+    """The part `data` of a configuration."""
+    return OmegaConf.create(
+        {
+            "endpoint": "response",
+            "exclude": ["NE"],
+            "decision_day": 0,
+            "timepoints": None,
+            "tissues": None,
+            "limits": {"min_median_umi": 50.0, "min_cells": 100},
+        }
+    )
+
+
+@pytest.fixture
+def cohort(make_store: Callable[..., CohortStore]) -> PreparedCohort:
+    """Twelve patients with two samples; one has only a late sample, two have no label."""
+    store = make_store()
+    day = np.tile([0.0, 28.0], len(store.samples) // 2)
+    day[0] = 7.0
+    store = replace(store, samples=store.samples.assign(day=day), dropped=DROPPED)
+    labels = pd.Series(np.arange(12) % 2, index=store.patients.index, dtype=float)
+    labels.iloc[[0, 3, 4]] = np.nan
+    bags = make_bags(store, labels, unit="patient", admission=Admission(decision_day=0))
+    return PreparedCohort(store=store, key="k", bags=bags, extras=pd.DataFrame())
+
+
+def test_steps_and_what_is_left_out_add_up(cohort: PreparedCohort, data: DictConfig) -> None:
+    steps = cohort_flow(cohort, data)
+    assert [step.patients for step in steps] == [13, 12, 11, 9]
+    assert [step.samples for step in steps] == [26, 24, 11, 9]
+    for before, after in itertools.pairwise(steps):
+        for part in ("patients", "samples", "cells"):
+            gone = sum(getattr(one, part) or 0 for one in before.left_out)
+            assert getattr(before, part) - gone == getattr(after, part), (before.name, part)
+    assert steps[-1].cells == sum(
+        own.stop - own.start
+        for label, slices in zip(cohort.bags.table["label"], cohort.bags.slices, strict=True)
+        if label >= 0
+        for own in slices
+    )
+
+
+def test_each_exclusion_has_its_reason(cohort: PreparedCohort, data: DictConfig) -> None:
+    reasons = [one.reason for step in cohort_flow(cohort, data) for one in step.left_out]
+    assert reasons == [
+        "failed libraries: median below 50 RNA counts a cell, or fewer than 100 cells",
+        "cells without RNA counts",
+        "patients without a usable sample",
+        "not sampled up to day 0 from infusion",
+        "no value of response, or one in neither class (NE)",
+    ]
+    assert features_left_out(DROPPED) == {"isotype controls": 3}
+
+
+def test_admission_is_said_in_words(data: DictConfig) -> None:
+    chosen = OmegaConf.merge(data, {"timepoints": ["pre", "day0"], "tissues": ["blood"]})
+    assert admission_in_words(chosen) == (
+        "sampled up to day 0 from infusion, of time point pre or day0, of tissue blood"
+    )
+    assert admission_in_words(OmegaConf.merge(data, {"decision_day": None})) == "any sample"
