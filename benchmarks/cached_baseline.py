@@ -13,7 +13,6 @@ import torch
 from cached_cohorts import (
     CELLS,
     FOLDS,
-    FRESH,
     STACKED,
     Array,
     Evaluated,
@@ -27,6 +26,8 @@ from recart.evaluation.baselines.ridge import RIDGE_GRID
 from recart.evaluation.baselines.ridge import inner_folds as baseline_folds
 from recart.evaluation.predictions import BagScores
 from recart.models.ridge_logistic import fit_ridge_logistic
+
+_TUNED = 200  # cohorts by which the baseline is made as good as the head
 
 
 def composition(y: Array, effect: float, seed: int) -> Array:
@@ -118,14 +119,16 @@ def _standardised(x_qnf: torch.Tensor, weight_qn: torch.Tensor) -> Callable[...,
 
 def equal_effect(pool: Pool, drawn: list[Evaluated], seed: int) -> tuple[float, float]:
     """The effect at which the baseline is on average as good as the head, and how good it is."""
-    wanted = float(np.mean([cohort.truth for cohort in drawn]))
+    wanted = float(np.mean([cohort.truth for cohort in drawn[:_TUNED]]))
     low, high, found = 0.0, 3.0, 0.5
-    fresh = np.arange(FRESH)
-    trained = [(own.rows, fresh, own.number) for own in drawn[:100]]
+    everyone = np.arange(len(pool.y))
+    trained = [(own.rows, np.delete(everyone, own.rows), own.number) for own in drawn[:_TUNED]]
     for _ in range(9):
         middle = (low + high) / 2
-        x = composition(pool.y, middle, seed)
-        logits = fit_baselines(x, pool.y, trained)
-        found = float(np.mean([auroc(pool.y[fresh], own) for own in logits]))
+        logits = fit_baselines(composition(pool.y, middle, seed), pool.y, trained)
+        goodness = [
+            auroc(pool.y[others], own) for own, (_, others, _) in zip(logits, trained, strict=True)
+        ]
+        found = float(np.mean(goodness))
         low, high = (middle, high) if found < wanted else (low, middle)
     return middle, found

@@ -3,8 +3,8 @@
 Cells of many patients are simulated in latent space, and pooled once by prototypes that were fitted
 on other patients. A cohort is a draw of such patients; what needs labels (scaling, inner choice of
 the ridge strength, regression) is fitted for every fold of every cohort by the shipped head's own
-code, stacked. The truth of a cohort is the AUROC, on fresh patients, of the head fitted to all its
-patients.
+code, stacked. The truth of a cohort is the AUROC, on all other patients of the pool, of the head
+fitted to its patients.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from recart.training.ridge_selection import fit_ridges, inner_folds
 
 FOLDS = 5
 _POPULATIONS, _LATENT, CELLS = 8, 10, 120
-FRESH = 1500
 STACKED = 25  # cohorts that are fitted and scored together
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -50,7 +49,7 @@ def fractions(y: Array, effect: float, rng: np.random.Generator) -> Array:
 
 @dataclass(frozen=True)
 class Pool:
-    """Patients to draw cohorts from, and fresh ones: features under fixed prototypes."""
+    """Patients to draw cohorts from: labels, and features under fixed prototypes."""
 
     y: Array
     features: torch.Tensor
@@ -59,13 +58,13 @@ class Pool:
 
     @classmethod
     def simulate(cls, size: int, effect: float, seed: int) -> Pool:
-        """Simulate `size` patients and `FRESH` more, which come first."""
+        """Simulate `size` patients, half of them positive."""
         rng = np.random.default_rng(seed)
         centres = rng.normal(size=(_POPULATIONS, _LATENT)) * 1.5
         shift = np.zeros((_POPULATIONS, _LATENT))
         shift[0, 0] = 0.5 * effect  # the state of one population moves as well
         reference = np.arange(300) % 2
-        y = np.arange(size + FRESH) % 2
+        y = np.arange(size) % 2
         head = shipped_head()
         bags = [cls._bags(labels, centres, shift, effect, rng) for labels in (reference, y)]
         fitted = head.fit(bags[0], reference, seed)
@@ -156,7 +155,7 @@ def cohorts(
 ) -> Iterator[Evaluated]:
     """Draw, cross-validate and refit cohorts of `n` patients, `share` of them positive."""
     positives = round(n * share)
-    by_class = [FRESH + np.flatnonzero(pool.y[FRESH:] == label) for label in (0, 1)]
+    by_class = [np.flatnonzero(pool.y == label) for label in (0, 1)]
     for start in range(0, count, STACKED):
         drawn = []
         for number in range(start, min(start + STACKED, count)):
@@ -197,7 +196,6 @@ def _evaluate(pool: Pool, drawn: list[tuple[Array, list[Array], int]]) -> Iterat
         x = ridge.scaling.apply(pool.features[rows])
         return (x @ ridge.coefficients + ridge.intercept).numpy()
 
-    fresh = np.arange(FRESH)
     held_out, truths = [], []
     for rows, folds, _ in drawn:
         logits = np.empty((len(folds), len(rows)))
@@ -205,7 +203,8 @@ def _evaluate(pool: Pool, drawn: list[tuple[Array, list[Array], int]]) -> Iterat
             for k in range(FOLDS):
                 logits[repeat, fold == k] = score(rows[fold == k])
         held_out.append(logits)
-        truths.append(auroc(pool.y[fresh], score(fresh)))
+        others = np.delete(np.arange(len(pool.y)), rows)
+        truths.append(auroc(pool.y[others], score(others)))
     found = tables(pool.y, drawn, held_out, "head")
     for (rows, folds, number), scores, truth in zip(drawn, found, truths, strict=True):
         yield Evaluated(rows=rows, folds=folds, scores=scores, truth=truth, number=number)

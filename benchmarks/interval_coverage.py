@@ -1,8 +1,8 @@
 """Claim: the shipped 95 % interval covers the truth in 93 to 99 % of cohorts of 20 to 150.
 
 Simulated cohorts, 40 % positive, five folds, through the head (`cached_cohorts.py`). The truth of
-a cohort is the AUROC, on fresh patients, of the head fitted to all its patients. Beside it: the
-same interval without its widening, and the patient bootstrap.
+a cohort is the AUROC, on all other patients of the pool, of the head fitted to its patients. Beside
+it: the same interval without its widening, and the patient bootstrap.
 
     python benchmarks/interval_coverage.py --cohorts 500 --repeats 2
 """
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, nargs="+", default=[20, 40, 80, 150])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    pool = Pool.simulate(3000, given.effect, given.seed)
+    pool = Pool.simulate(4000, given.effect, given.seed)
     say = sys.stdout.write
     say(
         f"{'n':>5} {'truth':>6} {'estimate':>9} {'shipped':>8} {'width':>6} {'SE x 1':>7} "

@@ -2,8 +2,8 @@
 
 Simulated cohorts, 40 % positive, five folds, through the head (`cached_cohorts.py`). The baseline
 (`cached_baseline.py`) is the ridge on cell composition in a second compartment of the same
-patients. Its signal is set so that both are on average equally good on fresh patients when fitted
-to all patients of a cohort. Beside the shipped comparison: the plain patient bootstrap.
+patients. Its signal is set so that both are on average equally good on the pool's other patients
+when fitted to all patients of a cohort. Beside the shipped comparison: the plain patient bootstrap.
 
     python benchmarks/type_one.py --cohorts 500 --repeats 2
 """
@@ -27,7 +27,7 @@ from recart.evaluation.comparison import RESAMPLED_FACTOR, compare
 class ErrorRate:
     """How often head and baseline are found to differ, and how good they are on average.
 
-    `head` and `baseline` are AUROCs on fresh patients, `difference` is that of the cohorts.
+    `head` and `baseline` are AUROCs on the other patients of the pool, `difference` is held out.
     """
 
     shipped: float
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, nargs="+", default=[20, 40, 80, 150])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    pool = Pool.simulate(3000, given.effect, given.seed)
+    pool = Pool.simulate(4000, given.effect, given.seed)
     say = sys.stdout.write
     say(
         f"{'n':>5} {'head':>6} {'baseline':>9} {'difference':>11} {'shipped':>8} {'better':>7} "
