@@ -31,9 +31,16 @@ _TUNED = 200  # cohorts by which the baseline is made as good as the head
 
 
 def composition(y: Array, effect: float, seed: int) -> Array:
-    """(n, population) centred log-ratios of the second compartment's counts of cells."""
+    """(n, population) centred log-ratios of the second compartment's counts of cells.
+
+    Equal draws for every effect, so that how good a baseline is rises smoothly with it.
+    """
     rng = np.random.default_rng([seed, 7])  # not the stream of the pool
-    counts = np.stack([rng.multinomial(CELLS, row) for row in fractions(y, effect, rng)])
+    edges = fractions(y, effect, rng).cumsum(axis=1)
+    draws = np.sort(rng.random((len(y), CELLS)), axis=1)
+    below = np.stack([np.searchsorted(own, edge) for own, edge in zip(draws, edges, strict=True)])
+    below[:, -1] = CELLS
+    counts = np.diff(below, axis=1, prepend=0)
     logs = np.log(counts + 0.5)
     return logs - logs.mean(axis=1, keepdims=True)
 
