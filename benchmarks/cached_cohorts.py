@@ -3,9 +3,8 @@
 Cells of many patients are simulated in latent space, and pooled once by prototypes that were fitted
 on other patients. A cohort is a draw of such patients; what needs labels (scaling, inner choice of
 the ridge strength, regression) is fitted for every fold of every cohort by the shipped head's own
-code, stacked. The truth of a cohort is the AUROC, on fresh patients, of the head fitted to all its
-patients. Each patient has a second compartment of cells, independent of the first given the label;
-a baseline reads its composition.
+code, stacked. The truth of a cohort is the AUROC, on all other patients of the pool, of the head
+fitted to its patients.
 """
 
 from __future__ import annotations
@@ -19,21 +18,17 @@ import pandas as pd
 import torch
 from scipy.special import expit
 from scipy.stats import rankdata
-from sklearn.preprocessing import StandardScaler
 
 from recart.config.build import build
 from recart.config.compose import compose
-from recart.evaluation.baselines.ridge import inner_folds as baseline_folds
-from recart.evaluation.baselines.ridge import ridge_logits
 from recart.evaluation.predictions import BagScores, aggregate
 from recart.training.heads import BagLatents
 from recart.training.prototype_head import PrototypeHead
 from recart.training.ridge_selection import fit_ridges, inner_folds
 
 FOLDS = 5
-_POPULATIONS, _LATENT, _CELLS = 8, 10, 120
-_FRESH = 1500
-_STACKED = 25  # cohorts whose heads are fitted together
+_POPULATIONS, _LATENT, CELLS = 8, 10, 120
+STACKED = 25  # cohorts that are fitted and scored together
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -52,17 +47,9 @@ def fractions(y: Array, effect: float, rng: np.random.Generator) -> Array:
     return share / share.sum(axis=1, keepdims=True)
 
 
-def composition(y: Array, effect: float, seed: int) -> Array:
-    """(n, population) centred log-ratios of the second compartment's counts of cells."""
-    rng = np.random.default_rng(seed)
-    counts = np.stack([rng.multinomial(_CELLS, row) for row in fractions(y, effect, rng)])
-    logs = np.log(counts + 0.5)
-    return logs - logs.mean(axis=1, keepdims=True)
-
-
 @dataclass(frozen=True)
 class Pool:
-    """Patients to draw cohorts from, and fresh ones: features under fixed prototypes."""
+    """Patients to draw cohorts from: labels, and features under fixed prototypes."""
 
     y: Array
     features: torch.Tensor
@@ -71,13 +58,13 @@ class Pool:
 
     @classmethod
     def simulate(cls, size: int, effect: float, seed: int) -> Pool:
-        """Simulate `size` patients and `_FRESH` more, which come first."""
+        """Simulate `size` patients, half of them positive."""
         rng = np.random.default_rng(seed)
         centres = rng.normal(size=(_POPULATIONS, _LATENT)) * 1.5
         shift = np.zeros((_POPULATIONS, _LATENT))
         shift[0, 0] = 0.5 * effect  # the state of one population moves as well
         reference = np.arange(300) % 2
-        y = np.arange(size + _FRESH) % 2
+        y = np.arange(size) % 2
         head = shipped_head()
         bags = [cls._bags(labels, centres, shift, effect, rng) for labels in (reference, y)]
         fitted = head.fit(bags[0], reference, seed)
@@ -93,8 +80,8 @@ class Pool:
         latents = []
         for label, row in zip(y, share, strict=True):
             own = centres + 0.4 * rng.normal(size=centres.shape) + (label - 0.5) * shift
-            kind = rng.choice(_POPULATIONS, _CELLS, p=row)
-            latents.append((own[kind] + rng.normal(size=(_CELLS, _LATENT))).astype(np.float32))
+            kind = rng.choice(_POPULATIONS, CELLS, p=row)
+            latents.append((own[kind] + rng.normal(size=(CELLS, _LATENT))).astype(np.float32))
         return BagLatents(
             latents=latents,
             extras=np.zeros((len(y), 0)),
@@ -105,13 +92,13 @@ class Pool:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One cohort after cross-validation: `rows` of the pool, folds, scores, truth."""
+    """One cohort after cross-validation; `rows` are of the pool, `number` seeds what is random."""
 
     rows: Array
     folds: list[Array]
     scores: BagScores
     truth: float
-    seed: int
+    number: int
 
 
 def stratified(y: Array, rng: np.random.Generator) -> Array:
@@ -130,28 +117,49 @@ def auroc(y: Array, score: Array) -> float:
     return float(u / (m * (len(y) - m)))
 
 
-def table(y: Array, folds: list[Array], logits: Array, name: str) -> BagScores:
-    """Held-out logits (repeat, n) through the shipped estimator."""
-    ids = [f"P{i:04d}" for i in range(len(y))]
-    frames = [
-        pd.DataFrame({"bag": ids, "patient": ids, "fold": fold, "y": y, "logit": own}).assign(
-            repeat=repeat, member=[f"r{repeat}f{f}" for f in fold], probability=expit(own)
+def tables(
+    y: Array, drawn: list[tuple[Array, list[Array], int]], logits: list[Array], name: str
+) -> list[BagScores]:
+    """Held-out logits (repeat, n) of each cohort through the shipped estimator, called once.
+
+    A cohort is given by its rows of the pool, whose labels are `y`, its folds and its number.
+    Cohorts share neither bags nor folds, so what is said of one does not depend on the others.
+    """
+    frames = []
+    for (rows, own_folds, number), own_logits in zip(drawn, logits, strict=True):
+        ids = [f"C{number:04d}P{i:04d}" for i in range(len(rows))]
+        for repeat, (fold, own) in enumerate(zip(own_folds, own_logits, strict=True)):
+            columns = {"bag": ids, "patient": ids, "fold": number * FOLDS + fold, "y": y[rows]}
+            frames.append(
+                pd.DataFrame(columns | {"logit": own, "probability": expit(own)}).assign(
+                    repeat=repeat, member="m"
+                )
+            )
+    together = aggregate(pd.concat(frames, ignore_index=True), name)
+    # not the shares of positives in training, which are those of all cohorts together
+    table = together.table.drop(columns="train_prevalence")
+    cohort_of_bag = table.index.str[1:5].astype(int)
+    cohort_of_row = together.folds["fold"].to_numpy() // FOLDS
+    return [
+        BagScores(
+            name=name,
+            table=table[cohort_of_bag == number],
+            folds=together.folds[cohort_of_row == number],
         )
-        for repeat, (fold, own) in enumerate(zip(folds, logits, strict=True))
+        for _, _, number in drawn
     ]
-    return aggregate(pd.concat(frames, ignore_index=True), name)
 
 
 def cohorts(
-    pool: Pool, n: int, count: int, repeats: int, share: float = 0.4
+    pool: Pool, n: int, count: int, repeats: int, seed: int, share: float = 0.4
 ) -> Iterator[Evaluated]:
     """Draw, cross-validate and refit cohorts of `n` patients, `share` of them positive."""
     positives = round(n * share)
-    by_class = [_FRESH + np.flatnonzero(pool.y[_FRESH:] == label) for label in (0, 1)]
-    for start in range(0, count, _STACKED):
+    by_class = [np.flatnonzero(pool.y == label) for label in (0, 1)]
+    for start in range(0, count, STACKED):
         drawn = []
-        for number in range(start, min(start + _STACKED, count)):
-            rng = np.random.default_rng([n, number])
+        for number in range(start, min(start + STACKED, count)):
+            rng = np.random.default_rng([seed, n, number])
             rows = np.concatenate(
                 [
                     rng.choice(of, many, replace=False)
@@ -188,54 +196,15 @@ def _evaluate(pool: Pool, drawn: list[tuple[Array, list[Array], int]]) -> Iterat
         x = ridge.scaling.apply(pool.features[rows])
         return (x @ ridge.coefficients + ridge.intercept).numpy()
 
-    for rows, folds, number in drawn:
+    held_out, truths = [], []
+    for rows, folds, _ in drawn:
         logits = np.empty((len(folds), len(rows)))
         for repeat, fold in enumerate(folds):
             for k in range(FOLDS):
                 logits[repeat, fold == k] = score(rows[fold == k])
-        fresh = np.arange(_FRESH)
-        yield Evaluated(
-            rows=rows,
-            folds=folds,
-            scores=table(pool.y[rows], folds, logits, "head"),
-            truth=auroc(pool.y[fresh], score(fresh)),
-            seed=number,
-        )
-
-
-def baseline_scores(x: Array, y: Array, cohort: Evaluated) -> BagScores:
-    """The composition baseline in the folds of a cohort; `x` and `y` are of the whole pool."""
-    rows = cohort.rows
-    logits = np.empty((len(cohort.folds), len(rows)))
-    for repeat, fold in enumerate(cohort.folds):
-        for k in range(FOLDS):
-            train, test = rows[fold != k], rows[fold == k]
-            logits[repeat, fold == k] = fit_baseline(x, y, train, test, cohort.seed)
-    return table(y[rows], cohort.folds, logits, "composition")
-
-
-def fit_baseline(x: Array, y: Array, train: Array, test: Array, seed: int) -> Array:
-    """Logits of the composition baseline's classifier."""
-    own = y[train].astype(float)
-    inner = baseline_folds(own, np.arange(len(train)), seed)
-    return ridge_logits([("scale", StandardScaler())], x[train], own, inner, x[test])
-
-
-def equal_effect(pool: Pool, drawn: list[Evaluated], seed: int) -> tuple[float, float]:
-    """The effect at which the baseline is on average as good as the head, and how good it is."""
-    wanted = float(np.mean([cohort.truth for cohort in drawn]))
-    low, high, found = 0.0, 3.0, 0.5
-    fresh = np.arange(_FRESH)
-    for _ in range(9):
-        middle = (low + high) / 2
-        x = composition(pool.y, middle, seed)
-        found = float(
-            np.mean(
-                [
-                    auroc(pool.y[fresh], fit_baseline(x, pool.y, own.rows, fresh, own.seed))
-                    for own in drawn[:100]
-                ]
-            )
-        )
-        low, high = (middle, high) if found < wanted else (low, middle)
-    return middle, found
+        held_out.append(logits)
+        others = np.delete(np.arange(len(pool.y)), rows)
+        truths.append(auroc(pool.y[others], score(others)))
+    found = tables(pool.y, drawn, held_out, "head")
+    for (rows, folds, number), scores, truth in zip(drawn, found, truths, strict=True):
+        yield Evaluated(rows=rows, folds=folds, scores=scores, truth=truth, number=number)

@@ -10,12 +10,35 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from cached_cohorts import Pool, auroc, cohorts
+from cached_cohorts import Evaluated, Pool, auroc, cohorts
 
 from recart.evaluation.intervals import auroc_interval
+
+
+@dataclass(frozen=True)
+class Null:
+    """AUROC of cohorts without signal: mean, its standard error, spread, and false positives."""
+
+    mean: float
+    error: float
+    spread: float
+    outside: float
+
+
+def measure(drawn: list[Evaluated]) -> Null:
+    """What the estimator reads in these cohorts."""
+    found = np.array([auroc(own.scores.y, own.scores.score) for own in drawn])
+    spread = float(found.std(ddof=1))
+    return Null(
+        mean=float(found.mean()),
+        error=spread / len(found) ** 0.5,
+        spread=spread,
+        outside=float(np.mean([auroc_interval(own.scores).excludes(0.5) for own in drawn])),
+    )
 
 
 def main() -> None:
@@ -23,19 +46,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cohorts", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--patients", type=int, nargs="+", default=[20, 30, 40, 100])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    pool = Pool.simulate(3000, effect=0.0, seed=2)
+    pool = Pool.simulate(4000, 0.0, given.seed)
     say = sys.stdout.write
     say(f"{'n':>5} {'mean AUROC':>11} {'its SE':>7} {'SD':>6} {'excludes 0.5':>13}\n")
     for n in given.patients:
-        scores = [own.scores for own in cohorts(pool, n, given.cohorts, given.repeats)]
-        found = np.array([auroc(own.y, own.score) for own in scores])
-        outside = np.mean([auroc_interval(own).excludes(0.5) for own in scores])
-        error = found.std(ddof=1) / np.sqrt(len(found))
-        spread = found.std(ddof=1)
-        say(f"{n:>5} {found.mean():>11.3f} {error:>7.3f} {spread:>6.3f} {outside:>13.1%}\n")
+        found = measure(list(cohorts(pool, n, given.cohorts, given.repeats, given.seed)))
+        say(
+            f"{n:>5} {found.mean:>11.3f} {found.error:>7.3f} {found.spread:>6.3f} "
+            f"{found.outside:>13.1%}\n"
+        )
         sys.stdout.flush()
 
 

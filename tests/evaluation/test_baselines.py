@@ -237,11 +237,38 @@ def test_missing_covariates_are_told_apart_and_unknown_levels_are_none(make_coho
 
 
 def test_covariates_are_named_or_left_out_with_the_reason(make_cohort: Any) -> None:
-    store, _ = make_cohort()
-    assert "no covariates are named" in ClinicalOnly().lacking(store)
-    assert ClinicalOnly(["age"]).lacking(store) == ""
+    store, bags = make_cohort()
+    assert "no covariates are named" in ClinicalOnly().lacking(store, bags)
+    assert ClinicalOnly(["age", "stage"], "response").lacking(store, bags) == ""
     with pytest.raises(InputError, match="no such covariate"):
-        ClinicalOnly(["age", "height"]).lacking(store)
+        ClinicalOnly(["age", "height"]).lacking(store, bags)
+
+
+def test_the_endpoint_and_its_twins_are_no_covariates(make_cohort: Any) -> None:
+    store, bags = make_cohort(clinical=20.0)
+    y = np.arange(24) % 2 == 0
+    patients = store.patients.assign(
+        outcome=np.where(y, "responder", None),  # known of one class only: the gap says the rest
+        best=np.where(y, np.where(np.arange(24) < 9, "CR", "PR"), "PD"),
+        nearly=np.where(np.arange(24) == 5, True, y),
+        name=[f"N{i}" for i in range(24)],
+        site="A",
+    )
+    patients.loc[patients.index[:2], "best"] = None
+    told = replace(store, patients=patients)
+    # separated without being a recoding: age by its size, a name by being unique
+    assert ClinicalOnly(["age", "nearly", "name", "site"]).lacking(told, bags) == ""
+    named = ["response", "best", "outcome", "height"]
+    with pytest.raises(InputError) as caught:
+        ClinicalOnly(named, "response").lacking(told, bags)
+    found = {problem.column: problem for problem in caught.value.problems}
+    assert set(found) == set(named)
+    assert "is the endpoint" in found["response"].what
+    assert "gives the endpoint away" in found["best"].what
+    assert "gives the endpoint away" in found["outcome"].what
+    # by its content alone, under another name
+    with pytest.raises(InputError, match="gives the endpoint away"):
+        ClinicalOnly(["response"], "durable_response").lacking(told, bags)
 
 
 def test_two_baselines_of_a_fold_cluster_once(make_cohort: Any, monkeypatch: Any) -> None:

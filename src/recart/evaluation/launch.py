@@ -169,7 +169,7 @@ def _possible(
     """The baselines that this cohort can have, and why it lacks the others."""
     there, lacking = [], {}
     for baseline in baselines:
-        reason = baseline.lacking(cohort.store)
+        reason = baseline.lacking(cohort.store, cohort.bags)
         if reason:
             say(f"without the baseline {baseline.name}: {reason}")
             lacking[baseline.name] = reason

@@ -15,8 +15,8 @@ __all__ = ["patient_figures", "performance_figures", "probability_figures", "ran
 
 # what the ROC curve ranks
 _SCORES: Final = {
-    Kind.PARTITION: "Held-out scores, centred within each fold.",
-    Kind.GROUPS: "Held-out scores, centred within each group.",
+    Kind.PARTITION: "Held-out scores, standardised within each fold.",
+    Kind.GROUPS: "Held-out scores, standardised within each group.",
     Kind.PAIRS: "Mean held-out scores; the AUROC that is given is that of comparisons inside "
     "the pairs, not the area under this curve.",
     Kind.EXTERNAL: "Mean scores of the models on the outside cohort.",

@@ -24,7 +24,7 @@ class Baseline(ABC):
     def name(self) -> str:
         """Name in tables and figures."""
 
-    def lacking(self, store: CohortStore) -> str:  # noqa: ARG002
+    def lacking(self, store: CohortStore, bags: Bags) -> str:  # noqa: ARG002
         """Why this cohort cannot have the baseline; empty where it can."""
         return ""
 
