@@ -17,7 +17,7 @@ from recart.training.run_directory import RunDirectory
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
-BASELINES = {"composition", "pseudobulk", "quality only", "batch only"}
+BASELINES = {"composition", "cluster means", "pseudobulk", "quality only", "batch only"}
 SMALL = [
     "model.hidden=64",
     "features.n_genes=500",
