@@ -17,7 +17,7 @@ from recart.problems import Problem, Problems
 __all__ = ["PAIRS_INFLATION", "RESAMPLED_FACTOR", "Difference", "check_same_bags", "compare"]
 
 # factor on the variance of the corrected resampled test
-RESAMPLED_FACTOR = 1.5
+RESAMPLED_FACTOR = 2.0
 # factor on the bootstrap standard error where folds are pairs
 PAIRS_INFLATION = 2.0
 
