@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from recart.evaluation.audit.finding import Finding
+from recart.evaluation.audit.finding import Finding, Severity
 
 if TYPE_CHECKING:
     from recart.evaluation.launch import Evaluated
@@ -31,3 +31,16 @@ class Check(ABC):
     @abstractmethod
     def findings(self, evaluated: Evaluated, run: RunDirectory) -> Iterator[Finding]:
         """Look at the run, read-only; every finding in turn."""
+
+    def _finding(
+        self, code: str, severity: Severity, what: str, mend: str = "", **evidence: Any
+    ) -> Finding:
+        """A finding of this check; `evidence` by name."""
+        return Finding(
+            check=self.name,
+            code=code,
+            severity=severity,
+            what=what,
+            mend=mend,
+            evidence=evidence,
+        )

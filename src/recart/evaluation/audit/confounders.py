@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 import pandas as pd
@@ -163,16 +163,4 @@ class Confounders(Check):
             baseline=rival.name,
             model=own,
             rival=auroc,
-        )
-
-    def _finding(
-        self, code: str, severity: Severity, what: str, mend: str = "", **evidence: Any
-    ) -> Finding:
-        return Finding(
-            check=self.name,
-            code=code,
-            severity=severity,
-            what=what,
-            mend=mend,
-            evidence=evidence,
         )

@@ -164,18 +164,6 @@ class DecisionTime(Check):
                 columns=names,
             )
 
-    def _finding(
-        self, code: str, severity: Severity, what: str, mend: str = "", **evidence: Any
-    ) -> Finding:
-        return Finding(
-            check=self.name,
-            code=code,
-            severity=severity,
-            what=what,
-            mend=mend,
-            evidence=evidence,
-        )
-
 
 def _spaced(name: str) -> str:
     """`relapseDay` and `PFS_days` as words in lower case."""

@@ -189,18 +189,6 @@ class Provenance(Check):
             gain_by_chance=gain,
         )
 
-    def _finding(
-        self, code: str, severity: Severity, what: str, mend: str = "", **evidence: Any
-    ) -> Finding:
-        return Finding(
-            check=self.name,
-            code=code,
-            severity=severity,
-            what=what,
-            mend=mend,
-            evidence=evidence,
-        )
-
 
 def best_of(count: int) -> float:
     """Expected largest of `count` standard normal numbers (Blom's approximation)."""

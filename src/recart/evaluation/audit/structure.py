@@ -199,18 +199,6 @@ class Structure(Check):
             "use fewer inner folds (head.inner_folds)" if overlaps or single else "",
         )
 
-    def _finding(
-        self, code: str, severity: Severity, what: str, mend: str = "", **evidence: Any
-    ) -> Finding:
-        return Finding(
-            check=self.name,
-            code=code,
-            severity=severity,
-            what=what,
-            mend=mend,
-            evidence=evidence,
-        )
-
 
 def _share_across(owner_of_value: pd.Series[Any], fold: FoldPatients) -> float:
     """Share of the held-out patients with a value that a development patient has as well."""
