@@ -9,6 +9,7 @@ fitted to its patients.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -208,3 +209,14 @@ def _evaluate(pool: Pool, drawn: list[tuple[Array, list[Array], int]]) -> Iterat
     found = tables(pool.y, drawn, held_out, "head")
     for (rows, folds, number), scores, truth in zip(drawn, found, truths, strict=True):
         yield Evaluated(rows=rows, folds=folds, scores=scores, truth=truth, number=number)
+
+
+def options(description: str | None) -> argparse.Namespace:
+    """How many cohorts, of how many patients, and how they are drawn: from the command line."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--cohorts", type=int, default=500)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--effect", type=float, default=0.6)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--patients", type=int, nargs="+", default=[20, 40, 80, 150])
+    return parser.parse_args()

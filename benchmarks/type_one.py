@@ -10,14 +10,13 @@ when fitted to all patients of a cohort. Beside the shipped comparison: the plai
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from cached_baseline import baseline_scores, composition, equal_effect
-from cached_cohorts import Evaluated, Pool, cohorts
+from cached_cohorts import Evaluated, Pool, cohorts, options
 
 from recart.evaluation.bootstrap import PatientBootstrap
 from recart.evaluation.comparison import RESAMPLED_FACTOR, compare
@@ -62,13 +61,7 @@ def measure(
 
 def main() -> None:
     """Print a line for each number of patients."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cohorts", type=int, default=500)
-    parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--effect", type=float, default=0.6)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--patients", type=int, nargs="+", default=[20, 40, 80, 150])
-    given = parser.parse_args()
+    given = options(__doc__)
     torch.set_num_threads(1)
     pool = Pool.simulate(4000, given.effect, given.seed)
     say = sys.stdout.write
