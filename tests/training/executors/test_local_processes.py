@@ -22,12 +22,15 @@ from recart.training.executors.local_processes import LocalProcesses
 pytestmark = pytest.mark.slow  # processes import torch: seconds, once
 
 SCRIPT = """
+import signal
 import sys
 from functools import partial
 import errands
 from recart.training.executors.executor import Job
 from recart.training.executors.local_processes import LocalProcesses
 
+# a shell starts what runs in its background with Ctrl-C ignored, the tests among it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 jobs = [Job(name=str(i), work=partial(getattr(errands, sys.argv[2]), sys.argv[1])) for i in (0, 1)]
 list(LocalProcesses(2).run(jobs, print))  # without a guard, as a notebook's script
 """
