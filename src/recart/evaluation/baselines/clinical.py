@@ -66,7 +66,7 @@ class ClinicalOnly(Baseline):
                     Problem(
                         code="E-EVAL-015",
                         column=name,
-                        what="neither patients nor samples have such a covariate",
+                        what="no such covariate is known of patients or samples",
                         mend="name columns of these tables in data.covariates",
                     )
                 )
