@@ -91,7 +91,9 @@ class FeatureSpec:
     """What one member was fitted on: the names of its inputs. All plain Python.
 
     `batches` are the library batches of its training patients; `patients` the pseudonyms of every
-    patient that any fitted part of it has seen.
+    patient that any fitted part of it has seen. `timepoints` are those of the training patients in
+    the order of their median days, `stages` their numbers in that order (equal days, equal stages;
+    all 0 where a time point has no day).
     """
 
     genes: tuple[str, ...]
@@ -99,6 +101,8 @@ class FeatureSpec:
     receptor_dim: int
     batches: tuple[str, ...]
     patients: tuple[str, ...]
+    timepoints: tuple[str, ...] = ()
+    stages: tuple[int, ...] = ()
 
 
 @dataclass(kw_only=True)

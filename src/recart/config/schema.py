@@ -44,6 +44,12 @@ class DataConfig:
         The only ones that may enter a prediction; None admits all.
     car_genes
         Genes of the CAR construct, kept out of the encoder.
+    covariates
+        Columns of patients or samples that the head may read; `column=word` is 1 for this word.
+    marker_genes
+        Genes whose expression in each cell heads may read as they are.
+    stages
+        Time points in order; empty orders them by the days of the samples.
     normalised
         True where RNA holds log-normalised values instead of counts.
     in_memory
@@ -53,8 +59,9 @@ class DataConfig:
         Read and check the input again although it is unchanged since it was prepared.
     columns
         Column names by role, for the reader.
-    limits, reader, receptors, folds
-        Nodes: thresholds of the checks, reader, receptor embedding, fold scheme.
+    limits, reader, gates, receptors, folds
+        Nodes: thresholds of the checks, reader, gates of flow cytometry, receptor embedding, fold
+        scheme.
     """
 
     path: str | None = MISSING
@@ -67,12 +74,16 @@ class DataConfig:
     timepoints: list[str] | None = None
     tissues: list[str] | None = None
     car_genes: list[str] = field(default_factory=list)
+    covariates: list[str] = field(default_factory=list)
+    marker_genes: list[str] = field(default_factory=list)
+    stages: list[str] = field(default_factory=list)
     normalised: bool = False
     in_memory: bool | str = "auto"
     reread: bool = False
     columns: Any = None
     limits: Any = None
     reader: Any = MISSING
+    gates: Any = None
     receptors: Any = None
     folds: Any = None
 

@@ -12,7 +12,7 @@ import pandas as pd
 from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
 
-__all__ = ["Admission", "Bags", "admitted_samples", "make_bags", "with_blocks"]
+__all__ = ["Admission", "Bags", "Reading", "admitted_samples", "make_bags", "with_blocks"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,18 +29,33 @@ class Admission:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a head may read of a bag besides latents and clones, as the configuration names it.
+
+    `marker_genes` are read of each cell. `stages` are time points in order; empty orders them by
+    their days. `covariates` are columns of the patients or samples, see `recart.data.covariates`.
+    """
+
+    marker_genes: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bags:
-    """Attributes: `table`, `slices`, `flow`.
+    """Attributes: `table`, `slices`, `flow`, `reading`, `decision_day`.
 
     `table` (n): index the bag's pseudonym; `patient` (code), `label` (0/1; -1 where unknown),
     `n_cells`, and `block` (a patient code) where patients stay together in inner folds. `slices`
     (n): contiguous cell ranges of each bag. `flow`: counts of what was left out, in order, for the
-    report.
+    report. `decision_day`: the last day of which anything may be known; None: no such day.
     """
 
     table: pd.DataFrame
     slices: tuple[tuple[slice, ...], ...]
     flow: dict[str, int] = field(default_factory=dict)
+    reading: Reading = Reading()
+    decision_day: float | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -91,7 +106,12 @@ def admitted_samples(store: CohortStore, admission: Admission) -> np.ndarray[Any
 
 
 def make_bags(
-    store: CohortStore, labels: pd.Series[Any], *, unit: str, admission: Admission
+    store: CohortStore,
+    labels: pd.Series[Any],
+    *,
+    unit: str,
+    admission: Admission,
+    reading: Reading | None = None,
 ) -> Bags:
     """Bags of the admitted samples.
 
@@ -143,7 +163,13 @@ def make_bags(
         - len(np.unique(patient_of_sample[samples])),
         f"{unit}s without a label": unlabelled,
     }
-    return Bags(table=pd.DataFrame(rows).set_index("bag"), slices=tuple(slices), flow=flow)
+    return Bags(
+        table=pd.DataFrame(rows).set_index("bag"),
+        slices=tuple(slices),
+        flow=flow,
+        reading=reading or Reading(),
+        decision_day=admission.decision_day,
+    )
 
 
 def with_blocks(bags: Bags, block_of: Callable[[np.ndarray[Any, Any]], Any]) -> Bags:

@@ -84,6 +84,7 @@ def build_store(
     *,
     car_umi: np.ndarray[Any, Any] | None,
     clonotypes: Clonotypes | None,
+    bcr: Clonotypes | None = None,
     receptor: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None,
     pseudonyms: Names,
     normalised: bool,
@@ -106,13 +107,15 @@ def build_store(
     )
 
     rna = _sorted(sparse.csr_matrix(cohort.rna), order, normalised)
-    clone = np.full(len(order), -1, dtype=np.int32) if clonotypes is None else clonotypes.of_cell
+    none = np.full(len(order), -1, dtype=np.int32)
+    clone, bcr_clone = (none if own is None else own.of_cell for own in (clonotypes, bcr))
     cells = pd.DataFrame(
         {
             "source": order.astype(np.int64),
             "sample": sample_of_cell[order].astype(np.int32),
             "patient": patient_of_sample[sample_of_cell[order]],
             "clone": clone[order].astype(np.int32),
+            "bcr_clone": bcr_clone[order].astype(np.int32),
             **_quality(rna, cohort.genes.index, normalised),
         }
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from recart.data.bags import Bags
+from recart.data.stages import sample_words
 from recart.data.store import CohortStore
 
 __all__ = ["CLONE_FEATURES", "EXPANSION_CLASSES", "clone_features", "expansion_of_cells"]
@@ -17,6 +19,7 @@ Counts = np.ndarray[Any, np.dtype[np.int64]]
 EXPANSION_CLASSES: Final = ("none", "1", "2-5", "6-20", "21-100", ">100")
 _UPPER: Final = np.array([0, 1, 5, 20, 100])
 _HYPEREXPANDED: Final = 100
+_TOP: Final = 10  # clones
 
 CLONE_FEATURES: Final = (
     "receptor_share",
@@ -29,6 +32,17 @@ CLONE_FEATURES: Final = (
     "clone_persistence",
     "car_share",
     "car_expanded_share",
+    "car_top_share",
+    "clone_carried",
+    "carried_share",
+    "bcr_share",
+    "bcr_expanded_share",
+    "bcr_largest_clone_share",
+    "bcr_clone_shannon",
+    "bcr_clone_gini",
+    "bcr_clone_persistence",
+    "bcr_clone_carried",
+    "bcr_carried_share",
 )
 
 
@@ -51,17 +65,41 @@ def clone_features(store: CohortStore, bags: Bags) -> pd.DataFrame:
     - `clone_persistence`: of the clones of 2 cells or more, the share seen in more than one sample
       of the bag. NaN with fewer than two sequenced samples or without such clones.
     - `car_share`: cells with a CAR transcript / cells. `car_expanded_share`: of the CAR+ cells with
-      a clone, the share in clones of 2 cells or more. NaN without the column `car_umi`.
+      a clone, the share in clones of 2 cells or more. `car_top_share`: of the cells in the ten
+      largest clones of 2 cells or more (and in those as large as the tenth), the share that is
+      CAR+. NaN without the column `car_umi`.
+    - `clone_carried`: of the clones in the earliest sequenced samples of the bag, such as apheresis
+      or product, the share seen again in later ones. `carried_share`: of the cells with a clone in
+      the later samples, the share in clones that the earliest samples have. NaN with samples of one
+      time only. Samples are ordered as `bags.reading.stages` gives their time points, else by
+      their days; where one of them has neither, the order is not known.
+    - `bcr_...`: the same of B cell receptors. Of marrow with plasma cells,
+      `bcr_largest_clone_share` is the share of the largest plasma-cell clone.
     """
-    clone, sample = store.cells["clone"].to_numpy(), store.cells["sample"].to_numpy()
+    sample = store.cells["sample"].to_numpy()
     car = store.cells["car_umi"].to_numpy() > 0 if "car_umi" in store.cells else None
+    time = _time_of_samples(store.samples, bags.reading.stages)
+    clone = store.cells["clone"].to_numpy()
     sequenced = store.samples["has_receptor"].to_numpy(dtype=np.bool_)
+    bcr = store.cells["bcr_clone"].to_numpy() if "bcr_clone" in store.cells else None
+    with_bcr = np.zeros(len(store.samples), dtype=np.bool_)
+    if bcr is not None:
+        with_bcr[np.unique(sample[bcr >= 0])] = True
     rows = []
     for n in range(len(bags.table)):
         cells = bags.cells([n])
-        own_car = None if car is None else car[cells]
-        rows.append(_of_bag(clone[cells], sample[cells], sequenced[sample[cells]], own_car))
+        own = sample[cells]
+        row = _of_bag(_BagClones(clone[cells], own, sequenced[own], time[own]))
+        if car is not None and len(cells):
+            row |= _car_shares(clone[cells], car[cells])
+        if bcr is not None:
+            of_b_cells = _of_bag(_BagClones(bcr[cells], own, with_bcr[own], time[own]))
+            row |= {_BCR_NAME.get(name, f"bcr_{name}"): value for name, value in of_b_cells.items()}
+        rows.append(row)
     return pd.DataFrame(rows, index=bags.table.index, columns=list(CLONE_FEATURES), dtype=float)
+
+
+_BCR_NAME: Final = {"receptor_share": "bcr_share"}
 
 
 def expansion_of_cells(store: CohortStore, bags: Bags) -> np.ndarray[Any, np.dtype[np.int8]]:
@@ -88,21 +126,23 @@ def expansion_of_cells(store: CohortStore, bags: Bags) -> np.ndarray[Any, np.dty
     return of_cell
 
 
-def _of_bag(
-    clone: np.ndarray[Any, Any],
-    sample: np.ndarray[Any, Any],
-    sequenced: np.ndarray[Any, Any],
-    car: np.ndarray[Any, Any] | None,
-) -> dict[str, float]:
+class _BagClones(NamedTuple):
+    """Of each cell of a bag: clone (-1: none), sample, whether that was sequenced, and its time."""
+
+    clone: np.ndarray[Any, Any]
+    sample: np.ndarray[Any, Any]
+    sequenced: np.ndarray[Any, Any]
+    time: np.ndarray[Any, Any]
+
+
+def _of_bag(bag: _BagClones) -> dict[str, float]:
     row: dict[str, float] = {}
-    has_clone = clone >= 0
-    if car is not None and len(car):
-        row["car_share"] = float(car.mean())
-    if sequenced.any():
-        row["receptor_share"] = float(has_clone[sequenced].mean())
+    has_clone = bag.clone >= 0
+    if bag.sequenced.any():
+        row["receptor_share"] = float(has_clone[bag.sequenced].mean())
     if not has_clone.any():
         return row
-    codes, index, sizes = np.unique(clone[has_clone], return_inverse=True, return_counts=True)
+    codes, index, sizes = np.unique(bag.clone[has_clone], return_inverse=True, return_counts=True)
     total = int(sizes.sum())
     p = sizes / total
     row |= {
@@ -115,13 +155,59 @@ def _of_bag(
     if total > 1:
         row["clone_simpson"] = float((sizes * (sizes - 1)).sum() / (total * (total - 1)))
     expanded = sizes > 1
-    if len(np.unique(sample[sequenced])) > 1 and expanded.any():
-        pairs = np.unique(np.stack([index, sample[has_clone]]), axis=1)
+    if len(np.unique(bag.sample[bag.sequenced])) > 1 and expanded.any():
+        pairs = np.unique(np.stack([index, bag.sample[has_clone]]), axis=1)
         samples_of_clone = np.bincount(pairs[0], minlength=len(codes))
         row["clone_persistence"] = float((samples_of_clone[expanded] > 1).mean())
-    if car is not None and car[has_clone].any():
-        row["car_expanded_share"] = float(expanded[index[car[has_clone]]].mean())
+    return row | _carried(index, bag.time[has_clone], bag.time[bag.sequenced])
+
+
+def _carried(
+    clone: np.ndarray[Any, Any], time: np.ndarray[Any, Any], sequenced: np.ndarray[Any, Any]
+) -> dict[str, float]:
+    """Clones of the first time that later samples show; `clone` and `time` are of their cells.
+
+    `sequenced` are the times of all cells of sequenced samples, with a clone or without.
+    """
+    if np.isnan(sequenced).any() or len(np.unique(sequenced)) < 2:
+        return {}
+    first = time == sequenced.min()
+    before, after = np.unique(clone[first]), np.unique(clone[~first])
+    row = {}
+    if len(before):
+        row["clone_carried"] = float(np.isin(before, after).mean())
+    if len(after):
+        row["carried_share"] = float(np.isin(clone[~first], before).mean())
     return row
+
+
+def _car_shares(clone: np.ndarray[Any, Any], car: np.ndarray[Any, Any]) -> dict[str, float]:
+    row = {"car_share": float(car.mean())}
+    has_clone = clone >= 0
+    if not has_clone.any():
+        return row
+    _, index, sizes = np.unique(clone[has_clone], return_inverse=True, return_counts=True)
+    own = car[has_clone]
+    if own.any():
+        row["car_expanded_share"] = float((sizes > 1)[index[own]].mean())
+    # ties enter together: which of two equal clones is named first must not matter
+    least = max(2, int(np.sort(sizes)[-_TOP:][0]))
+    top = sizes >= least
+    if top.any():
+        row["car_top_share"] = float(own[top[index]].mean())
+    return row
+
+
+def _time_of_samples(samples: pd.DataFrame, given: Sequence[str]) -> np.ndarray[Any, Any]:
+    """(s) numbers that grow with time, comparable within a patient; NaN where not known."""
+    if given:
+        place = {name: float(at) for at, name in enumerate(given)}
+        words = sample_words(samples, "timepoint")
+        return np.array([place.get(word, np.nan) for word in words], dtype=np.float64)
+    if "day" not in samples:
+        return np.full(len(samples), np.nan)
+    days: np.ndarray[Any, Any] = pd.to_numeric(samples["day"], errors="coerce").to_numpy(float)
+    return days
 
 
 def _gini(sizes: Counts) -> float:

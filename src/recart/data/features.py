@@ -13,6 +13,7 @@ import pandas as pd
 from recart.contracts import FeatureSpec
 from recart.data.background_mixture import lower_components
 from recart.data.rows import pieces, read_rows
+from recart.data.stages import stages_by_day
 from recart.data.store import CohortStore
 from recart.data.variable_genes import most_variable
 
@@ -56,12 +57,16 @@ class FeatureChoice:
         share = np.bincount(batch_of_cell, minlength=len(batches)) / len(cells)
         mean, scale, seen = self._background(store, cells, batches, batch_of_cell, seed)
         patients = np.unique(store.cells["patient"].to_numpy()[cells])
+        samples = np.unique(store.cells["sample"].to_numpy()[cells])
+        stages = stages_by_day(store.samples.iloc[samples])
         spec = FeatureSpec(
             genes=tuple(self._genes(store, cells)),
             proteins=store.proteins,
             receptor_dim=store.receptor_dim,
             batches=tuple(batches),
             patients=tuple(store.patients.index[patients]),
+            timepoints=tuple(stages),
+            stages=tuple(stages.values()),
         )
         return Features(
             spec=spec,

@@ -49,6 +49,9 @@ def _part(store: CohortStore, rows: Rows, keep: np.ndarray[Any, np.dtype[np.bool
     stop = np.cumsum(np.bincount(sample, minlength=int(kept_samples.sum())))
     samples = store.samples.loc[kept_samples].assign(start=np.r_[0, stop[:-1]], stop=stop)
     samples["patient"] = of_patient[samples["patient"].to_numpy()].astype(np.int32)
+    if "bcr_clone" in cells:
+        _, closed = np.unique(np.r_[-1, cells["bcr_clone"].to_numpy()], return_inverse=True)
+        cells["bcr_clone"] = (closed[1:] - 1).astype(np.int32)
     clones, receptor = store.clones, store.receptor
     if clones is not None:
         kept_clones = keep[clones["patient"].to_numpy()]

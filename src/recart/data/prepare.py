@@ -19,7 +19,7 @@ from recart.data.cohort import Cohort
 from recart.data.prepared_note import Inputs, Note, find_note, take_inputs, write_note
 from recart.data.pseudonyms import Pseudonyms
 from recart.data.readers.reader import Reader
-from recart.data.receptors.clonotypes import call_clonotypes
+from recart.data.receptors.clonotypes import BCR, call_clonotypes
 from recart.data.receptors.embedding import ReceptorEmbedding, embed_cached
 from recart.data.store import SCHEMA, CohortStore, open_store, write_store
 
@@ -171,22 +171,31 @@ def to_store(cohort: Cohort, preparation: Preparation, pseudonyms: Names) -> Coh
     car_umi = None
     if preparation.car_genes:
         cohort, car_umi = separate_car(cohort, preparation.car_genes)
-    clonotypes = receptor = None
+    clonotypes = bcr = receptor = None
     if cohort.chains is not None:
+        of_b_cell = cohort.chains["locus"].isin(BCR.all_loci)
+        of_t_cells = cohort.chains[~of_b_cell].reset_index(drop=True)
+        of_b_cells = cohort.chains[of_b_cell].reset_index(drop=True)
         patient = cohort.samples["patient"].reindex(cohort.cells["sample"]).astype(str)
         patient.index = cohort.cells.index
-        clonotypes = call_clonotypes(cohort.chains, cohort.cells.index, patient)
-        vectors = embed_cached(
-            preparation.receptors, clonotypes.table, preparation.folder / "receptors"
-        )
-        receptor = (vectors.values, vectors.known)
-        dropped = {f"receptor chains: {k}": v for k, v in clonotypes.dropped.items()}
-        dropped |= {f"receptor chains masked: {k}": v for k, v in vectors.masked.items()}
+        called = call_clonotypes(of_t_cells, cohort.cells.index, patient)
+        dropped = {f"receptor chains: {k}": v for k, v in called.dropped.items()}
+        if len(called.table):
+            clonotypes = called
+            vectors = embed_cached(
+                preparation.receptors, clonotypes.table, preparation.folder / "receptors"
+            )
+            receptor = (vectors.values, vectors.known)
+            dropped |= {f"receptor chains masked: {k}": v for k, v in vectors.masked.items()}
+        if len(of_b_cells):
+            bcr = call_clonotypes(of_b_cells, cohort.cells.index, patient, BCR)
+            dropped |= {f"B cell receptor chains: {k}": v for k, v in bcr.dropped.items()}
         cohort = replace(cohort, dropped={**cohort.dropped, **dropped})
     return build_store(
         cohort,
         car_umi=car_umi,
         clonotypes=clonotypes,
+        bcr=bcr,
         receptor=receptor,
         pseudonyms=pseudonyms,
         normalised=preparation.normalised,

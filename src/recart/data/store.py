@@ -12,7 +12,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from recart.problems import InputError, Problem
 
 __all__ = ["CohortStore", "open_store", "write_store"]
 
-SCHEMA = 1
+SCHEMA = 2  # 2: cells have their B cell clone
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -49,7 +49,8 @@ class CohortStore:
         (s, a) bool.
     cells
         (c) `source` (row in the cohort as read), `sample`, `patient`, `clone` (codes; -1: no
-        receptor), `n_counts`, `n_genes`, `pct_mito`, and `car_umi`, `cell_type` where given.
+        receptor), `bcr_clone` (likewise, of the B cell receptor), `n_counts`, `n_genes`,
+        `pct_mito`, and `car_umi`, `cell_type` where given.
     samples
         (s) by pseudonym; `patient` (code), `start`, `stop` (range of cells), `has_receptor`, and
         the sample columns that were given.
@@ -66,6 +67,9 @@ class CohortStore:
     path
         Where `rna` and `protein` are read from; None where they are in memory. Another process
         opens the same store by it.
+    markers_of
+        Markers of bags that were asked for, see `recart.data.bag_markers`; a changed store starts
+        anew.
     """
 
     rna: RowArray
@@ -81,6 +85,9 @@ class CohortStore:
     normalised: bool
     dropped: dict[str, int]
     path: Path | None = None
+    markers_of: dict[Any, Floats] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def receptor_dim(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -158,9 +159,11 @@ def _refit(
 
 
 def _part(bags: BagLatents, rows: slice) -> BagLatents:
-    return BagLatents(
+    return replace(
+        bags,
         latents=bags.latents[rows],
         extras=bags.extras[rows],
-        extra_names=bags.extra_names,
         patients=bags.patients[rows],
+        token_of_cell=bags.token_of_cell[rows],
+        markers=bags.markers[rows],
     )

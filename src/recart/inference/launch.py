@@ -25,7 +25,7 @@ from recart.inference.new_patients import NewPatients, embed_new_patients
 from recart.inference.outputs.exported import ExportedOutputs, check_outputs
 from recart.inference.outputs.of_members import all_outputs
 from recart.problems import InputError, Problem
-from recart.training.cohort_setup import admission, preparation, prepared_folder
+from recart.training.cohort_setup import admission, preparation, prepared_folder, reading
 from recart.training.launch import load_members
 from recart.training.member_file import LoadedMember
 from recart.training.progress import say
@@ -105,7 +105,13 @@ def embed_run(config: DictConfig) -> NewPatients:
     unit = trained.data.unit
     names = store.patients.index if unit == "patient" else store.samples.index
     labels = pd.Series(float("nan"), index=names)
-    bags = make_bags(store, labels, unit=unit, admission=admission(trained.data))
+    bags = make_bags(
+        store,
+        labels,
+        unit=unit,
+        admission=admission(trained.data),
+        reading=reading(trained.data),
+    )
     say(f"embedding {len(store.cells):,} cells of {len(bags)} {unit}s with {len(members)} members")
     new = embed_new_patients(members, store, bags, _known(pseudonyms, members, store))
     model = {

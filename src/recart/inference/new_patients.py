@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recart.data.bag_features import bag_features
 from recart.data.bags import Bags
-from recart.data.clone_features import clone_features
 from recart.data.features import BoundFeatures, bind
 from recart.data.store import CohortStore
 from recart.training.bag_latents import bag_latents
@@ -79,7 +79,7 @@ def embed_new_patients(
     `known` are the pseudonyms of the patients of the run; who is among them is flagged and gets no
     prediction as if new.
     """
-    extras = clone_features(store, bags)
+    extras = bag_features(store, bags)
     views = list(_views(members, store, bags, extras))
     reference = members[0]
     bound = bind(reference.features, store)

@@ -10,9 +10,12 @@ from typing import Any
 import pandas as pd
 
 from recart.config.build import build
-from recart.data.bags import Admission, Bags, make_bags
+from recart.data.bag_features import bag_features
+from recart.data.bag_markers import check_marker_genes
+from recart.data.bags import Admission, Bags, Reading, make_bags
 from recart.data.checks import resolve_labels
-from recart.data.clone_features import clone_features
+from recart.data.covariates import check_covariates
+from recart.data.gates import GatedReader
 from recart.data.prepare import Endpoint, Preparation, prepare
 from recart.data.store import CohortStore, open_store
 from recart.problems import InputError, Problem
@@ -24,6 +27,7 @@ __all__ = [
     "preparation",
     "prepare_cohort",
     "prepared_folder",
+    "reading",
     "reopen_cohort",
     "with_bags",
 ]
@@ -33,7 +37,7 @@ __all__ = [
 class PreparedCohort:
     """A cohort ready for training or evaluation; `key` names its store.
 
-    `extras` (n, f) are bag features computed inside each patient.
+    `extras` (n, f) are bag features: of each patient's own clones, and its covariates.
     """
 
     store: CohortStore
@@ -53,8 +57,11 @@ def preparation(data: Any, folder: Path, *, receptors: Any, labelled: bool = Tru
     InputError
         If `data.in_memory` is none of auto, true and false.
     """
+    reader = build(data.reader)
+    if data.get("gates"):
+        reader = GatedReader(reader, build(data.gates))
     return Preparation(
-        reader=build(data.reader),
+        reader=reader,
         endpoint=Endpoint(
             column=data.endpoint if labelled else None,
             positive=data.positive,
@@ -73,9 +80,18 @@ def preparation(data: Any, folder: Path, *, receptors: Any, labelled: bool = Tru
 
 
 def prepare_cohort(data: Any, folder: Path, progress: Callable[[str], None]) -> PreparedCohort:
-    """Read, check and store the cohort, or open it where it is stored already."""
+    """Read, check and store the cohort, or open it where it is stored already.
+
+    Raises
+    ------
+    InputError
+        With every problem of the input, or of the covariates and genes that heads may read.
+    """
     store, key = prepare(preparation(data, folder, receptors=data.receptors), progress)
-    return with_bags(store, key, data)
+    check_marker_genes(store, reading(data).marker_genes)
+    cohort = with_bags(store, key, data)
+    check_covariates(store, cohort.bags, str(data.endpoint))
+    return cohort
 
 
 def reopen_cohort(data: Any, folder: Path, key: str) -> PreparedCohort:
@@ -104,6 +120,15 @@ def admission(data: Any) -> Admission:
     )
 
 
+def reading(data: Any) -> Reading:
+    """What heads may read besides latents and clones; runs that are older than the keys lack it."""
+    return Reading(
+        marker_genes=tuple(data.get("marker_genes") or ()),
+        stages=tuple(data.get("stages") or ()),
+        covariates=tuple(data.get("covariates") or ()),
+    )
+
+
 def _in_memory(data: Any) -> bool | None:
     """`data.in_memory`; None, the same as `auto`, where a run is older than the key."""
     value = data.get("in_memory")
@@ -125,8 +150,10 @@ def with_bags(store: CohortStore, key: str, data: Any) -> PreparedCohort:
     table = store.patients if data.unit == "patient" else store.samples
     values = table[data.endpoint] if data.endpoint in table else _of_samples(store, data.endpoint)
     labels = resolve_labels(values, data.positive, data.negative, list(data.exclude))
-    bags = make_bags(store, labels, unit=data.unit, admission=admission(data))
-    return PreparedCohort(store=store, key=key, bags=bags, extras=clone_features(store, bags))
+    bags = make_bags(
+        store, labels, unit=data.unit, admission=admission(data), reading=reading(data)
+    )
+    return PreparedCohort(store=store, key=key, bags=bags, extras=bag_features(store, bags))
 
 
 def _of_samples(store: CohortStore, endpoint: str) -> pd.Series[Any]:

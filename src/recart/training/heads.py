@@ -5,13 +5,26 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["BagLatents", "FittedHead", "Head"]
+__all__ = ["BagLatents", "FittedHead", "Head", "Token"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Token(NamedTuple):
+    """Cells of one time point, tissue and CAR status.
+
+    `stage` orders the time points in time, 0 first: earlier samples have smaller numbers. `car` is
+    "+" or "-", and "" where the cohort has no CAR transgene.
+    """
+
+    timepoint: str
+    stage: int
+    tissue: str
+    car: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,15 +32,26 @@ class BagLatents:
     """Bags as a head sees them.
 
     `latents[n]` is (c, l): the cells of bag `n` under one member. `extras` (n, f) holds features
-    computed inside each patient, such as clone statistics, NaN where they were not measured;
-    `extra_names` names them. `patients` (n) groups bags for inner folds: by patient, or by block of
-    patients where the split has blocks.
+    known of each patient, such as clone statistics and covariates, NaN where they were not
+    measured; `extra_names` names them and `extra_groups` says the group of each ("clones",
+    "covariates"; () means that all are "extras"). `patients` (n) groups bags for inner folds: by
+    patient, or by block of patients where the split has blocks.
+
+    `token_of_cell[n]` (c) is each cell's row of `tokens`; () means one token for all. `markers[n]`
+    (c, p) holds log-normalised proteins and named genes of each cell, NaN where they were not
+    measured, under `marker_names` ("protein:CD3", "gene:BCL2"). Both are the same for every member,
+    which share the arrays.
     """
 
     latents: Sequence[Array]
     extras: Array
     extra_names: Sequence[str]
     patients: Array
+    extra_groups: Sequence[str] = ()
+    token_of_cell: Sequence[Array] = ()
+    tokens: Sequence[Token] = ()
+    markers: Sequence[Array] = ()
+    marker_names: Sequence[str] = ()
 
 
 class FittedHead(ABC):

@@ -110,6 +110,8 @@ def load_member(path: Path, model: TotalVI, head: Head) -> LoadedMember:
             receptor_dim=own["receptor_dim"],
             batches=tuple(own["batches"]),
             patients=tuple(own["patients"]),
+            timepoints=tuple(own.get("timepoints", ())),
+            stages=tuple(own.get("stages", ())),
         ),
         protein_seen=own["protein_seen"].numpy(),
         background_mean=own["background_mean"].numpy(),

@@ -23,11 +23,13 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 def chain_faults(chains: pd.DataFrame) -> dict[str, Mask]:
     """Rows that cannot be used, by reason; a row is listed under its first reason only.
 
-    A row without locus and sequence but with a clone id is usable. Letters, length (5 to 30) and
+    A row without locus and sequence but with a clone id is usable, and so is one of a B cell with
+    its locus and clone id, as restricted cohorts publish them. Letters, length (5 to 30) and
     the conserved C ... F/W of the junction are those of IMGT.
     """
     junction = chains["junction_aa"].astype("string").str.upper()
-    lone_id = (chains["clone_id"].notna() & junction.isna() & chains["locus"].isna()).to_numpy()
+    any_or_b_cell = chains["locus"].isna() | chains["locus"].isin(("IGH", "IGK", "IGL"))
+    lone_id = (chains["clone_id"].notna() & junction.isna() & any_or_b_cell).to_numpy()
     locus = chains["locus"].isin(_LOCI).to_numpy()
     stopped = junction.str.contains(r"[*_]", regex=True).fillna(value=False).to_numpy(dtype=bool)
     letters = junction.str.fullmatch(r"[ACDEFGHIKLMNPQRSTVWY]+").fillna(value=False)

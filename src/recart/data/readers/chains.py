@@ -104,13 +104,14 @@ def obs_chains(obs: pd.DataFrame) -> tuple[pd.DataFrame | None, list[str]]:
     """Chains kept as columns of `obs`, one row per chain; and the names of those columns.
 
     Understands `TRA_cdr3` (any locus, with `_1`, `_2` for several) and scirpy's
-    `IR_VJ_1_junction_aa`, and a column `clone_id`, alone or beside sequences.
+    `IR_VJ_1_junction_aa`, and a column `clone_id`, alone or beside sequences. `bcr_clone_id` names
+    clones of B cells likewise.
     """
     slots: dict[tuple[str, str], dict[str, str]] = {}
     used: list[str] = []
     for column in map(str, obs.columns):
         match = _BY_LOCUS.match(column) or _BY_ARM.match(column)
-        if match is None:
+        if match is None or column == "bcr_clone_id":
             continue
         field = match.group(3).lower()
         name = next((n for n, aliases in _FIELDS.items() if field in aliases), None)
@@ -130,10 +131,34 @@ def obs_chains(obs: pd.DataFrame) -> tuple[pd.DataFrame | None, list[str]]:
         named = chain_frame(columns_, int(rest.sum()))
         frames.append(named[named["clone_id"].notna()])
         used.append("clone_id")
+    if "bcr_clone_id" in obs.columns:
+        of_b_cells = obs["bcr_clone_id"].to_numpy(dtype=object)
+        frames = [frame.assign(clone_id=_ids_of(frame, obs.index, of_b_cells)) for frame in frames]
+        frames.append(_named_b_cells(obs.index, of_b_cells))
+        used.append("bcr_clone_id")
     if not frames:
         return None, used
     frames = [frame for frame in frames if len(frame)] or frames[:1]
     return pd.concat(frames, ignore_index=True), used
+
+
+def _named_b_cells(cells: pd.Index, ids: np.ndarray[Any, Any]) -> pd.DataFrame:
+    """A row of the heavy locus, without a sequence, for each cell with the id of a B cell clone."""
+    named = pd.notna(ids)
+    columns = {
+        "cell": cells[named].to_numpy(dtype=object),
+        "locus": np.full(int(named.sum()), "IGH", dtype=object),
+        "clone_id": ids[named],
+    }
+    frame = chain_frame(columns, int(named.sum()))
+    return frame[frame["clone_id"].notna()]
+
+
+def _ids_of(frame: pd.DataFrame, cells: pd.Index, ids: np.ndarray[Any, Any]) -> np.ndarray:
+    """Clone ids of the chains: those of B cells for their chains, others as they are."""
+    at = cells.get_indexer_for(pd.Index(frame["cell"]))
+    own = pd.Series(ids[at], index=frame.index).map(_text)
+    return np.where(frame["locus"].isin(("IGH", "IGK", "IGL")), own, frame["clone_id"])
 
 
 def _slot_chains(

@@ -25,6 +25,11 @@ class ReceptorType:
     suffixes: tuple[str, str]
     present: tuple[str, str]
 
+    @property
+    def all_loci(self) -> tuple[str, ...]:
+        """The loci of both chains."""
+        return tuple(locus for loci in self.loci for locus in loci)
+
 
 TCR: Final = ReceptorType("TCR", (("TRA",), ("TRB",)), ("a", "b"), ("has_alpha", "has_beta"))
 BCR: Final = ReceptorType("BCR", (("IGK", "IGL"), ("IGH",)), ("l", "h"), ("has_light", "has_heavy"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 import pandas as pd
 
+from recart.data.covariates import column_of
 from recart.data.store import CohortStore
 from recart.evaluation.audit.check import Check
 from recart.evaluation.audit.evaluated_bags import samples_of
@@ -65,7 +66,9 @@ class DecisionTime(Check):
             yield self._against(day, float(decision), len(samples))
         else:
             yield self._undecided(samples, day)
-        yield from self._later(store, decision, [str(name) for name in cohort.extras.columns])
+        there = [*map(str, store.patients.columns), *map(str, store.samples.columns)]
+        used = [column_of(str(name), there) for name in cohort.extras.columns]
+        yield from self._later(store, decision, used)
 
     def _against(self, day: Any, decision: float, count: int) -> Finding:
         if day is None:

@@ -136,7 +136,8 @@ class Provenance(Check):
             )
 
     def _bag_features(self, evaluated: Evaluated) -> Iterator[Finding]:
-        foreign = [str(c) for c in evaluated.cohort.extras.columns if c not in CLONE_FEATURES]
+        own = {*CLONE_FEATURES, *evaluated.cohort.bags.reading.covariates}
+        foreign = [str(c) for c in evaluated.cohort.extras.columns if c not in own]
         if foreign:
             yield self._finding(
                 "A-PR-004",

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recart.data.bags import Bags
+from recart.data.covariates import column_of
 from recart.data.store import CohortStore
 from recart.evaluation.audit.association import Permutations, holm, separation
 from recart.evaluation.audit.check import Check
@@ -83,7 +84,8 @@ class Targets(Check):
         table = per_patient(pd.concat([columns, names], axis=1), bags, rows)
         told = self._scan(table)
         adjusted = holm({own.name: own.p for own in told})
-        entering = {str(name) for name in cohort.extras.columns} & set(columns.columns)
+        there = [str(name) for name in columns.columns]
+        entering = {column_of(str(name), there) for name in cohort.extras.columns} & set(there)
         flagged = [own for own in told if adjusted[own.name] < self.p]
         for own in flagged:
             enters = own.name.removeprefix("empty: ") in entering

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb
 from typing import final
 
 import numpy as np
 import pandas as pd
 
 from recart.data.bags import Bags
+from recart.data.covariates import column_of, covariates
 from recart.data.store import CohortStore
+from recart.data.telling_columns import tells_the_class
 from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_groups, bag_patients
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
 from recart.evaluation.predictions import FloatArray
@@ -18,19 +19,17 @@ from recart.problems import Problem, Problems
 
 __all__ = ["ClinicalOnly"]
 
-# a covariate that tells the classes apart by its values is suspect below this probability
-_CHANCE = 1e-3
-
 
 @final
 class ClinicalOnly(Baseline):
-    """The patient table's covariates that the configuration names, ridge logistic.
+    """The covariates that the configuration names, ridge logistic.
 
     Parameters
     ----------
     columns
-        Columns of the patient table, such as age or tumour burden, known when the prediction is
-        made. Without any the baseline is left out, and the report says so.
+        Columns of patients or samples, such as age or tumour burden, known when the prediction is
+        made; see `recart.data.covariates`. Without any the baseline is left out, and the report
+        says so.
     endpoint
         Column of the endpoint, which is no covariate; nor is its twin, a column whose every value
         belongs to one class.
@@ -60,29 +59,32 @@ class ClinicalOnly(Baseline):
             If a named column is not in the patient table, or is the endpoint or its twin.
         """
         problems = Problems()
-        for column in self.columns:
-            if column not in store.patients:
+        for name in self.columns:
+            column = column_of(name, [*store.patients.columns, *store.samples.columns])
+            if column not in store.patients and column not in store.samples:
                 problems.error(
                     Problem(
                         code="E-EVAL-015",
-                        column=column,
-                        what="the patient table has no such covariate",
-                        mend="name columns of the patient table in baselines.clinical.columns",
+                        column=name,
+                        what="no such covariate is known of patients or samples",
+                        mend="name columns of these tables in data.covariates",
                     )
                 )
-            elif column == self.endpoint or _tells_the_class(store.patients[column], bags):
+            elif column == self.endpoint or (
+                column in store.patients and tells_the_class(store.patients[column], bags)
+            ):
                 own = "is the endpoint" if column == self.endpoint else "gives the endpoint away"
                 problems.error(
                     Problem(
                         code="E-EVAL-022",
-                        column=column,
+                        column=name,
                         what=f"the covariate {own}: a model that reads it predicts nothing",
-                        mend="take it out of baselines.clinical.columns, where only what is known "
-                        "at the decision may stand",
+                        mend="take it out of data.covariates, where only what is known at the "
+                        "decision may stand",
                     )
                 )
         problems.raise_if_any()
-        return "" if self.columns else "no covariates are named (baselines.clinical.columns)"
+        return "" if self.columns else "no covariates are named (data.covariates)"
 
     def fit_predict(
         self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int
@@ -91,10 +93,18 @@ class ClinicalOnly(Baseline):
         from sklearn.impute import SimpleImputer
         from sklearn.preprocessing import StandardScaler
 
-        owners = bag_patients(bags, np.concatenate([train, test]))
-        table = store.patients.iloc[owners][list(self.columns)]
-        parts = [_features(table[column], len(train)) for column in self.columns]
-        x = np.hstack([np.empty((len(table), 0)), *parts])
+        rows = np.concatenate([train, test])
+        owners = bag_patients(bags, rows)
+        own = covariates(store, bags, self.columns).iloc[rows]
+        parts = [
+            _features(
+                # a column of words has the levels of the training patients
+                store.patients[name].iloc[owners] if name in store.patients else own[name],
+                len(train),
+            )
+            for name in self.columns
+        ]
+        x = np.hstack([np.empty((len(rows), 0)), *parts])
         seen = np.isfinite(x[: len(train)]).any(axis=0)
         y = bags.table["label"].to_numpy(dtype=float)[train]
         return ridge_logits(
@@ -104,29 +114,6 @@ class ClinicalOnly(Baseline):
             inner_folds(y, bag_groups(bags, train), seed),
             x[len(train) :, seen],
         )
-
-
-def _tells_the_class(values: pd.Series, bags: Bags) -> bool:
-    """Whether each value, or its being missing, belongs to one class, hardly by chance."""
-    labelled = bags.table.loc[bags.table["label"] >= 0, ["patient", "label"]].drop_duplicates()
-    own = values.iloc[labelled["patient"].to_numpy()]
-    label, known = labelled["label"].to_numpy(), own.notna().to_numpy()
-    value = np.where(known, own.astype("object").astype(str), "missing")
-    return _one_class_each(value[known], label[known]) or _one_class_each(value, label)
-
-
-def _one_class_each(value: np.ndarray, label: np.ndarray) -> bool:
-    classes = pd.crosstab(value, label)
-    if classes.shape[1] < 2 or (classes > 0).all(axis=1).any():
-        return False
-    positives = int(classes[1].sum())
-    # in how many ways the values could make up the positive patients, of all ways there are
-    ways = np.zeros(positives + 1)
-    ways[0] = 1.0
-    for size in classes.sum(axis=1):
-        if size <= positives:
-            ways[size:] = ways[size:] + ways[:-size]
-    return bool(ways[positives] / comb(len(label), positives) < _CHANCE)
 
 
 def _features(values: pd.Series, train: int) -> FloatArray:

@@ -1,0 +1,127 @@
+"""Markers of a bag's cells: log-normalised proteins and named genes, NaN where not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, Final, final, overload
+
+import numpy as np
+
+from recart.data.bags import Bags
+from recart.data.rows import pieces, read_rows
+from recart.data.store import CohortStore
+from recart.problems import InputError, Problem
+
+__all__ = ["BagMarkers", "check_marker_genes", "marker_names"]
+
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+_GENE_SUM: Final = 1e4  # counts that a cell has after normalisation
+
+
+def check_marker_genes(store: CohortStore, genes: Sequence[str]) -> None:
+    """Refuse named genes that the store lacks, as the transgenes of a CAR, which are kept apart.
+
+    Raises
+    ------
+    InputError
+        Naming each of them, and the nearest gene.
+    """
+    missing = [gene for gene in genes if gene not in set(store.genes)]
+    if missing:
+        raise InputError(
+            Problem(
+                code="E-MARK-001",
+                feature=gene,
+                what="the named gene is not among the genes",
+                mend=f"nearest: {get_close_matches(gene, store.genes, 3) or 'none'}; "
+                "set data.marker_genes",
+            )
+            for gene in missing
+        )
+
+
+def marker_names(store: CohortStore, bags: Bags) -> tuple[str, ...]:
+    """`protein:CD3` for every protein of the store, then `gene:BCL2` for every named gene."""
+    genes = [f"gene:{name}" for name in bags.reading.marker_genes]
+    return (*(f"protein:{name}" for name in store.proteins), *genes)
+
+
+@final
+class BagMarkers(Sequence[Floats]):
+    """(c, p) float32 markers of each bag in `rows`, computed when one is asked for, then kept.
+
+    They are kept with the store: every member of a process reads the same arrays, and a head that
+    reads no markers costs nothing. Each cell's values follow from its own counts alone:
+
+    - a protein is log1p of its count, less the mean of that over the proteins of the sample's panel
+      (the centred log ratio within the cell); NaN where the sample's panel lacks it;
+    - a gene is log1p of its count per 10,000 of the cell, or the value itself where the store holds
+      normalised ones; NaN where the store lacks the gene.
+
+    Samples with other panels have other means: compare their proteins with care.
+
+    Parameters
+    ----------
+    store, bags, rows
+        The store, its bags, and row numbers of `bags.table`.
+    """
+
+    def __init__(self, store: CohortStore, bags: Bags, rows: Sequence[int]) -> None:
+        self._store = store
+        self._bags = bags
+        self._rows = [int(n) for n in rows]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, at: int) -> Floats: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> BagMarkers: ...
+
+    def __getitem__(self, at: int | slice) -> Floats | BagMarkers:
+        """One bag's markers; or those of a range of the bags."""
+        if isinstance(at, slice):
+            return BagMarkers(self._store, self._bags, self._rows[at])
+        own = self._bags.slices[self._rows[at]]
+        genes = self._bags.reading.marker_genes
+        key = (genes, tuple((part.start, part.stop) for part in own))
+        kept = self._store.markers_of
+        if key not in kept:
+            kept[key] = _markers(self._store, self._bags.cells([self._rows[at]]), genes)
+        return kept[key]
+
+
+def _markers(store: CohortStore, cells: np.ndarray[Any, Any], genes: Sequence[str]) -> Floats:
+    place = {name: column for column, name in enumerate(store.genes)}
+    columns = np.array([place.get(gene, -1) for gene in genes], dtype=np.intp)
+    panel = len(store.proteins)
+    found = np.full((len(cells), panel + len(genes)), np.nan, dtype=np.float32)
+    done = 0
+    for rows in pieces(cells):
+        own = slice(done, done + len(rows))
+        done += len(rows)
+        if store.protein is not None:
+            sample = store.cells["sample"].to_numpy()[rows]
+            found[own, :panel] = _centred(
+                read_rows(store.protein, rows), store.protein_measured[sample]
+            )
+        there = columns >= 0
+        if there.any():
+            values = read_rows(store.rna, rows)[:, columns[there]].toarray().astype(np.float64)
+            if not store.normalised:
+                total = store.cells["n_counts"].to_numpy()[rows].astype(np.float64)
+                values = np.log1p(values * (_GENE_SUM / np.maximum(total, 1))[:, None])
+            found[own, panel + np.flatnonzero(there)] = values
+    return found
+
+
+def _centred(counts: np.ndarray[Any, Any], measured: np.ndarray[Any, Any]) -> Floats:
+    """log1p counts less their mean over the measured proteins of the cell."""
+    logs = np.where(measured, np.log1p(counts.astype(np.float32)), 0)
+    mean = logs.sum(axis=1) / np.maximum(measured.sum(axis=1), 1)
+    centred: Floats = np.where(measured, logs - mean[:, None], np.nan).astype(np.float32)
+    return centred

@@ -1,0 +1,44 @@
+"""Stages: the order of time points in time, by the days of the samples or as it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["sample_words", "stage_of", "stages_by_day"]
+
+
+def sample_words(samples: pd.DataFrame, column: str) -> np.ndarray[Any, np.dtype[np.object_]]:
+    """(s) a column of the samples as text; empty where it is missing or not given."""
+    if column not in samples:
+        return np.full(len(samples), "", dtype=object)
+    values = samples[column].astype(object)
+    words: np.ndarray[Any, Any] = values.where(values.notna(), "").astype(str).to_numpy(object)
+    return words
+
+
+def stages_by_day(samples: pd.DataFrame) -> dict[str, int]:
+    """The stage of each time point: its rank by the median day of its samples, 0 first.
+
+    Time points of one median day share a stage. All are 0 where a time point has no day.
+    """
+    words = pd.Series(sample_words(samples, "timepoint"))
+    names = list(dict.fromkeys(words))
+    if "day" not in samples:
+        return dict.fromkeys(names, 0)
+    days = pd.to_numeric(samples["day"], errors="coerce").astype(float).reset_index(drop=True)
+    median = days.groupby(words).median()
+    if median.isna().any():
+        return dict.fromkeys(names, 0)
+    rank = median.rank(method="dense").astype(int) - 1
+    return {str(name): int(rank[name]) for name in median.sort_values(kind="stable").index}
+
+
+def stage_of(timepoint: str, given: Sequence[str], fitted: Mapping[str, int]) -> int:
+    """Stage of a time point: its place in `given`; else as `fitted`. Unknown ones come last."""
+    if given:
+        return list(given).index(timepoint) if timepoint in given else len(given)
+    return fitted.get(timepoint, 1 + max(fitted.values(), default=-1))
