@@ -1,0 +1,209 @@
+"""Mixed logistic model of bags: fixed effects, and a random effect that weighs the cells itself.
+
+The logit of a bag is `F a + sum_c w_c x_c b` with weights `w = softmax_c(x_c u)` over its cells, as
+in MixMIL (Engelmann et al., 2024). Effects `b` and `u` have Gaussian priors; with `u = 0` cells
+weigh the same and the model is a logistic mixed model of the mean cell.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from recart.models.gated_attention import masked_softmax
+from recart.models.ridge_logistic import fit_ridge_logistic
+
+__all__ = ["Effects", "MixedBags", "fit_mixed_logistic", "posterior_covariance"]
+
+_MAX_STEPS = 60
+_MAX_HALVINGS = 20
+_TOLERANCE = 1e-10  # on the decrement of a step
+
+
+class MixedBags(NamedTuple):
+    """Bags of every member: fixed effects, cells, which of them are there."""
+
+    fixed_mnf: Float[Tensor, "m n f"]
+    x_mnci: Float[Tensor, "m n c i"]
+    mask_mnc: Bool[Tensor, "m n c"]
+
+
+class Effects(NamedTuple):
+    """Of every member and problem; the intercept is the last fixed effect."""
+
+    fixed_mpf: Float[Tensor, "m p f"]
+    value_mpi: Float[Tensor, "m p i"]
+    weighting_mpi: Float[Tensor, "m p i"]
+
+    @property
+    def joined(self) -> Float[Tensor, "m p t"]:
+        """All in one."""
+        return torch.cat(self, dim=-1)
+
+    def split(self, joined: Float[Tensor, "m p t"]) -> Effects:
+        """The opposite, of the same sizes."""
+        sizes = [own.shape[-1] for own in self]
+        return Effects(*joined.split(sizes, dim=-1))
+
+
+def fit_mixed_logistic(
+    bags: MixedBags,
+    y_mn: Float[Tensor, "m n"],
+    weight_mpn: Float[Tensor, "m p n"],
+    strength_p: Float[Tensor, " p"],
+    weighting_p: Float[Tensor, " p"],
+) -> tuple[Effects, Float[Tensor, "m p n"]]:
+    """Posterior mode of every member and problem, and the logits of all bags.
+
+    Begins at the exact solution without weighting, then takes damped Gauss-Newton steps. The prior
+    precision is `strength_p` for fixed effects other than the intercept, and for values, and
+    `weighting_p` for the weighting, which stays 0 where that is infinite. A problem that has
+    converged rests, so that its company changes nothing. Rows of weight 0 take no part.
+    """
+    effects = _without_weighting(bags, y_mn, weight_mpn, strength_p)
+    precision_pt, free_pt = _prior(effects, strength_p, weighting_p)
+    logits, jacobian = _linearised(bags, effects)
+    if not bool(torch.isfinite(weighting_p).any()):
+        return effects, logits
+    theta = effects.joined
+    value = _objective(logits, theta, y_mn, weight_mpn, precision_pt)
+    running = torch.isfinite(weighting_p).expand(value.shape).clone()
+    for _ in range(_MAX_STEPS):
+        hessian, gradient = _curvature(
+            logits, jacobian * free_pt.unsqueeze(-2), theta, y_mn, weight_mpn, precision_pt
+        )
+        step = torch.linalg.solve(hessian, gradient.unsqueeze(-1)).squeeze(-1)
+        running &= (step * gradient).sum(-1) > _TOLERANCE
+        if not bool(running.any()):
+            break
+        scale = running.to(theta.dtype)
+        climbing = running
+        for _ in range(_MAX_HALVINGS):
+            trial = theta - scale.unsqueeze(-1) * step
+            now = _objective(
+                _logits(bags, effects.split(trial)), trial, y_mn, weight_mpn, precision_pt
+            )
+            climbing = running & (now > value)
+            if not bool(climbing.any()):
+                break
+            scale = torch.where(climbing, scale / 2, scale)
+        moved = running & ~climbing
+        running &= moved
+        theta = torch.where(moved.unsqueeze(-1), trial, theta)
+        value = torch.where(moved, now, value)
+        logits, jacobian = _linearised(bags, effects.split(theta))
+    return effects.split(theta), logits
+
+
+def posterior_covariance(
+    bags: MixedBags,
+    effects: Effects,
+    weight_mpn: Float[Tensor, "m p n"],
+    strength_p: Float[Tensor, " p"],
+    weighting_p: Float[Tensor, " p"],
+) -> Float[Tensor, "m p t t"]:
+    """Laplace approximation at the mode, with the Gauss-Newton curvature.
+
+    It is the prior less a matrix of rank `n` at most: bags can't say more. The weighting has no
+    variance where its prior precision is infinite.
+    """
+    precision_pt, free_pt = _prior(effects, strength_p, weighting_p)
+    logits, jacobian = _linearised(bags, effects)
+    y = torch.zeros(logits.shape[0], logits.shape[2], dtype=logits.dtype)
+    hessian, _ = _curvature(
+        logits, jacobian * free_pt.unsqueeze(-2), effects.joined, y, weight_mpn, precision_pt
+    )
+    covariance = torch.linalg.inv(hessian)
+    return covariance * free_pt.unsqueeze(-1) * free_pt.unsqueeze(-2)
+
+
+def _without_weighting(
+    bags: MixedBags, y_mn: Tensor, weight_mpn: Tensor, strength_p: Tensor
+) -> Effects:
+    """The convex problem: every cell weighs the same."""
+    members, problems, _ = weight_mpn.shape
+    share = masked_softmax(torch.zeros(bags.mask_mnc.shape).double(), bags.mask_mnc)
+    mean_mni = torch.einsum("mnc,mnci->mni", share, bags.x_mnci)
+    design = torch.cat((bags.fixed_mnf[..., :-1], mean_mni), dim=-1)
+    coefficients, intercept = fit_ridge_logistic(
+        design.repeat_interleave(problems, 0),
+        y_mn.repeat_interleave(problems, 0),
+        weight_mpn.flatten(0, 1),
+        strength_p.repeat(members).unsqueeze(-1),
+    )
+    beta = coefficients[:, 0].view(members, problems, -1)
+    fixed = bags.fixed_mnf.shape[-1] - 1
+    return Effects(
+        torch.cat((beta[..., :fixed], intercept.view(members, problems, 1)), dim=-1),
+        beta[..., fixed:],
+        torch.zeros_like(beta[..., fixed:]),
+    )
+
+
+def _prior(effects: Effects, strength_p: Tensor, weighting_p: Tensor) -> tuple[Tensor, Tensor]:
+    """(p, t) prior precision of each effect, and 0 where it can't move."""
+    fixed, values, weighting = (own.shape[-1] for own in effects)
+    finite_p = torch.isfinite(weighting_p)
+    precision = torch.cat(
+        (
+            strength_p[:, None].expand(-1, fixed - 1),
+            torch.full((len(strength_p), 1), 1e-9).double(),
+            strength_p[:, None].expand(-1, values),
+            torch.where(finite_p, weighting_p, 1.0)[:, None].expand(-1, weighting),
+        ),
+        dim=-1,
+    )
+    free = torch.ones_like(precision)
+    free[:, fixed + values :] = finite_p.to(precision.dtype).unsqueeze(-1)
+    return precision, free
+
+
+def _weighted(bags: MixedBags, effects: Effects) -> tuple[Tensor, Tensor, Tensor]:
+    """(m, p, n, c) weights and values of cells, and (m, p, n) logits."""
+    score = torch.einsum("mnci,mpi->mpnc", bags.x_mnci, effects.weighting_mpi)
+    weight = masked_softmax(score, bags.mask_mnc.unsqueeze(1).expand(score.shape))
+    value = torch.einsum("mnci,mpi->mpnc", bags.x_mnci, effects.value_mpi)
+    fixed = torch.einsum("mnf,mpf->mpn", bags.fixed_mnf, effects.fixed_mpf)
+    return weight, value, fixed + (weight * value).sum(-1)
+
+
+def _logits(bags: MixedBags, effects: Effects) -> Tensor:
+    return _weighted(bags, effects)[2]
+
+
+def _linearised(bags: MixedBags, effects: Effects) -> tuple[Tensor, Tensor]:
+    """(m, p, n) logits and (m, p, n, t) their derivatives."""
+    weight, value, logits = _weighted(bags, effects)
+    mean = torch.einsum("mpnc,mnci->mpni", weight, bags.x_mnci)
+    centred = weight * (value - (weight * value).sum(-1, keepdim=True))
+    slope = torch.einsum("mpnc,mnci->mpni", centred, bags.x_mnci)
+    fixed = bags.fixed_mnf.unsqueeze(1).expand(-1, mean.shape[1], -1, -1)
+    return logits, torch.cat((fixed, mean, slope), dim=-1)
+
+
+def _objective(
+    logits: Tensor, theta: Tensor, y_mn: Tensor, weight_mpn: Tensor, precision_pt: Tensor
+) -> Tensor:
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, y_mn.unsqueeze(1).expand(logits.shape), reduction="none"
+    )
+    return (weight_mpn * loss).sum(-1) + 0.5 * (precision_pt * theta.square()).sum(-1)
+
+
+def _curvature(
+    logits: Tensor,
+    jacobian: Tensor,
+    theta: Tensor,
+    y_mn: Tensor,
+    weight_mpn: Tensor,
+    precision_pt: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """(m, p, t, t) Gauss-Newton Hessian and (m, p, t) gradient."""
+    p = torch.sigmoid(logits)
+    information = (weight_mpn * p * (1 - p)).unsqueeze(-1)
+    hessian = jacobian.mT @ (information * jacobian) + torch.diag_embed(precision_pt)
+    residual = (weight_mpn * (p - y_mn.unsqueeze(1))).unsqueeze(-1)
+    return hessian, (jacobian.mT @ residual).squeeze(-1) + precision_pt * theta
