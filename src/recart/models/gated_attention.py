@@ -20,8 +20,8 @@ def attention_parameters(inputs: int, hidden: int) -> int:
 
 
 def masked_softmax(
-    score_mnc: Float[Tensor, "m n c"], mask_mnc: Bool[Tensor, "m n c"]
-) -> Float[Tensor, "m n c"]:
+    score_mnc: Float[Tensor, "*m n c"], mask_mnc: Bool[Tensor, "*m n c"]
+) -> Float[Tensor, "*m n c"]:
     """Weights over the instances that are there; all 0 where a bag has none."""
     score_mnc = score_mnc.masked_fill(~mask_mnc, -torch.inf)
     top = score_mnc.amax(-1, keepdim=True).nan_to_num(neginf=0.0).detach()

@@ -54,7 +54,9 @@ class AttentionHead(Head):
         self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]
     ) -> list[FittedAttentionHead]:
         """Fit the bases, choose strength and steps on inner folds, train the chosen residuals."""
-        problems = _with_enough(head_problems(bags, labels, seeds, self.inner_folds), labels)
+        problems = _with_enough(
+            head_problems(bags, labels, seeds, self.inner_folds), bags, labels
+        )
         bases = self._bases(problems, bags, labels, seeds)
         prepared = [
             _prepare(own, base, bags[own.member], labels[own.member], seeds[own.member])
@@ -258,10 +260,15 @@ class _Choice(NamedTuple):
 
 
 def _with_enough(
-    problems: Sequence[HeadProblem], labels: Sequence[Array]
+    problems: Sequence[HeadProblem], bags: Sequence[BagLatents], labels: Sequence[Array]
 ) -> list[HeadProblem]:
     """Without the folds of members that leave the base too few patients to choose anything with."""
-    few = {m for m, train, _ in problems if np.bincount(labels[m][train], minlength=2).min() < 4}
+
+    def enough(own: HeadProblem) -> bool:
+        patients, y = bags[own.member].patients[own.train], labels[own.member][own.train]
+        return all(len(np.unique(patients[y == value])) > 1 for value in (0, 1))
+
+    few = {own.member for own in problems if not enough(own)}
     return [own for own in problems if own.member not in few or not len(own.test)]
 
 

@@ -35,8 +35,8 @@ class FixedEffects:
         mean = np.where(there, raw, 0.0).sum(0) / count
         spread = np.sqrt(np.where(there, (raw - mean) ** 2, 0.0).sum(0) / count)
         scale = np.where(spread > 1e-9, spread * np.sqrt(max(1, raw.shape[1])), np.inf)
-        low = np.where(there, raw, np.inf).min(0, initial=np.inf)
-        high = np.where(there, raw, -np.inf).max(0, initial=-np.inf)
+        low = np.where(there, raw, mean).min(0)
+        high = np.where(there, raw, mean).max(0)
         return FixedEffects(list(bags.extra_names), mean, scale, low, high)
 
     def apply(self, bags: BagLatents) -> Array:

@@ -15,6 +15,7 @@ from recart.training.heads import Array, BagLatents, Token
 
 __all__ = ["PrototypeTokens", "TokenScaling", "known_token_of_cell", "tokens_of"]
 
+_SHRINKAGE = 20.0  # cells on the centre, as if they were there
 _LIMIT = 4.0  # training standard deviations beyond which a token counts as the outermost
 _ALL = Token("", 0, "", "")
 
@@ -98,8 +99,7 @@ class PrototypeTokens:
                 cells = z[token_c == row]
                 if not len(cells):
                     continue
-                fraction, mean = self.prototypes.pool(torch.from_numpy(cells.astype(np.float64)))
-                x[n, row] = torch.cat((fraction.unsqueeze(-1), mean), dim=-1)
+                x[n, row] = _pooled(self.prototypes, torch.from_numpy(cells.astype(np.float64)))
                 mask[n, row] = True
             for row, times in enumerate(self.pairs, start=own):
                 there = [t for t in times if mask[n, t]]
@@ -121,3 +121,14 @@ class PrototypeTokens:
     def state(self) -> dict[str, Any]:
         """Plain Python and tensors; the prototypes are the base head's."""
         return {"tokens": [list(token) for token in self.tokens]}
+
+
+def _pooled(prototypes: Prototypes, z_cl: Tensor) -> Tensor:
+    """(k, 1 + l) centred log-ratio and shrunken mean, from the centre, of cells by prototype."""
+    weight_ck = prototypes.assign(z_cl)
+    mass_k = weight_ck.sum(0)
+    # half a cell on each keeps the logarithm finite where none is there
+    log_k = torch.log(mass_k + 0.5)
+    sum_kl = weight_ck.T @ z_cl - mass_k.unsqueeze(-1) * prototypes.centres_kl
+    mean_kl = sum_kl / (mass_k + _SHRINKAGE).unsqueeze(-1)
+    return torch.cat(((log_k - log_k.mean()).unsqueeze(-1), mean_kl), dim=-1)
