@@ -53,13 +53,13 @@ def deletion_curve(
     top, random = [], []
     for share in shares:
         counts = [min(len(own) - 1, round(share * len(own))) for own in attention]
-        first = [np.argsort(-own, kind="stable")[k:] for own, k in zip(attention, counts, strict=True)]
+        first = [
+            np.argsort(-own, kind="stable")[k:] for own, k in zip(attention, counts, strict=True)
+        ]
         top.append(np.abs(head.logits(_only(bags, first)) - whole))
         moved = []
         for _ in range(draws):
-            kept = [
-                rng.permutation(len(own))[k:] for own, k in zip(attention, counts, strict=True)
-            ]
+            kept = [rng.permutation(len(own))[k:] for own, k in zip(attention, counts, strict=True)]
             moved.append(np.abs(head.logits(_only(bags, kept)) - whole))
         random.append(np.mean(moved, axis=0))
     return DeletionCurve(np.array(shares), np.stack(top), np.stack(random))

@@ -46,17 +46,13 @@ class AttentionHead(Head):
     @property
     def training(self) -> ResidualTraining:
         """How a residual is trained."""
-        return ResidualTraining(
-            hidden=self.hidden, lr=self.lr, dropout=self.dropout, every=_EVERY
-        )
+        return ResidualTraining(hidden=self.hidden, lr=self.lr, dropout=self.dropout, every=_EVERY)
 
     def fit_stack(
         self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]
     ) -> list[FittedAttentionHead]:
         """Fit the bases, choose strength and steps on inner folds, train the chosen residuals."""
-        problems = _with_enough(
-            head_problems(bags, labels, seeds, self.inner_folds), bags, labels
-        )
+        problems = _with_enough(head_problems(bags, labels, seeds, self.inner_folds), bags, labels)
         bases = self._bases(problems, bags, labels, seeds)
         prepared = [
             _prepare(own, base, bags[own.member], labels[own.member], seeds[own.member])
@@ -112,9 +108,7 @@ class AttentionHead(Head):
 
         So members that differ in their labels only still share what no label enters.
         """
-        parts = [
-            rows_of(bags[m], train) if len(test) else bags[m] for m, train, test in problems
-        ]
+        parts = [rows_of(bags[m], train) if len(test) else bags[m] for m, train, test in problems]
         own_labels = [labels[m][train] for m, train, _ in problems]
         return self.base.fit_stack(parts, own_labels, [seeds[m] for m, _, _ in problems])
 
@@ -136,9 +130,7 @@ class AttentionHead(Head):
             for s in range(len(self.strengths)):
                 path = next(of_folds).path_en.numpy()
                 logits[member][s][:, test] = offset[test] + path[:, test]
-        return [
-            _choose(own, y, self.strengths) for own, y in zip(logits, labels, strict=True)
-        ]
+        return [_choose(own, y, self.strengths) for own, y in zip(logits, labels, strict=True)]
 
 
 @final
@@ -246,9 +238,13 @@ class _Choice(NamedTuple):
 
     def record(self, base: FittedHead) -> dict[str, Any]:
         """For the checkpoint; without residual the head is the base, and so are its logits."""
-        logits, loss = (self.logits, self.loss) if self.epochs else (
-            base.inner_logits,
-            base.inner_loss,
+        logits, loss = (
+            (self.logits, self.loss)
+            if self.epochs
+            else (
+                base.inner_logits,
+                base.inner_loss,
+            )
         )
         return {
             "epochs": self.epochs,
@@ -318,5 +314,3 @@ def _prototypes(base: FittedHead) -> Prototypes:
             "use head/prototypes as head.base"
         )
     return found
-
-

@@ -145,4 +145,3 @@ def _stacks(problems: Sequence[ResidualProblem]) -> Iterator[list[int]]:
         size = max(1, _BYTES // max(1, own.numel() * own.element_size()))
         for start in range(0, len(numbers), size):
             yield numbers[start : start + size]
-

@@ -93,9 +93,7 @@ class CellTraining:
                 ]
                 if not any(active):
                     continue
-                rows = [
-                    order[step] if on else [] for order, on in zip(orders, active, strict=True)
-                ]
+                rows = [order[step] if on else [] for order, on in zip(orders, active, strict=True)]
                 optimizer.zero_grad()
                 self._loss(network, problems, rows, (epoch, step)).backward()  # type: ignore[no-untyped-call]
                 optimizer.active = active

@@ -48,9 +48,7 @@ class MixedHead(Head):
         self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]
     ) -> list[FittedMixedHead]:
         """Choose the prior on inner folds, then find the posterior given all bags."""
-        members = [
-            self._prepare(own, seed) for own, seed in zip(bags, seeds, strict=True)
-        ]
+        members = [self._prepare(own, seed) for own, seed in zip(bags, seeds, strict=True)]
         folds: list[list[HeadProblem]] = [[] for _ in bags]
         for problem in head_problems(bags, labels, seeds, self.inner_folds):
             if len(problem.test):
