@@ -213,7 +213,7 @@ def _state_bags(
     )
 
 
-@pytest.fixture
-def state_bags() -> Callable[..., tuple[BagLatents, np.ndarray]]:
+@pytest.fixture(scope="session")
+def make_state_bags() -> Callable[..., tuple[BagLatents, np.ndarray]]:
     """Makes simulated bags for tests of heads."""
     return _state_bags

@@ -1,4 +1,4 @@
-"""The attention head: the base at step 0, more than it where there is more, and nothing in noise."""
+"""The attention head: the base at step 0, more where there is more, nothing in noise."""
 
 from __future__ import annotations
 
@@ -56,23 +56,25 @@ def _residual(head: AttentionHead, bags: BagLatents, labels: np.ndarray) -> Atte
     return AttentionResidual(tokens=tokens, scaling=scaling, network=network)
 
 
-def test_before_the_first_step_it_predicts_what_the_base_predicts(state_bags: Make) -> None:
-    bags, labels = state_bags(24, 1.0, 0)
+def test_before_the_first_step_it_predicts_what_the_base_predicts(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(24, 1.0, 0)
     base = BASE.fit(bags, labels, 1)
     fitted = replace(HEAD, epochs=0).fit(bags, labels, 1)
-    np.testing.assert_array_equal(fitted.logits(bags), base.logits(bags))
-    np.testing.assert_array_equal(fitted.inner_logits, base.inner_logits)
+    np.testing.assert_array_equal(fitted.logits(bags), fitted.base.logits(bags))
+    np.testing.assert_array_equal(fitted.inner_logits, fitted.base.inner_logits)
+    # the base that is fitted beside those of the inner folds is the one fitted alone, to rounding
+    np.testing.assert_allclose(fitted.logits(bags), base.logits(bags), rtol=1e-12, atol=1e-12)
     # and so does one with its network in place
     started = replace(fitted, residual=_residual(HEAD, bags, labels))
-    np.testing.assert_array_equal(started.logits(bags), base.logits(bags))
+    np.testing.assert_array_equal(started.logits(bags), fitted.base.logits(bags))
     with torch.no_grad():
         started.residual.network.readout.fill_(1.0)
     assert np.abs(started.logits(bags) - base.logits(bags)).min() > 1e-3
 
 
-def test_it_finds_what_the_base_can_not_see(state_bags: Make) -> None:
-    bags, labels = state_bags(120, 1.5, 1, symmetric=True)
-    fresh, truth = state_bags(200, 1.5, 2, symmetric=True)
+def test_it_finds_what_the_base_can_not_see(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(120, 1.5, 1, symmetric=True)
+    fresh, truth = make_state_bags(200, 1.5, 2, symmetric=True)
     fitted = HEAD.fit(bags, labels, 1)
     assert fitted.residual is not None
     found = roc_auc_score(truth, fitted.logits(fresh))
@@ -87,12 +89,12 @@ def test_it_finds_what_the_base_can_not_see(state_bags: Make) -> None:
     np.testing.assert_allclose(attention.sum((1, 2)), 1)
 
 
-def test_noise_leaves_the_residual_at_zero(state_bags: Make) -> None:
-    cohorts = [state_bags(40, 0.0, seed) for seed in range(6)]
-    seeds = list(range(6))
+def test_noise_leaves_the_residual_at_zero(make_state_bags: Make) -> None:
+    cohorts = [make_state_bags(40, 0.0, seed) for seed in range(4)]
+    seeds = list(range(4))
     fitted = HEAD.fit_stack([b for b, _ in cohorts], [y for _, y in cohorts], seeds)
-    assert sum(own.residual is None for own in fitted) >= 5
-    fresh, truth = state_bags(200, 0.0, 99)
+    assert sum(own.residual is None for own in fitted) >= 3
+    fresh, truth = make_state_bags(200, 0.0, 99)
     aurocs = [roc_auc_score(truth, own.logits(fresh)) for own in fitted]
     assert 0.4 < np.mean(aurocs) < 0.6
     kept = next(own for own in fitted if own.residual is None)
@@ -100,8 +102,9 @@ def test_noise_leaves_the_residual_at_zero(state_bags: Make) -> None:
         kept.attention(fresh)
 
 
-def test_a_member_with_a_residual_is_the_same_alone_and_restored(state_bags: Make) -> None:
-    cohorts = [state_bags(n, 1.5, seed, symmetric=True) for n, seed in ((60, 1), (50, 2), (60, 3))]
+def test_a_member_with_a_residual_is_the_same_alone_and_restored(make_state_bags: Make) -> None:
+    sizes = {1: 60, 2: 50, 3: 60}
+    cohorts = [make_state_bags(n, 1.5, seed, symmetric=True) for seed, n in sizes.items()]
     bags = [_with_tokens(own) for own, _ in cohorts]
     labels = [y for _, y in cohorts]
     short = replace(HEAD, epochs=60)
@@ -116,8 +119,8 @@ def test_a_member_with_a_residual_is_the_same_alone_and_restored(state_bags: Mak
         np.testing.assert_array_equal(short.fit(b, y, seed).logits(b), alone.logits(b))
 
 
-def test_labels_of_a_fold_do_not_enter_its_logits(state_bags: Make) -> None:
-    bags, labels = state_bags(60, 1.5, 1, symmetric=True)
+def test_labels_of_a_fold_do_not_enter_its_logits(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(60, 1.5, 1, symmetric=True)
     folds = [own for own in head_problems([bags], [labels], [1], 3) if len(own.test)]
     bases = HEAD._bases(folds, [bags], [labels], [1])
     for own, base in zip(folds, bases, strict=True):
@@ -135,8 +138,8 @@ def test_a_network_stays_under_five_thousand_parameters() -> None:
     assert replace(training, hidden=8).width(10) == 8
 
 
-def test_tokens_that_a_bag_lacks_are_masked_and_pairs_give_a_change(state_bags: Make) -> None:
-    bags, labels = state_bags(12, 1.0, 0)
+def test_tokens_that_a_bag_lacks_are_masked_and_pairs_give_a_change(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(12, 1.0, 0)
     bags = _with_tokens(bags)
     tokens = PrototypeTokens(
         prototypes=BASE.fit(bags, labels, 1).prototypes, tokens=tokens_of(bags)
@@ -154,8 +157,8 @@ def test_tokens_that_a_bag_lacks_are_masked_and_pairs_give_a_change(state_bags: 
     assert tokens.pool(unknown)[1][:, 1].sum() == 0
 
 
-def test_a_bag_of_unknown_tokens_alone_gets_the_logit_of_the_base(state_bags: Make) -> None:
-    bags, labels = state_bags(24, 1.0, 0)
+def test_a_bag_of_unknown_tokens_alone_gets_the_logit_of_the_base(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(24, 1.0, 0)
     bags = _with_tokens(bags)
     residual = _residual(HEAD, bags, labels)
     with torch.no_grad():
@@ -167,15 +170,15 @@ def test_a_bag_of_unknown_tokens_alone_gets_the_logit_of_the_base(state_bags: Ma
     assert (residual.read(bags)[0] != 0).all()
 
 
-def test_too_few_patients_leave_the_base_alone(state_bags: Make) -> None:
-    bags, labels = state_bags(5, 1.0, 0)
+def test_too_few_patients_leave_the_base_alone(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(5, 1.0, 0)
     fitted = HEAD.fit(bags, labels, 1)
     assert fitted.residual is None
     np.testing.assert_array_equal(fitted.logits(bags), BASE.fit(bags, labels, 1).logits(bags))
 
 
-def test_other_endpoints_and_bases_without_prototypes_are_refused(state_bags: Make) -> None:
-    bags, labels = state_bags(12, 1.0, 0)
+def test_other_endpoints_and_bases_without_prototypes_are_refused(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(12, 1.0, 0)
     with pytest.raises(ValueError, match="binary"):
         HEAD.fit(bags, labels + 1, 1)
     mixed = MixedHead(strengths=[1.0], weightings=[float("inf")], cells=20, inner_folds=2)
@@ -183,8 +186,8 @@ def test_other_endpoints_and_bases_without_prototypes_are_refused(state_bags: Ma
         replace(HEAD, base=mixed).fit(bags, labels, 1)
 
 
-def test_some_bags_keep_their_cells_and_tokens(state_bags: Make) -> None:
-    bags = _with_tokens(state_bags(6, 1.0, 0)[0])
+def test_some_bags_keep_their_cells_and_tokens(make_state_bags: Make) -> None:
+    bags = _with_tokens(make_state_bags(6, 1.0, 0)[0])
     some = rows_of(bags, [4, 1])
     assert some.latents[0] is bags.latents[4]
     assert some.token_of_cell[1] is bags.token_of_cell[1]

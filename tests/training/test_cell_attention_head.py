@@ -25,30 +25,32 @@ HEAD = CellAttentionHead(
 ONE = (Token("", 0, "", ""),)
 
 
-@pytest.fixture
-def fitted(state_bags: Make) -> FittedCellAttentionHead:
-    return HEAD.fit(*state_bags(48, 3.0, 1), 1)
+@pytest.fixture(scope="module")
+def fitted(make_state_bags: Make) -> FittedCellAttentionHead:
+    return HEAD.fit(*make_state_bags(48, 3.0, 1), 1)
 
 
-def test_a_state_is_found_in_fresh_bags(fitted: FittedCellAttentionHead, state_bags: Make) -> None:
-    fresh, truth = state_bags(200, 3.0, 2)
+def test_a_state_is_found_in_fresh_bags(
+    fitted: FittedCellAttentionHead, make_state_bags: Make
+) -> None:
+    fresh, truth = make_state_bags(200, 3.0, 2)
     assert roc_auc_score(truth, fitted.logits(fresh)) > 0.85
 
 
-def test_noise_gives_the_share_of_responders(state_bags: Make) -> None:
-    cohorts = [state_bags(40, 0.0, seed) for seed in range(5)]
-    heads = HEAD.fit_stack([b for b, _ in cohorts], [y for _, y in cohorts], list(range(5)))
-    fresh, truth = state_bags(200, 0.0, 99)
+def test_noise_gives_the_share_of_responders(make_state_bags: Make) -> None:
+    cohorts = [make_state_bags(40, 0.0, seed) for seed in range(3)]
+    heads = HEAD.fit_stack([b for b, _ in cohorts], [y for _, y in cohorts], list(range(3)))
+    fresh, truth = make_state_bags(200, 0.0, 99)
     aurocs = [roc_auc_score(truth, own.logits(fresh)) for own in heads]
     assert 0.4 < np.mean(aurocs) < 0.6
     assert all(own.inner_loss < 0.7 for own in heads)  # never worse than log 2
-    assert sum(own.chosen["epochs"] == 0 for own in heads) >= 2
+    assert sum(own.chosen["epochs"] == 0 for own in heads) >= 1
 
 
 def test_deleting_what_it_attends_to_moves_the_logit_more_than_deleting_at_random(
-    fitted: FittedCellAttentionHead, state_bags: Make
+    fitted: FittedCellAttentionHead, make_state_bags: Make
 ) -> None:
-    fresh, _ = state_bags(60, 3.0, 2)
+    fresh, _ = make_state_bags(60, 3.0, 2)
     curve = deletion_curve(fitted, fresh, [0.0, 0.05, 0.2, 0.4], draws=5, seed=0)
     np.testing.assert_allclose(curve.top[0], 0, atol=1e-9)
     np.testing.assert_allclose(curve.random[0], 0, atol=1e-9)
@@ -57,9 +59,9 @@ def test_deleting_what_it_attends_to_moves_the_logit_more_than_deleting_at_rando
 
 
 def test_the_deletion_test_does_not_praise_attention_at_random(
-    fitted: FittedCellAttentionHead, state_bags: Make, monkeypatch: pytest.MonkeyPatch
+    fitted: FittedCellAttentionHead, make_state_bags: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh, _ = state_bags(60, 3.0, 2)
+    fresh, _ = make_state_bags(60, 3.0, 2)
     rng = np.random.default_rng(0)
     monkeypatch.setattr(
         FittedCellAttentionHead,
@@ -71,17 +73,17 @@ def test_the_deletion_test_does_not_praise_attention_at_random(
 
 
 def test_attention_is_of_every_cell_and_the_logit_follows_from_it(
-    fitted: FittedCellAttentionHead, state_bags: Make
+    fitted: FittedCellAttentionHead, make_state_bags: Make
 ) -> None:
-    bags, _ = state_bags(6, 3.0, 3)
+    bags, _ = make_state_bags(6, 3.0, 3)
     for own, z in zip(fitted.attention(bags), bags.latents, strict=True):
         assert own.shape == (len(z),)
         assert own.sum() == pytest.approx(1)
         assert (own > 0).all()
 
 
-def test_unknown_tokens_are_masked_and_a_bag_of_them_gets_the_prior(state_bags: Make) -> None:
-    bags, labels = state_bags(24, 3.0, 1)
+def test_unknown_tokens_are_masked_and_a_bag_of_them_gets_the_prior(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(24, 3.0, 1)
     tokens = [Token("pre", 0, "blood", ""), Token("post", 1, "blood", "")]
     rows = [np.arange(len(z)) % 2 for z in bags.latents]
     known = replace(bags, tokens=tokens, token_of_cell=rows)
@@ -102,9 +104,9 @@ def test_unknown_tokens_are_masked_and_a_bag_of_them_gets_the_prior(state_bags: 
 
 
 def test_views_differ_where_there_are_more_cells_and_pad_where_there_are_fewer(
-    state_bags: Make,
+    make_state_bags: Make,
 ) -> None:
-    bags, _ = state_bags(2, 1.0, 0)
+    bags, _ = make_state_bags(2, 1.0, 0)
     bags = replace(bags, latents=[bags.latents[0], bags.latents[1][:5]])
     scaling = CellScaling.fit(bags.latents, np.arange(2))
     x, mask = random_views(bags, [0, 1], ONE, scaling, (3, 20), np.random.default_rng(0))

@@ -20,9 +20,9 @@ HEAD = MixedHead(
 )
 
 
-def test_cells_of_one_population_are_found_beyond_the_mean_cell(state_bags: Make) -> None:
-    bags, labels = state_bags(60, 1.5, 1)
-    fresh, truth = state_bags(200, 1.5, 2)
+def test_cells_of_one_population_are_found_beyond_the_mean_cell(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(60, 1.5, 1)
+    fresh, truth = make_state_bags(200, 1.5, 2)
     aurocs = {}
     for weightings in ((INF,), HEAD.weightings):
         fitted = replace(HEAD, weightings=weightings).fit(bags, labels, 1)
@@ -31,16 +31,16 @@ def test_cells_of_one_population_are_found_beyond_the_mean_cell(state_bags: Make
     assert aurocs[3] > aurocs[1] + 0.1
 
 
-def test_noise_stays_noise(state_bags: Make) -> None:
-    cohorts = [state_bags(40, 0.0, seed) for seed in range(6)]
-    heads = HEAD.fit_stack([b for b, _ in cohorts], [y for _, y in cohorts], list(range(6)))
-    fresh, truth = state_bags(200, 0.0, 99)
+def test_noise_stays_noise(make_state_bags: Make) -> None:
+    cohorts = [make_state_bags(40, 0.0, seed) for seed in range(3)]
+    heads = HEAD.fit_stack([b for b, _ in cohorts], [y for _, y in cohorts], list(range(3)))
+    fresh, truth = make_state_bags(200, 0.0, 99)
     assert 0.4 < np.mean([roc_auc_score(truth, own.logits(fresh)) for own in heads]) < 0.6
     assert all(own.inner_loss < 0.75 for own in heads)
 
 
-def test_fixed_effects_enter_every_prediction(state_bags: Make) -> None:
-    bags, labels = state_bags(60, 0.0, 1)
+def test_fixed_effects_enter_every_prediction(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(60, 0.0, 1)
     rng = np.random.default_rng(0)
     known = replace(
         bags, extras=labels[:, None] + rng.normal(0, 0.5, (60, 1)), extra_names=["burden"]
@@ -86,8 +86,8 @@ def _mean(bags: BagLatents) -> np.ndarray:
     return np.mean([z.mean(0) for z in bags.latents], axis=0)
 
 
-def test_an_interval_holds_the_prediction_and_grows_with_its_level(state_bags: Make) -> None:
-    bags, labels = state_bags(40, 1.5, 1)
+def test_an_interval_holds_the_prediction_and_grows_with_its_level(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(40, 1.5, 1)
     fitted = HEAD.fit(bags, labels, 1)
     p = 1 / (1 + np.exp(-fitted.logits(bags)))
     narrow, wide = fitted.interval(bags, 0.5), fitted.interval(bags, 0.95)
@@ -96,21 +96,20 @@ def test_an_interval_holds_the_prediction_and_grows_with_its_level(state_bags: M
     assert (wide[:, 0] < narrow[:, 0]).all()
     assert (narrow[:, 1] < wide[:, 1]).all()
     assert ((wide >= 0) & (wide <= 1)).all()
-    # a patient unlike all others is less certain
     for level in (0.0, 1.0, 90.0):
         with pytest.raises(ValueError, match="between 0 and 1"):
             fitted.interval(bags, level)
 
 
-def test_a_restored_head_has_the_same_intervals(state_bags: Make) -> None:
-    bags, labels = state_bags(30, 1.5, 1)
+def test_a_restored_head_has_the_same_intervals(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(30, 1.5, 1)
     fitted = HEAD.fit(bags, labels, 1)
     again = HEAD.restore(fitted.state())
     np.testing.assert_array_equal(again.interval(bags, 0.9), fitted.interval(bags, 0.9))
 
 
-def test_unknown_tokens_are_left_out(state_bags: Make) -> None:
-    bags, labels = state_bags(24, 2.0, 1)
+def test_unknown_tokens_are_left_out(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(24, 2.0, 1)
     tokens = [Token("pre", 0, "blood", ""), Token("post", 1, "blood", "")]
     rows = [np.arange(len(z)) % 2 for z in bags.latents]
     known = replace(bags, tokens=tokens, token_of_cell=rows)
@@ -126,7 +125,7 @@ def test_unknown_tokens_are_left_out(state_bags: Make) -> None:
     assert np.ptp(fitted.logits(foreign)) == 0
 
 
-def test_other_endpoints_are_refused(state_bags: Make) -> None:
-    bags, labels = state_bags(12, 1.0, 0)
+def test_other_endpoints_are_refused(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(12, 1.0, 0)
     with pytest.raises(ValueError, match="binary"):
         HEAD.fit(bags, labels * 3, 1)

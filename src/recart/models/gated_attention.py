@@ -1,4 +1,4 @@
-"""Gated attention over the instances of a bag, for a stack of members: cells or prototype tokens."""
+"""Gated attention over the instances of a bag, cells or tokens, for a stack of members."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Effects(NamedTuple):
     def split(self, joined: Float[Tensor, "m p t"]) -> Effects:
         """The opposite, of the same sizes."""
         sizes = [own.shape[-1] for own in self]
-        return Effects(*joined.split(sizes, dim=-1))
+        return Effects(*torch.split(joined, sizes, dim=-1))
 
 
 def fit_mixed_logistic(
@@ -63,39 +63,62 @@ def fit_mixed_logistic(
     `weighting_p` for the weighting, which stays 0 where that is infinite. A problem that has
     converged rests, so that its company changes nothing. Rows of weight 0 take no part.
     """
-    effects = _without_weighting(bags, y_mn, weight_mpn, strength_p)
-    precision_pt, free_pt = _prior(effects, strength_p, weighting_p)
-    logits, jacobian = _linearised(bags, effects)
-    if not bool(torch.isfinite(weighting_p).any()):
-        return effects, logits
-    theta = effects.joined
-    value = _objective(logits, theta, y_mn, weight_mpn, precision_pt)
-    running = torch.isfinite(weighting_p).expand(value.shape).clone()
+    start = _without_weighting(bags, y_mn, weight_mpn, strength_p)
+    precision_pt, free_pt = _prior(start, strength_p, weighting_p)
+    theta = start.joined
+    running_mp = torch.isfinite(weighting_p).expand(theta.shape[:2]).clone()
     for _ in range(_MAX_STEPS):
+        own = running_mp.any(0).nonzero().squeeze(-1)  # problems that some member still moves
+        if not len(own):
+            break
+        problem = _Problem(bags, y_mn, weight_mpn[:, own], precision_pt[own], free_pt[own], start)
+        theta[:, own], running_mp[:, own] = problem.step(theta[:, own], running_mp[:, own])
+    effects = start.split(theta)
+    return effects, _logits(bags, effects)
+
+
+class _Problem(NamedTuple):
+    """What a step of Gauss and Newton needs."""
+
+    bags: MixedBags
+    y_mn: Tensor
+    weight_mpn: Tensor
+    precision_pt: Tensor
+    free_pt: Tensor
+    sizes: Effects
+
+    def step(self, theta: Tensor, running: Tensor) -> tuple[Tensor, Tensor]:
+        """Effects after a step that does not climb, and which of them are to go on."""
+        logits, jacobian = _linearised(self.bags, self.sizes.split(theta))
         hessian, gradient = _curvature(
-            logits, jacobian * free_pt.unsqueeze(-2), theta, y_mn, weight_mpn, precision_pt
+            logits,
+            jacobian * self.free_pt.unsqueeze(-2),
+            theta,
+            self.y_mn,
+            self.weight_mpn,
+            self.precision_pt,
         )
         step = torch.linalg.solve(hessian, gradient.unsqueeze(-1)).squeeze(-1)
-        running &= (step * gradient).sum(-1) > _TOLERANCE
-        if not bool(running.any()):
-            break
+        running = running & ((step * gradient).sum(-1) > _TOLERANCE)
+        value = self._objective(logits, theta)
         scale = running.to(theta.dtype)
-        climbing = running
+        trial, climbing = theta, running
         for _ in range(_MAX_HALVINGS):
             trial = theta - scale.unsqueeze(-1) * step
-            now = _objective(
-                _logits(bags, effects.split(trial)), trial, y_mn, weight_mpn, precision_pt
-            )
+            now = self._objective(_logits(self.bags, self.sizes.split(trial)), trial)
             climbing = running & (now > value)
             if not bool(climbing.any()):
                 break
             scale = torch.where(climbing, scale / 2, scale)
-        moved = running & ~climbing
-        running &= moved
-        theta = torch.where(moved.unsqueeze(-1), trial, theta)
-        value = torch.where(moved, now, value)
-        logits, jacobian = _linearised(bags, effects.split(theta))
-    return effects.split(theta), logits
+        running = running & ~climbing
+        return torch.where(running.unsqueeze(-1), trial, theta), running
+
+    def _objective(self, logits: Tensor, theta: Tensor) -> Tensor:
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, self.y_mn.unsqueeze(1).expand(logits.shape), reduction="none"
+        )
+        prior = (self.precision_pt * theta.square()).sum(-1)
+        return (self.weight_mpn * loss).sum(-1) + 0.5 * prior
 
 
 def posterior_covariance(
@@ -182,15 +205,6 @@ def _linearised(bags: MixedBags, effects: Effects) -> tuple[Tensor, Tensor]:
     slope = torch.einsum("mpnc,mnci->mpni", centred, bags.x_mnci)
     fixed = bags.fixed_mnf.unsqueeze(1).expand(-1, mean.shape[1], -1, -1)
     return logits, torch.cat((fixed, mean, slope), dim=-1)
-
-
-def _objective(
-    logits: Tensor, theta: Tensor, y_mn: Tensor, weight_mpn: Tensor, precision_pt: Tensor
-) -> Tensor:
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(
-        logits, y_mn.unsqueeze(1).expand(logits.shape), reduction="none"
-    )
-    return (weight_mpn * loss).sum(-1) + 0.5 * (precision_pt * theta.square()).sum(-1)
 
 
 def _curvature(

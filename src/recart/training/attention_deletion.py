@@ -1,9 +1,10 @@
-"""Deletion test of attention over cells: do the cells it points to carry the prediction?"""
+"""Deletion test of attention over cells: whether what it points to carries the prediction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def deletion_curve(
 
 def _only(bags: BagLatents, cells: Sequence[Array]) -> BagLatents:
     """The bags with these of their cells."""
-    parts = {
+    parts: dict[str, Any] = {
         name: [whole[np.sort(own)] for whole, own in zip(each, cells, strict=True)]
         for name in ("latents", "token_of_cell", "markers")
         if len(each := getattr(bags, name))

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from recart.models.gated_attention import GatedAttention
 from recart.models.prototypes import Prototypes
@@ -295,14 +294,14 @@ def _prepare(
 
 def _choose(logits_sen: Array, labels: Array, strengths: Sequence[float]) -> _Choice:
     """The least loss, if it is less than that of the base by more than a standard error."""
-    loss_sen = log_losses(logits_sen, labels)
-    if np.isnan(loss_sen).any():  # too few patients for a choice
+    if np.isnan(logits_sen).any():  # too few patients for a choice
         return _Choice(0, 0.0, 0.0, logits_sen[0, 0], np.nan)
+    loss_sen = log_losses(logits_sen, labels)
     mean_se = loss_sen.mean(-1)
-    s, e = np.unravel_index(int(mean_se.argmin()), mean_se.shape)
+    s, e = (int(i) for i in np.unravel_index(int(mean_se.argmin()), mean_se.shape))
     gain_n = loss_sen[s, 0] - loss_sen[s, e]
     gain, error = float(gain_n.mean()), float(gain_n.std(ddof=1) / np.sqrt(len(gain_n)))
-    epochs = int(e) * _EVERY if gain > error else 0
+    epochs = e * _EVERY if gain > error else 0
     return _Choice(epochs, float(strengths[s]), gain, logits_sen[s, e], float(mean_se[s, e]))
 
 

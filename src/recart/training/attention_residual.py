@@ -141,7 +141,7 @@ def _stacks(problems: Sequence[ResidualProblem]) -> Iterator[list[int]]:
     for number, own in enumerate(problems):
         alike.setdefault(own.shape, []).append(number)
     for numbers in alike.values():
-        own = problems[numbers[0]].x_nci
-        size = max(1, _BYTES // max(1, own.numel() * own.element_size()))
+        x = problems[numbers[0]].x_nci
+        size = max(1, _BYTES // max(1, x.numel() * x.element_size()))
         for start in range(0, len(numbers), size):
             yield numbers[start : start + size]

@@ -1,4 +1,4 @@
-"""The cells head: masked gated attention over the cells of a bag, for comparison and explanation."""
+"""The cells head: masked gated attention over cells, for comparison and explanation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens of a bag: one for each prototype in each time point, tissue and CAR status, and changes."""
+"""Tokens of a bag: each prototype at each time point, tissue and CAR status, and changes."""
 
 from __future__ import annotations
 
