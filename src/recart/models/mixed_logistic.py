@@ -139,7 +139,7 @@ def posterior_covariance(
     hessian, _ = _curvature(
         logits, jacobian * free_pt.unsqueeze(-2), effects.joined, y, weight_mpn, precision_pt
     )
-    covariance = torch.linalg.inv(hessian)
+    covariance: Tensor = torch.linalg.inv(hessian)
     return covariance * free_pt.unsqueeze(-1) * free_pt.unsqueeze(-2)
 
 

@@ -25,7 +25,7 @@ from recart.training.prototype_tokens import tokens_of
 
 __all__ = ["FittedMixedHead", "MixedHead"]
 
-_BYTES = 1 << 28  # of the cells of members that are fitted at once
+_BYTES = 1 << 28  # of one number a cell and problem, of members that are fitted at once
 
 
 @final
@@ -54,7 +54,7 @@ class MixedHead(Head):
             if len(problem.test):
                 folds[problem.member].append(problem)
         fitted: dict[int, FittedMixedHead] = {}
-        for stack in _stacks(members, folds):
+        for stack in _stacks(members, folds, len(self.strengths) * len(self.weightings)):
             own = [members[m] for m in stack]
             y = torch.stack([torch.as_tensor(labels[m], dtype=torch.float64) for m in stack])
             some = self._fit(own, y, [folds[m] for m in stack])
@@ -254,7 +254,7 @@ class _Member(NamedTuple):
 
 
 def _stacks(
-    members: Sequence[_Member], folds: Sequence[Sequence[HeadProblem]]
+    members: Sequence[_Member], folds: Sequence[Sequence[HeadProblem]], grid: int
 ) -> Iterator[list[int]]:
     """Members that can be fitted together, and not too many."""
     alike: dict[tuple[int, ...], list[int]] = {}
@@ -262,7 +262,7 @@ def _stacks(
         key = (*own.x_mnci.shape, own.fixed_mnf.shape[1], len(of_member))
         alike.setdefault(key, []).append(m)
     for numbers in alike.values():
-        x = members[numbers[0]].x_mnci
-        size = max(1, _BYTES // max(1, x.numel() * x.element_size()))
+        cells = members[numbers[0]].mask_mnc.numel()
+        size = max(1, _BYTES // max(1, 8 * cells * grid * len(folds[numbers[0]])))
         for start in range(0, len(numbers), size):
             yield numbers[start : start + size]
