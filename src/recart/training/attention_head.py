@@ -12,13 +12,12 @@ import torch
 from recart.models.gated_attention import GatedAttention
 from recart.models.prototypes import Prototypes
 from recart.training.attention_residual import ResidualProblem, ResidualTraining
-from recart.training.head_problems import HeadProblem, head_problems, log_losses, rows_of
+from recart.training.head_problems import HeadProblem, head_problems, rows_of
 from recart.training.heads import Array, BagLatents, FittedHead, Head, Token
 from recart.training.prototype_tokens import PrototypeTokens, TokenScaling, tokens_of
+from recart.training.residual_choice import EVERY, ResidualChoice, choose_residual
 
 __all__ = ["AttentionHead", "AttentionResidual", "FittedAttentionHead"]
-
-_EVERY = 5  # steps between two looks at the inner folds
 
 
 @final
@@ -45,7 +44,7 @@ class AttentionHead(Head):
     @property
     def training(self) -> ResidualTraining:
         """How a residual is trained."""
-        return ResidualTraining(hidden=self.hidden, lr=self.lr, dropout=self.dropout, every=_EVERY)
+        return ResidualTraining(hidden=self.hidden, lr=self.lr, dropout=self.dropout, every=EVERY)
 
     def fit_stack(
         self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]
@@ -111,7 +110,7 @@ class AttentionHead(Head):
         own_labels = [labels[m][train] for m, train, _ in problems]
         return self.base.fit_stack(parts, own_labels, [seeds[m] for m, _, _ in problems])
 
-    def _choices(self, folds: Sequence[_Prepared], labels: Sequence[Array]) -> list[_Choice]:
+    def _choices(self, folds: Sequence[_Prepared], labels: Sequence[Array]) -> list[ResidualChoice]:
         """What the inner folds of each member say."""
         residuals = self.training.fit(
             [
@@ -120,7 +119,7 @@ class AttentionHead(Head):
                 for strength in self.strengths
             ]
         )
-        steps = self.epochs // _EVERY + 1
+        steps = self.epochs // EVERY + 1
         of_folds = iter(residuals)
         logits = [np.full((len(self.strengths), steps, len(y)), np.nan) for y in labels]
         for own in folds:
@@ -129,7 +128,9 @@ class AttentionHead(Head):
             for s in range(len(self.strengths)):
                 path = next(of_folds).path_en.numpy()
                 logits[member][s][:, test] = offset[test] + path[:, test]
-        return [_choose(own, y, self.strengths) for own, y in zip(logits, labels, strict=True)]
+        return [
+            choose_residual(own, y, self.strengths) for own, y in zip(logits, labels, strict=True)
+        ]
 
 
 @final
@@ -226,34 +227,6 @@ class _Prepared(NamedTuple):
     residual: ResidualProblem
 
 
-class _Choice(NamedTuple):
-    """Steps (0: the base alone) and strength, and the honest logits that go with them."""
-
-    epochs: int
-    strength: float
-    gain: float
-    logits: Array
-    loss: float
-
-    def record(self, base: FittedHead) -> dict[str, Any]:
-        """For the checkpoint; without residual the head is the base, and so are its logits."""
-        logits, loss = (
-            (self.logits, self.loss)
-            if self.epochs
-            else (
-                base.inner_logits,
-                base.inner_loss,
-            )
-        )
-        return {
-            "epochs": self.epochs,
-            "strength": self.strength,
-            "gain_over_base": self.gain,
-            "inner_log_loss": float(loss),
-            "inner_logits": [float(x) for x in logits],
-        }
-
-
 def _with_enough(
     problems: Sequence[HeadProblem], bags: Sequence[BagLatents], labels: Sequence[Array]
 ) -> list[HeadProblem]:
@@ -290,19 +263,6 @@ def _prepare(
         epochs=0,
     )
     return _Prepared(problem, base, tokens, scaling, residual)
-
-
-def _choose(logits_sen: Array, labels: Array, strengths: Sequence[float]) -> _Choice:
-    """The least loss, if it is less than that of the base by more than a standard error."""
-    if np.isnan(logits_sen).any():  # too few patients for a choice
-        return _Choice(0, 0.0, 0.0, logits_sen[0, 0], np.nan)
-    loss_sen = log_losses(logits_sen, labels)
-    mean_se = loss_sen.mean(-1)
-    s, e = (int(i) for i in np.unravel_index(int(mean_se.argmin()), mean_se.shape))
-    gain_n = loss_sen[s, 0] - loss_sen[s, e]
-    gain, error = float(gain_n.mean()), float(gain_n.std(ddof=1) / np.sqrt(len(gain_n)))
-    epochs = e * _EVERY if gain > error else 0
-    return _Choice(epochs, float(strengths[s]), gain, logits_sen[s, e], float(mean_se[s, e]))
 
 
 def _prototypes(base: FittedHead) -> Prototypes:
