@@ -33,6 +33,7 @@ from recart.training.run_directory import RunDirectory, write_atomically
 __all__ = ["write_run_report"]
 
 _SHOWN_CELLS = 6000  # more points than this only paint each other over
+_NEIGHBOURS = 15  # of the UMAP
 
 
 def write_run_report(
@@ -177,8 +178,13 @@ def _latent_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
         # umap says that TensorFlow is not there, and that a fixed seed makes it single-threaded
         warnings.simplefilter("ignore")
         import umap
+        from sklearn.neighbors import NearestNeighbors
 
-        flat = umap.UMAP(random_state=0).fit_transform(z[chosen])
+        # exact neighbours of so few cells take no time; umap's own are compiled for a minute first
+        near = min(_NEIGHBOURS, len(chosen) - 1)
+        distance, index = NearestNeighbors(n_neighbors=near).fit(z[chosen]).kneighbors(z[chosen])
+        layout = umap.UMAP(n_neighbors=near, random_state=0, precomputed_knn=(index, distance))
+        flat = layout.fit_transform(z[chosen])
     table = store.cells.iloc[cells[chosen]]
     label = {1: evaluated.config.data.endpoint + ": positive", 0: "negative", -1: "no label"}
     # by bag: where samples have the label, a patient's samples may differ
