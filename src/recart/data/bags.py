@@ -43,18 +43,20 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Bags:
-    """Attributes: `table`, `slices`, `flow`, `reading`, `decision_day`.
+    """Attributes: `table`, `slices`, `flow`, `reading`, `decision_day`, `unit`.
 
     `table` (n): index the bag's pseudonym; `patient` (code), `label` (0/1; -1 where unknown),
     `n_cells`, and `block` (a patient code) where patients stay together in inner folds. `slices`
     (n): contiguous cell ranges of each bag. `flow`: counts of what was left out, in order, for the
     report. `decision_day`: the last day of which anything may be known; None: no such day.
+    `unit` is what a bag is: a `patient` or a `sample`.
     """
 
     table: pd.DataFrame
     slices: tuple[tuple[slice, ...], ...]
     flow: dict[str, int] = field(default_factory=dict)
     reading: Reading = Reading()
+    unit: str = "patient"
     decision_day: float | None = None
 
     def __len__(self) -> int:
@@ -168,6 +170,7 @@ def make_bags(
         slices=tuple(slices),
         flow=flow,
         reading=reading or Reading(),
+        unit=unit,
         decision_day=admission.decision_day,
     )
 
