@@ -55,6 +55,8 @@ class DataConfig:
         Column names by role, for the reader.
     limits, reader, receptors, folds
         Nodes: thresholds of the checks, reader, receptor embedding, fold scheme.
+    outcome
+        Node: what kind of endpoint it is; the group `endpoint` chooses it.
     """
 
     path: str | None = MISSING
@@ -75,6 +77,7 @@ class DataConfig:
     reader: Any = MISSING
     receptors: Any = None
     folds: Any = None
+    outcome: Any = "${oc.select:endpoint,null}"
 
 
 @dataclass
@@ -109,6 +112,8 @@ class TrainConfig:
     members_per_job
         Members trained in one stack, a job; None trains all in one; `auto` takes one on a CPU, and
         as many as memory holds on a GPU.
+    endpoint
+        Node: what is predicted: binary, ordinal, survival, or several of them.
     executor
         Node: where jobs run if there are several; a GPU's always run in this process.
     callbacks, logger, baselines
@@ -119,6 +124,7 @@ class TrainConfig:
     name: str = MISSING
     members_per_job: int | str | None = "auto"
     data: DataConfig = field(default_factory=DataConfig)
+    endpoint: Any = None
     features: Any = MISSING
     model: Any = MISSING
     head: Any = MISSING

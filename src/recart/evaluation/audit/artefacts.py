@@ -37,7 +37,7 @@ _NAMES: Final = {
     "head.low": "feature scaling",
     "head.high": "feature scaling",
     "head.coefficients": "head weights",
-    "head.intercept": "head weights",
+    "head.offsets": "head weights",
     "head.chosen": "chosen hyper-parameters",
     "decision_rule": "calibration map",
     "decision_rule.threshold": "threshold",
