@@ -172,7 +172,11 @@ def check_labels(
     for name, values in found.items():
         if values is None:
             problems.error(_absent(cohort, name, file))
-    tables = [own.rename(columns={"value": n}) for n, own in found.items() if own is not None]
+    tables = [
+        own.reset_index(drop=True).rename(columns={"value": name})
+        for name, own in found.items()
+        if own is not None
+    ]
     if len(tables) < len(found):
         return
     values = tables[0]
