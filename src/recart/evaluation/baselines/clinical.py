@@ -11,7 +11,14 @@ import pandas as pd
 
 from recart.data.bags import Bags
 from recart.data.store import CohortStore
-from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_groups, bag_patients
+from recart.evaluation.baselines.baseline import (
+    Baseline,
+    IndexArray,
+    bag_endpoint,
+    bag_groups,
+    bag_patients,
+    bag_targets,
+)
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
 from recart.evaluation.predictions import FloatArray
 from recart.problems import Problem, Problems
@@ -96,13 +103,14 @@ class ClinicalOnly(Baseline):
         parts = [_features(table[column], len(train)) for column in self.columns]
         x = np.hstack([np.empty((len(table), 0)), *parts])
         seen = np.isfinite(x[: len(train)]).any(axis=0)
-        y = bags.table["label"].to_numpy(dtype=float)[train]
+        y, endpoint = bag_targets(bags, train), bag_endpoint(bags)
         return ridge_logits(
             [("impute", SimpleImputer(keep_empty_features=True)), ("scale", StandardScaler())],
             x[: len(train), seen],
             y,
-            inner_folds(y, bag_groups(bags, train), seed),
+            inner_folds(y, bag_groups(bags, train), seed, endpoint),
             x[len(train) :, seen],
+            endpoint,
         )
 
 

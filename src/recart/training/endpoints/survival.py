@@ -195,7 +195,7 @@ class SurvivalEndpoint(Endpoint):
             efron_log_likelihood(own, y, train_qn) - efron_log_likelihood(own, y, known.double())
             for own in linear_qsn.unbind(1)
         ]
-        return torch.stack(totals, dim=1).unsqueeze(-1) * share.unsqueeze(1)
+        return (torch.stack(totals, dim=1).unsqueeze(-1) * share.unsqueeze(1)).expand_as(linear_qsn)
 
     def outputs(self, linear: Tensor, offsets: Tensor) -> dict[str, Array]:
         """`risk`, the log hazard against the mean patient, and `survival:<month>`."""
