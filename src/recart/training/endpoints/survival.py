@@ -190,7 +190,7 @@ class SurvivalEndpoint(Endpoint):
         known = torch.isfinite(y_qn).all(-1)
         y = torch.where(known.unsqueeze(-1), y_qn, 0.0)
         left_out = known & ~(train_qn > 0)
-        share = 1 / left_out.sum(-1, keepdim=True).clamp_min(1)
+        share = 1 / left_out.double().sum(-1, keepdim=True).clamp_min(1.0)
         totals = [
             efron_log_likelihood(own, y, train_qn) - efron_log_likelihood(own, y, known.double())
             for own in linear_qsn.unbind(1)
