@@ -1,4 +1,4 @@
-"""Cumulative logit: at its minimum, as statsmodels finds it, and never without a place for a cut."""
+"""Cumulative logit: at its minimum, as statsmodels finds it, also where a level is absent."""
 
 from __future__ import annotations
 

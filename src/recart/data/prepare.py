@@ -16,8 +16,8 @@ import pandas as pd
 from recart.data.build_store import Names, build_store, separate_car
 from recart.data.checks import Limits, check_cohort, filter_cohort
 from recart.data.cohort import Cohort
-from recart.data.prepared_note import Inputs, Note, find_note, take_inputs, write_note
 from recart.data.outcome import Outcome
+from recart.data.prepared_note import Inputs, Note, find_note, take_inputs, write_note
 from recart.data.pseudonyms import Pseudonyms
 from recart.data.readers.reader import Reader
 from recart.data.receptors.clonotypes import call_clonotypes

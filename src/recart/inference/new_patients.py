@@ -162,7 +162,9 @@ def _patient_table(
 def _outputs(views: Sequence[MemberView], n: int, in_training: bool) -> dict[str, float]:
     """Mean over members of what the endpoint says of bag `n`, by name; none for a known patient."""
     return {
-        name: float("nan") if in_training else float(np.mean([own.outputs[name][n] for own in views]))
+        name: float("nan")
+        if in_training
+        else float(np.mean([own.outputs[name][n] for own in views]))
         for name in views[0].outputs
     }
 

@@ -176,9 +176,6 @@ def _derivatives(
     w_aa, w_bb, w_ab = w * h_aa, w * h_bb, w * cross
     mixed = d_a.mT @ (w_ab.unsqueeze(-1) * d_b)
     hessian = -(
-        d_a.mT @ (w_aa.unsqueeze(-1) * d_a)
-        + d_b.mT @ (w_bb.unsqueeze(-1) * d_b)
-        + mixed
-        + mixed.mT
+        d_a.mT @ (w_aa.unsqueeze(-1) * d_a) + d_b.mT @ (w_bb.unsqueeze(-1) * d_b) + mixed + mixed.mT
     )
     return gradient, hessian

@@ -1,11 +1,10 @@
-"""Figures of endpoints that are more than yes or no: levels as predicted, survival by risk group."""
+"""Figures of endpoints beyond yes or no: levels as predicted, survival by risk group."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from recart.evaluation.outcomes import OutcomeAssessment
 from recart.evaluation.outcomes.survival import kaplan_meier
@@ -44,7 +43,7 @@ def _levels(outcome: OutcomeAssessment) -> ReportFigure:
         axes.set_xlim(-0.2, len(levels) - 0.8)
     return ReportFigure(
         title=f"Levels of {outcome.name}",
-        caption="Held-out expectation over the probabilities of the levels (one dot each, mean over "
+        caption="Held-out expectation over the probabilities of the levels (a dot each, mean over "
         "repeats; spread up and down is for sight only) against what was observed. Strokes are "
         f"medians. {outcome.words}.",
         alt="Expected level of each held-out bag by observed level, with medians.",

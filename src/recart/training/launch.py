@@ -33,8 +33,8 @@ from recart.training.jobs import Recipes
 from recart.training.member_file import LoadedMember, load_member
 from recart.training.member_job import Trainers
 from recart.training.progress import say
-from recart.training.receptor_version import check_receptor_version
 from recart.training.readouts import build_head
+from recart.training.receptor_version import check_receptor_version
 from recart.training.run_directory import RunDirectory
 from recart.training.shared_store import SharedStore
 from recart.training.stack_size import member_bytes, members_that_fit, on_gpu

@@ -104,7 +104,7 @@ class FittedReadouts(FittedHead):
         return self._leading.logits(bags)
 
     def outputs(self, bags: BagLatents) -> dict[str, Array]:
-        """Of the leading part by its own names, of the others as `<name>:<part>`, log odds first."""
+        """Of the leading part by its own names, of the others as `<name>:<part>`."""
         told = dict(self._leading.outputs(bags))
         for name, own in list(self.parts.items())[1:]:
             told[f"log_odds:{name}"] = own.logits(bags)

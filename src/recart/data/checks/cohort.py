@@ -79,9 +79,7 @@ def check_cohort(
             cohort,
             kept if len(kept) else cohort.samples,
             outcome=outcome
-            or TwoClasses(
-                column=endpoint, positive=positive, negative=negative, exclude=exclude
-            ),
+            or TwoClasses(column=endpoint, positive=positive, negative=negative, exclude=exclude),
             unit=unit,
             limits=limits,
             problems=found,

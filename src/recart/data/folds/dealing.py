@@ -18,9 +18,7 @@ _ATTEMPTS: Final = 8
 _LACKING: Final = 1e6
 
 
-def deal(
-    stratum: Codes, k: int, rng: np.random.Generator, grade: Codes | None = None
-) -> Codes:
+def deal(stratum: Codes, k: int, rng: np.random.Generator, grade: Codes | None = None) -> Codes:
     """Fold of each patient: shuffled within strata, then dealt out like cards.
 
     Dealing in the order (1 only, both, 0 only) gives every fold a bag of each class as soon as k

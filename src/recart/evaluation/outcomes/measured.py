@@ -113,12 +113,9 @@ def assess_outcome(
     kind
         What the folds are to each other.
     """
-    if isinstance(endpoint, SurvivalEndpoint):
-        levels, months = (), tuple(endpoint.months)
-    else:
-        months = ()
-        named = endpoint.levels if isinstance(endpoint, OrdinalEndpoint) else endpoint.classes[::-1]
-        levels = tuple(map(str, named))
+    months = tuple(endpoint.months) if isinstance(endpoint, SurvivalEndpoint) else ()
+    named = endpoint.levels if isinstance(endpoint, OrdinalEndpoint) else endpoint.classes[::-1]
+    levels = () if months else tuple(map(str, named))
     shown = [f"level:{level}" for level in levels] + [f"survival:{m:g}" for m in months]
     targets = ["level"] if levels else ["time", "event"]
     table = _by_bag(predictions, targets, shown, part, kind)

@@ -71,4 +71,5 @@ def _pairs(weights: FloatArray, compared: FloatArray, wins: FloatArray) -> Float
     """Weighted share of the compared pairs that are won."""
     every = ((weights @ compared) * weights).sum(axis=1)
     won = ((weights @ (compared * wins)) * weights).sum(axis=1)
-    return np.divide(won, every, out=np.full(len(every), np.nan), where=every > 0)
+    share: FloatArray = np.divide(won, every, out=np.full(len(every), np.nan), where=every > 0)
+    return share

@@ -37,7 +37,7 @@ def claim_of(outcome: OutcomeAssessment, face: Claim) -> Claim:
         headline=f"No claim is made on {outcome.name}: a survival endpoint has its interval only",
         sentences=(
             numbers,
-            "Error rates of a claim on a C-index were not measured, and no permutation test is run.",
+            "Error rates of a claim on a C-index were not measured; no permutation test is run.",
         ),
     )
 

@@ -23,7 +23,7 @@ __all__ = ["BinaryEndpoint"]
 @final
 @dataclass(frozen=True, kw_only=True)
 class BinaryEndpoint(Endpoint):
-    """Two classes. `column` holds the values; the lists say what they mean, see `resolve_labels`."""
+    """Two classes: `column` holds the values, the lists say what they mean (`resolve_labels`)."""
 
     column: str = LABEL
     positive: Sequence[Any] | None = None
@@ -80,8 +80,11 @@ class BinaryEndpoint(Endpoint):
         """The targets themselves, and no grade."""
         return targets, np.zeros(len(targets), dtype=np.int64)
 
-    def solve(self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor) -> Solution:
+    def solve(
+        self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor
+    ) -> Solution:
         """Ridge logistic regression; the offset is the intercept."""
+        y_qn = torch.where(weight_qn > 0, y_qn, 0.0)  # NaN where it is not known
         coefficients, intercepts = fit_ridge_logistic(x_qnf, y_qn, weight_qn, strength_qs)
         return Solution(coefficients, intercepts.unsqueeze(-1))
 

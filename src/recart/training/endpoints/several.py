@@ -122,7 +122,9 @@ class SeveralEndpoints(Endpoint):
         """Those of the leading endpoint."""
         return self.leading.strata(self._lead(targets))
 
-    def solve(self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor) -> Solution:
+    def solve(
+        self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor
+    ) -> Solution:
         """Not asked: each part has a readout of its own (`recart.training.several_heads`)."""
         _by_part(x_qnf, y_qn, weight_qn, strength_qs)
 
@@ -138,7 +140,7 @@ class SeveralEndpoints(Endpoint):
 
     def part_table(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
         """The bags' table as it would be with this part as the only endpoint."""
-        return table.assign(**self._table(table, name).to_dict(orient="series"))
+        return table.assign(**{str(key): own for key, own in self._table(table, name).items()})
 
     def _lead(self, targets: Array) -> Array:
         lead: Array = next(iter(self.targets_by_part(targets).values()))
