@@ -81,8 +81,15 @@ def part(bags: BagLatents, rows: Array) -> BagLatents:
     )
 
 
-def held_out(bags: BagLatents, endpoint: Endpoint, targets: Array, seed: int) -> Array:
-    """(n) scores of the shipped head, each from the fold that left the patient out."""
+def held_out(
+    bags: BagLatents, endpoint: Endpoint, targets: Array, seed: int, repeats: int
+) -> Array:
+    """(n) scores of the shipped head from folds that left the patient out; mean of repeats."""
+    own = [_one_repeat(bags, endpoint, targets, seed + 10_000 * r) for r in range(repeats)]
+    return np.mean(own, axis=0)
+
+
+def _one_repeat(bags: BagLatents, endpoint: Endpoint, targets: Array, seed: int) -> Array:
     head = replace(shipped_head(), endpoint=endpoint, use_extras=False)
     n = len(targets)
     # folds that are the same for every endpoint would favour none; these are even in the targets
@@ -101,15 +108,13 @@ def scores(logit: Array, fold: Array) -> Array:
     return fold_scores(table, Kind.PARTITION).to_numpy()
 
 
-def survival(n: int, seed: int, strength: float, cells: int) -> tuple[float, float]:
+def survival(n: int, seed: int, strength: float, cells: int, repeats: int) -> tuple[float, float]:
     """C-index (IPCW) of the head and of the oracle."""
     cohort, truth = simulated(n, seed, strength, cells)
     table = cohort.patients
-    endpoint = SurvivalEndpoint(
-        time="pfs_months", event="pfs_event", months=MONTHS, landmark=12.0
-    )
+    endpoint = SurvivalEndpoint(time="pfs_months", event="pfs_event", months=MONTHS, landmark=12.0)
     targets = table[["pfs_months", "pfs_event"]].to_numpy(dtype=float)
-    ours = held_out(encoded(cohort, seed), endpoint, targets, seed)
+    ours = held_out(encoded(cohort, seed), endpoint, targets, seed, repeats)
     oracle = -truth.patients["oracle"].to_numpy()
     return tuple(  # type: ignore[return-value]
         survival_measures(targets[:, 0], targets[:, 1], own, MONTHS)["C-index (IPCW)"]
@@ -117,7 +122,7 @@ def survival(n: int, seed: int, strength: float, cells: int) -> tuple[float, flo
     )
 
 
-def ordinal(n: int, seed: int, strength: float, cells: int) -> tuple[float, ...]:
+def ordinal(n: int, seed: int, strength: float, cells: int, repeats: int) -> tuple[float, ...]:
     """AUROC at the cut and concordance over levels, of the ordinal and of the binary head."""
     cohort, truth = simulated(n, seed, strength, cells)
     endpoint = OrdinalEndpoint(column="best_response", levels=LEVELS, cut="VGPR")
@@ -125,7 +130,7 @@ def ordinal(n: int, seed: int, strength: float, cells: int) -> tuple[float, ...]
     bags, face = encoded(cohort, seed), endpoint.binary(level)
     found = []
     for own, targets in ((endpoint, level), (BinaryEndpoint(), face)):
-        found.append(held_out(bags, own, targets, seed))
+        found.append(held_out(bags, own, targets, seed, repeats))
     found.append(truth.patients["oracle"].to_numpy())
     once = np.ones((1, n))
     concordance = [
@@ -147,13 +152,14 @@ def main() -> None:
     parser.add_argument("--cohorts", type=int, default=10)
     parser.add_argument("--cells", type=int, default=150)
     parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--survival-patients", type=int, default=96)
     parser.add_argument("--ordinal-patients", type=int, default=48)
     parser.add_argument("--only", choices=["survival", "ordinal"])
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     seeds = range(1000, 1000 + options.cohorts)
-    how = (options.strength, options.cells)
+    how = (options.strength, options.cells, options.repeats)
     if options.only != "ordinal":
         n = options.survival_patients
         ours, oracle = np.array([survival(n, seed, *how) for seed in seeds]).T
