@@ -1,4 +1,4 @@
-"""Levels and times in the tables of a cohort: simulated with their truth, checked, put into bags."""
+"""Levels and times in the tables of a cohort: simulated with their truth, checked, dealt."""
 
 from __future__ import annotations
 
