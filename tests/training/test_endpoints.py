@@ -174,3 +174,16 @@ def test_the_targets_of_several_stand_side_by_side() -> None:
     np.testing.assert_array_equal(both.binary(both.targets(table)), [1, 0])
     with pytest.raises(InputError, match="E-LAB-010"):
         SeveralEndpoints(parts={"response": ORDINAL})
+
+
+def test_a_file_of_before_endpoints_is_read_and_a_new_one_names_its_endpoint(
+    signal: tuple[BagLatents, np.ndarray],
+) -> None:
+    bags, drift = signal
+    fitted = head(BinaryEndpoint()).fit(bags, (drift > 0).astype(int), 0)
+    state = fitted.state()
+    assert state["endpoint"]["kind"] == "binary"
+    older = {key: value for key, value in state.items() if key not in ("offsets", "endpoint")}
+    older["intercept"] = float(state["offsets"][0])
+    restored = head(BinaryEndpoint()).restore(older)
+    np.testing.assert_array_equal(restored.logits(bags), fitted.logits(bags))

@@ -98,7 +98,11 @@ class PrototypeHead(Head):
             use_extras=state["use_extras"],
             scaling=FeatureScaling(state["mean"], state["scale"], state["low"], state["high"]),
             coefficients=state["coefficients"],
-            offsets=torch.as_tensor(state["offsets"], dtype=torch.float64),
+            # files of before have the intercept of response or none
+            offsets=torch.as_tensor(
+                state["offsets"] if "offsets" in state else [state["intercept"]],
+                dtype=torch.float64,
+            ),
             endpoint=self.endpoint,
             chosen=state["chosen"],
         )
@@ -223,6 +227,7 @@ class FittedPrototypeHead(FittedHead):
             "high": self.scaling.high,
             "coefficients": self.coefficients,
             "offsets": self.offsets,
+            "endpoint": self.endpoint.described,
             "chosen": self.chosen,
         }
 

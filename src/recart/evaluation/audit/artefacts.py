@@ -38,6 +38,7 @@ _NAMES: Final = {
     "head.high": "feature scaling",
     "head.coefficients": "head weights",
     "head.offsets": "head weights",
+    "head.endpoint": "head weights",
     "head.chosen": "chosen hyper-parameters",
     "decision_rule": "calibration map",
     "decision_rule.threshold": "threshold",

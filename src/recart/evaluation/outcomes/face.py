@@ -9,10 +9,18 @@ import pandas as pd
 
 from recart.data.outcome import LABEL
 from recart.training.cohort_setup import PreparedCohort
-from recart.training.endpoints import BinaryEndpoint, Endpoint, SeveralEndpoints, endpoint_of
+from recart.training.endpoints import (
+    BinaryEndpoint,
+    Endpoint,
+    SeveralEndpoints,
+    SurvivalEndpoint,
+    endpoint_of,
+)
 from recart.training.heads import Array
 
 __all__ = ["face_of", "on_the_face", "target_columns"]
+
+_DAYS = 30.4375  # of a month
 
 
 def face_of(cohort: PreparedCohort) -> PreparedCohort:
@@ -20,7 +28,7 @@ def face_of(cohort: PreparedCohort) -> PreparedCohort:
 
     A bag whose answer is not known, such as one censored before the landmark, has no label there;
     the flow counts it. Columns of the outcome itself beside its first are no properties of patients
-    any more.
+    any more, and a time is in days.
     """
     bags = cohort.bags
     if bags.outcome is None:
@@ -32,14 +40,23 @@ def face_of(cohort: PreparedCohort) -> PreparedCohort:
     flow = dict(bags.flow)
     if unknown := int((label[rows] < 0).sum()):
         flow[f"censored before it is known: neither {' nor '.join(endpoint.classes)}"] = unknown
-    own = list(endpoint.columns[1:])
     store = replace(
         cohort.store,
-        patients=cohort.store.patients.drop(columns=own, errors="ignore"),
-        samples=cohort.store.samples.drop(columns=own, errors="ignore"),
+        patients=_faced(cohort.store.patients, endpoint),
+        samples=_faced(cohort.store.samples, endpoint),
     )
     faced = replace(bags, table=bags.table.assign(label=label), flow=flow)
     return replace(cohort, store=store, bags=faced)
+
+
+def _faced(table: pd.DataFrame, endpoint: Endpoint) -> pd.DataFrame:
+    """A table with the endpoint's first column only, a time in days as every day of a cohort."""
+    table = table.drop(columns=list(endpoint.columns[1:]), errors="ignore")
+    lead = endpoint.leading if isinstance(endpoint, SeveralEndpoints) else endpoint
+    if isinstance(lead, SurvivalEndpoint) and lead.time in table:
+        months = pd.to_numeric(table[lead.time], errors="coerce") / lead.per_month
+        table = table.assign(**{lead.time: months * _DAYS})
+    return table
 
 
 def target_columns(endpoint: Endpoint, targets: Array) -> dict[str, Array]:

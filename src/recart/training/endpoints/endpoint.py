@@ -73,6 +73,15 @@ class Endpoint(Outcome):
         """What is said of bags beside the log odds, by name, from (n) and (k)."""
         return {}
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """What was fitted, in plain Python, for the member's file."""
+        return {
+            "kind": self.kind,
+            "columns": [str(name) for name in self.columns],
+            "classes": [str(name) for name in self.classes],
+        }
+
     def targets_of(self, bags: Bags, rows: Array) -> Array:
         """Targets of some bags."""
         return self.targets(bags.table.iloc[rows])
