@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.special import logit
 
+from recart.config.compose import compose
 from recart.models.cox import efron_log_likelihood
 from recart.problems import InputError
 from recart.training.endpoints import (
@@ -18,7 +19,7 @@ from recart.training.endpoints import (
 )
 from recart.training.heads import BagLatents
 from recart.training.prototype_head import PrototypeHead
-from recart.training.readouts import ReadoutsHead
+from recart.training.readouts import ReadoutsHead, build_head
 
 LEVELS = ["PD", "PR", "CR"]
 ORDINAL = OrdinalEndpoint(column="best", levels=LEVELS, cut="PR", exclude=["NE"])
@@ -187,3 +188,16 @@ def test_a_file_of_before_endpoints_is_read_and_a_new_one_names_its_endpoint(
     older["intercept"] = float(state["offsets"][0])
     restored = head(BinaryEndpoint()).restore(older)
     np.testing.assert_array_equal(restored.logits(bags), fitted.logits(bags))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words"), [("ordinal", "an? ordinal"), ("several", "several endpoints")]
+)
+def test_a_head_without_that_endpoint_is_refused_before_anything_is_read(
+    endpoint: str, words: str
+) -> None:
+    config = compose(["data=simulated", f"endpoint={endpoint}"])
+    assert build_head(config) is not None
+    config.head.endpoint = None  # a head that knows response or none only
+    with pytest.raises(InputError, match=words):
+        build_head(config)

@@ -29,13 +29,15 @@ def build_head(config: Any) -> Head:
     node = config.get("endpoint")  # runs of before had response or none
     endpoint: Endpoint = BinaryEndpoint() if node is None else build(node)
     fits = getattr(head, "endpoint", None)
-    if endpoint.kind != "binary" and getattr(fits, "kind", "binary") != endpoint.kind:
+    several = isinstance(endpoint, SeveralEndpoints) and not isinstance(fits, SeveralEndpoints)
+    if several or getattr(fits, "kind", "binary") != endpoint.kind:
         raise InputError(
             [
                 Problem(
                     code="E-LAB-011",
                     column="head",
-                    what=f"{type(head).__name__} is not fitted to a {endpoint.kind} endpoint",
+                    what=f"{type(head).__name__} is not fitted to "
+                    + ("several endpoints" if several else f"a {endpoint.kind} endpoint"),
                     mend="use head=prototypes, or a binary endpoint (endpoint=binary)",
                 )
             ]
