@@ -19,6 +19,7 @@ from recart.training.checkpoints import load_checkpoint, save_checkpoint
 from recart.training.heads import BagLatents, FittedHead, Head
 from recart.training.mixed_head import MixedHead
 from recart.training.prototype_head import PrototypeHead
+from recart.training.readouts import ReadoutsHead
 
 for _module in pkgutil.iter_modules(recart.training.__path__):
     if _module.name.endswith("_head"):
@@ -82,7 +83,8 @@ def _fit(head: Head, seed: int = 0) -> tuple[FittedHead, BagLatents, np.ndarray]
 
 def test_every_head_is_tried() -> None:
     found = {own for own in Head.__subclasses__() if not inspect.isabstract(own)}
-    assert found == set(RECIPES)
+    # one that is made of others, for several endpoints: tests/training/test_endpoints.py
+    assert found - {ReadoutsHead} == set(RECIPES)
 
 
 @heads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from recart.models.prototypes import Prototypes
+from recart.training.endpoints.binary import BinaryEndpoint
+from recart.training.endpoints.endpoint import Endpoint
 from recart.training.feature_scaling import FeatureScaling
 from recart.training.heads import Array, BagLatents, FittedHead, Head
 from recart.training.ridge_selection import Ridge, fit_ridges, inner_folds
@@ -26,7 +28,8 @@ class PrototypeHead(Head):
     `prototypes` centres are k-means centres of at most `cells` development cells, drawn equally
     from every bag. `shrinkage` is in cells. The ridge strength is the one of `strengths` with the
     least log loss over `inner_folds` stratified folds of the development patients. `use_extras`
-    lets clone statistics in.
+    lets clone statistics in. `endpoint` is what the regression predicts; bags whose target is not
+    known (NaN) shape the prototypes only.
     """
 
     prototypes: int
@@ -35,6 +38,7 @@ class PrototypeHead(Head):
     strengths: Sequence[float]
     inner_folds: int
     use_extras: bool
+    endpoint: Endpoint = field(default_factory=BinaryEndpoint)
 
     def fit_stack(
         self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]
@@ -48,7 +52,8 @@ class PrototypeHead(Head):
                 use_extras=self.use_extras,
                 scaling=ridge.scaling,
                 coefficients=ridge.coefficients,
-                intercept=ridge.intercept,
+                offsets=ridge.offsets,
+                endpoint=self.endpoint,
                 chosen={
                     "strength": ridge.strength,
                     "inner_log_loss": min(ridge.inner_log_losses),
@@ -77,7 +82,10 @@ class PrototypeHead(Head):
             [pooled] * count, [development.patients] * count, labels, [seed] * count
         )
         features, _, _ = _features(prototypes, held_out, self.use_extras)
-        logits = [own.scaling.apply(features) @ own.coefficients + own.intercept for own in ridges]
+        logits = [
+            self.endpoint.log_odds(own.scaling.apply(features) @ own.coefficients, own.offsets)
+            for own in ridges
+        ]
         scored: Array = torch.stack(logits).numpy()
         return scored
 
@@ -90,7 +98,12 @@ class PrototypeHead(Head):
             use_extras=state["use_extras"],
             scaling=FeatureScaling(state["mean"], state["scale"], state["low"], state["high"]),
             coefficients=state["coefficients"],
-            intercept=state["intercept"],
+            # files of before have the intercept of response or none
+            offsets=torch.as_tensor(
+                state["offsets"] if "offsets" in state else [state["intercept"]],
+                dtype=torch.float64,
+            ),
+            endpoint=self.endpoint,
             chosen=state["chosen"],
         )
 
@@ -107,11 +120,19 @@ class PrototypeHead(Head):
             [own.groups for own in pooled],
             [torch.as_tensor(own, dtype=torch.float64) for own in labels],
             [
-                inner_folds(own, of, self.inner_folds, seed)
+                self._inner_folds(own, of, seed)
                 for own, of, seed in zip(labels, patients, seeds, strict=True)
             ],
             torch.tensor(list(self.strengths), dtype=torch.float64),
+            self.endpoint,
         )
+
+    def _inner_folds(self, targets: Array, patients: Array, seed: int) -> list[Array]:
+        """Inner folds of the bags whose target is known."""
+        rows = np.flatnonzero(np.isfinite(targets.reshape(len(targets), -1)).all(axis=1))
+        classes, grade = self.endpoint.strata(targets[rows])
+        folds = inner_folds(classes, patients[rows], self.inner_folds, seed, grade)
+        return [rows[own] for own in folds]
 
     def _pool(self, bags: Sequence[BagLatents], seeds: Sequence[int]) -> list[_Pooled]:
         """Prototypes and features of every member; no label enters, so equal bags share them."""
@@ -159,7 +180,8 @@ class FittedPrototypeHead(FittedHead):
     use_extras: bool
     scaling: FeatureScaling
     coefficients: Tensor
-    intercept: float
+    offsets: Tensor
+    endpoint: Endpoint
     chosen: dict[str, Any]
 
     @property
@@ -173,12 +195,19 @@ class FittedPrototypeHead(FittedHead):
         return np.array(self.chosen["inner_logits"], dtype=np.float64)
 
     def logits(self, bags: BagLatents) -> Array:
-        """(n) log odds."""
+        """(n) log odds of the endpoint's yes."""
+        logits: Array = self.endpoint.log_odds(self._linear(bags), self.offsets).numpy()
+        return logits
+
+    def outputs(self, bags: BagLatents) -> dict[str, Array]:
+        """What the endpoint says of each bag beside its log odds."""
+        return self.endpoint.outputs(self._linear(bags), self.offsets)
+
+    def _linear(self, bags: BagLatents) -> Tensor:
         features, _, _ = _features(self.prototypes, bags, self.use_extras)
         # row by row: a bag's score is the same numbers in any company
         rows = [self.scaling.apply(row[None])[0] @ self.coefficients for row in features]
-        logits: Array = (torch.stack(rows) + self.intercept).numpy()
-        return logits
+        return torch.stack(rows)
 
     def embedding(self, bags: BagLatents) -> tuple[Array, list[str]]:
         """(n, f) CLR fractions, shrunken prototype means and clone statistics."""
@@ -197,7 +226,8 @@ class FittedPrototypeHead(FittedHead):
             "low": self.scaling.low,
             "high": self.scaling.high,
             "coefficients": self.coefficients,
-            "intercept": self.intercept,
+            "offsets": self.offsets,
+            "endpoint": self.endpoint.described,
             "chosen": self.chosen,
         }
 
