@@ -23,7 +23,7 @@ class Screen(NamedTuple):
 
 
 # A plain ridge spreads a signal of one feature over thousands; a screened one finds it.
-SCREENS: Final = (Screen(0, 0), Screen(2, 256), Screen(4, 64))
+SCREENS: Final = (Screen(2, 256), Screen(4, 16))
 
 
 @dataclass(frozen=True, kw_only=True)
