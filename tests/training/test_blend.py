@@ -24,7 +24,13 @@ def _blends(
     folds = [inner_folds(y, np.arange(len(y)), 5, seed) for y in labels]
     targets = [torch.from_numpy(y).double() for y in labels]
     return fit_blends(
-        torch.from_numpy(x), torch.from_numpy(groups), 2, targets, folds, STRENGTHS, BinaryEndpoint()
+        torch.from_numpy(x),
+        torch.from_numpy(groups),
+        2,
+        targets,
+        folds,
+        STRENGTHS,
+        BinaryEndpoint(),
     )
 
 

@@ -38,7 +38,9 @@ class BagFeatures:
     fine ones, which have shares only. `usual_kf` are the mean latents and markers of development
     cells on each coarse prototype, against which bags are compared; `shrinkage` is in cells.
     Slots, markers and extras are matched by name: those that a bag lacks are not measured in it,
-    and those that development bags lacked are ignored.
+    and those that development bags lacked are ignored. Shares and counts among the extras are
+    skewed, so their logarithms stand beside them, after adding `floor_e`: half of the least
+    positive value, NaN where a value is negative.
     """
 
     prototypes: tuple[Prototypes, ...]
@@ -48,6 +50,7 @@ class BagFeatures:
     marker_names: tuple[str, ...]
     extra_names: tuple[str, ...]
     extra_groups: tuple[str, ...]
+    floor_e: Tensor
 
     @classmethod
     def fit(
@@ -73,6 +76,7 @@ class BagFeatures:
             marker_names=names,
             extra_names=extras,
             extra_groups=groups[: len(extras)],
+            floor_e=_floors(bags.extras[:, : len(extras)]),
         )
 
     def of(self, bags: BagLatents) -> Features:
@@ -107,6 +111,7 @@ class BagFeatures:
             "marker_names": list(self.marker_names),
             "extra_names": list(self.extra_names),
             "extra_groups": list(self.extra_groups),
+            "floor_e": self.floor_e,
         }
 
     @classmethod
@@ -121,6 +126,7 @@ class BagFeatures:
             marker_names=tuple(state["marker_names"]),
             extra_names=tuple(state["extra_names"]),
             extra_groups=tuple(state["extra_groups"]),
+            floor_e=state["floor_e"],
         )
 
     @staticmethod
@@ -187,22 +193,32 @@ class BagFeatures:
     def _is_pair(self, late: int, early: int) -> bool:
         """Whether these are a tissue's first time point and a later one."""
         one, other = self.slots[late], self.slots[early]
-        first = min((s.stage for s in self.slots if s.stage >= 0 and s.tissue == one.tissue), default=0)
+        first = min(
+            (s.stage for s in self.slots if s.stage >= 0 and s.tissue == one.tissue), default=0
+        )
         return 0 <= other.stage == first < one.stage and one.tissue == other.tissue
 
     def _of_patient(self, bags: BagLatents) -> list[tuple[str, Tensor, list[str]]]:
-        """Extras by group, and whether each was not measured."""
+        """Extras by group, their logarithms, and whether each was not measured."""
         column = {name: i for i, name in enumerate(bags.extra_names)}
         table = np.full((len(bags.latents), len(self.extra_names)), np.nan)
         for to, name in enumerate(self.extra_names):
             if name in column:
                 table[:, to] = bags.extras[:, column[name]]
         extras = torch.from_numpy(table)
+        logs = torch.log(extras + self.floor_e)  # NaN where a development bag was negative
         missing = (~torch.isfinite(extras)).double()
         parts = []
         for group in dict.fromkeys(self.extra_groups):
             own = [i for i, of in enumerate(self.extra_groups) if of == group]
             names = [self.extra_names[i] for i in own]
-            value = torch.cat((extras[:, own], missing[:, own]), dim=1)
-            parts.append((group, value, [*names, *(f"{name}:missing" for name in names)]))
+            value = torch.cat((extras[:, own], logs[:, own], missing[:, own]), dim=1)
+            kinds = ("", ":log", ":missing")
+            parts.append((group, value, [f"{name}{kind}" for kind in kinds for name in names]))
         return parts
+
+
+def _floors(extras: np.ndarray[Any, np.dtype[Any]]) -> Tensor:
+    positive = np.where(extras > 0, extras, np.inf).min(axis=0, initial=np.inf)
+    negative = (extras < 0).any(axis=0) | ~np.isfinite(positive)
+    return torch.from_numpy(np.where(negative, np.nan, positive / 2).astype(np.float64))

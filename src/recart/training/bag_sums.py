@@ -72,7 +72,9 @@ def sum_bags(
     holds = np.array([[slot.holds(token) for token in bags.tokens] for slot in slots], dtype=bool)
     column = {name: i for i, name in enumerate(bags.marker_names)}
     wanted = [column.get(name, -1) for name in marker_names]
-    each = [_of_bag(prototypes, bags, n, holds, len(slots), wanted) for n in range(len(bags.latents))]
+    each = [
+        _of_bag(prototypes, bags, n, holds, len(slots), wanted) for n in range(len(bags.latents))
+    ]
     parts = [torch.stack(part) for part in zip(*each, strict=True)]
     return BagSums(mass=parts[0], sums=parts[1], counts=parts[2], cells=parts[3])
 
@@ -97,10 +99,10 @@ def _of_bag(
     x_cf = x_cf.nan_to_num(nan=0.0)
     mass, sums, counts, cells = [], [], [], []
     for slot in range(slots):
-        rows = slice(None)
+        rows = torch.arange(len(z_cl))
         if slot > 0:
-            rows = torch.from_numpy(np.flatnonzero(holds[slot][bags.token_of_cell[n]])) \
-                if len(bags.token_of_cell) else torch.zeros(0, dtype=torch.long)
+            inside = holds[slot][bags.token_of_cell[n]] if len(bags.token_of_cell) else []
+            rows = torch.from_numpy(np.flatnonzero(inside))
         own_ck = weight_ck[rows]
         mass.append(own_ck.sum(0))
         sums.append(own_ck.T @ x_cf[rows])

@@ -29,9 +29,7 @@ class Slope(NamedTuple):
     inner_log_loss: float
 
 
-def fit_slope(
-    score_n: Tensor, y_n: Tensor, folds: Sequence[Array], endpoint: Endpoint
-) -> Slope:
+def fit_slope(score_n: Tensor, y_n: Tensor, folds: Sequence[Array], endpoint: Endpoint) -> Slope:
     """Solve the endpoint exactly on one feature: each bag's score by what did not see it."""
     inside = torch.zeros(len(score_n), dtype=torch.float64)
     inside[torch.from_numpy(np.concatenate(folds))] = 1.0
