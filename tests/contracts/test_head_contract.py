@@ -13,6 +13,7 @@ import pytest
 
 import recart.training
 from recart.training.checkpoints import load_checkpoint, save_checkpoint
+from recart.training.ensemble_head import EnsembleHead
 from recart.training.heads import BagLatents, FittedHead, Head
 from recart.training.prototype_head import PrototypeHead
 
@@ -21,10 +22,14 @@ for _module in pkgutil.iter_modules(recart.training.__path__):
         importlib.import_module(f"recart.training.{_module.name}")
 
 # one small recipe a class; a head without one fails `test_every_head_is_tried`
+_SMALL = PrototypeHead(
+    prototypes=3, shrinkage=5.0, cells=600, strengths=[0.1, 1.0], inner_folds=3, use_extras=True
+)
 RECIPES: dict[type[Head], Head] = {
-    PrototypeHead: PrototypeHead(
-        prototypes=3, shrinkage=5.0, cells=600, strengths=[0.1, 1.0], inner_folds=3, use_extras=True
-    )
+    PrototypeHead: _SMALL,
+    EnsembleHead: EnsembleHead(
+        heads={"three": _SMALL, "two": replace(_SMALL, prototypes=2, fine_prototypes=4)}
+    ),
 }
 heads = pytest.mark.parametrize("head", RECIPES.values(), ids=lambda own: type(own).__name__)
 

@@ -143,9 +143,7 @@ def _fit(
     test_qn = torch.zeros(len(problems), x_mnf.shape[1], dtype=torch.bool)
     for q, (_, test) in enumerate(problems):
         test_qn[q, torch.from_numpy(test)] = True
-    bag_mn = (
-        torch.zeros(y_mn.shape[:2], dtype=torch.long).index_add_(0, member_q, test_qn.long()) > 0
-    )
+    bag_mn = torch.zeros(y_mn.shape[:2], dtype=torch.long).index_add_(0, member_q, test_qn.long()) > 0
     train_qn = (bag_mn[member_q] & ~test_qn).double()
 
     x_qnf = x_mnf[member_q]

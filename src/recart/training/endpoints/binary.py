@@ -80,9 +80,7 @@ class BinaryEndpoint(Endpoint):
         """The targets themselves, and no grade."""
         return targets, np.zeros(len(targets), dtype=np.int64)
 
-    def solve(
-        self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor
-    ) -> Solution:
+    def solve(self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor) -> Solution:
         """Ridge logistic regression; the offset is the intercept."""
         coefficients, intercepts = fit_ridge_logistic(x_qnf, y_qn, weight_qn, strength_qs)
         return Solution(coefficients, intercepts.unsqueeze(-1))

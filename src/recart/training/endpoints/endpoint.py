@@ -54,9 +54,7 @@ class Endpoint(Outcome):
         """(n) class of 0 or 1 that inner folds need both of, and (n) grade they are even in."""
 
     @abstractmethod
-    def solve(
-        self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor
-    ) -> Solution:
+    def solve(self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor) -> Solution:
         """Minimise the ridge-penalised loss of every problem and strength exactly."""
 
     @abstractmethod

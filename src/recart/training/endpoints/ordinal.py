@@ -138,9 +138,7 @@ class OrdinalEndpoint(Endpoint):
         """Side of the cut, and level."""
         return (targets >= self._at).astype(np.int64), targets.astype(np.int64)
 
-    def solve(
-        self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor
-    ) -> Solution:
+    def solve(self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor) -> Solution:
         """Cumulative logit regression; offsets are its cuts."""
         y = torch.where(weight_qn > 0, y_qn, 0).long()
         return Solution(*fit_cumulative_logit(x_qnf, y, weight_qn, strength_qs, len(self.levels)))

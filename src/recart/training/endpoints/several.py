@@ -122,9 +122,7 @@ class SeveralEndpoints(Endpoint):
         """Those of the leading endpoint."""
         return self.leading.strata(self._lead(targets))
 
-    def solve(
-        self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor
-    ) -> Solution:
+    def solve(self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor) -> Solution:
         """Not asked: each part has a readout of its own (`recart.training.several_heads`)."""
         _by_part(x_qnf, y_qn, weight_qn, strength_qs)
 

@@ -81,11 +81,7 @@ class SurvivalEndpoint(Endpoint):
         time = pd.to_numeric(values[self.time], errors="coerce") / self.per_month
         unread = values[self.time].notna() & time.isna()
         for bad, what, mend in (
-            (
-                unread,
-                "values that are no numbers",
-                "give times as numbers, and empty where unknown",
-            ),
+            (unread, "values that are no numbers", "give times as numbers, and empty where unknown"),
             (time < 0, "times below 0", "count from infusion; leave out who was never infused"),
         ):
             if bad.any():
@@ -160,9 +156,7 @@ class SurvivalEndpoint(Endpoint):
         edges = np.quantile(time, np.linspace(0, 1, _GRADES + 1)[1:-1])
         return targets[:, 1].astype(np.int64), np.searchsorted(edges, time, side="right")
 
-    def solve(
-        self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor
-    ) -> Solution:
+    def solve(self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor) -> Solution:
         """Cox regression; offsets are the cumulative baseline hazard at the months."""
         y = torch.where(weight_qn.unsqueeze(-1) > 0, y_qn, 0.0)
         coefficients = fit_cox(x_qnf, y, weight_qn, strength_qs)
