@@ -88,6 +88,7 @@ class BagFeatures:
             label = f"fractions of {len(own.centres_kl)}"
             parts.append((label, centred_log_ratio(fine.mass[:, 0]), self._indices(own)))
         parts += self._of_samples(coarse)
+        parts += self._of_car(bags)
         shared = len(parts)
         parts += self._of_patient(bags)
         return Features(
@@ -189,6 +190,21 @@ class BagFeatures:
             labels = [f"{t}:{k}:{n}" for t in titles for k in index for n in names]
             parts.append((f"changes of {kind}", value, labels))
         return parts
+
+    def _of_car(self, bags: BagLatents) -> list[tuple[str, Tensor, list[str]]]:
+        """Log share of CAR+ cells in all cells and in each sample, half a cell added."""
+        if not any(slot.car for slot in self.slots):
+            return []
+        slots = [slot for slot in self.slots if not slot.car]
+        table = torch.full((len(bags.latents), len(slots)), torch.nan, dtype=torch.float64)
+        for to, slot in enumerate(slots):
+            within = np.array([slot.holds(token) for token in bags.tokens], dtype=bool)
+            positive = np.array([token.car == "+" for token in bags.tokens], dtype=bool) & within
+            for n, own in enumerate(bags.token_of_cell):
+                cells = int(within[own].sum())
+                if cells:
+                    table[n, to] = np.log((positive[own].sum() + 0.5) / (cells + 1))
+        return [("CAR+ shares", table, [slot.name or "all" for slot in slots])]
 
     def _is_pair(self, late: int, early: int) -> bool:
         """Whether these are a tissue's first time point and a later one."""

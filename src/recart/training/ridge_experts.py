@@ -53,9 +53,10 @@ def correlations(x_nf: Tensor, residual_qn: Tensor, weight_qn: Tensor) -> Tensor
     The SD of a feature is that over all rows, which no label enters; residuals sum to 0.
     """
     sd_f = x_nf.std(dim=0, unbiased=False).clamp_min(1e-12)
-    norm_q = residual_qn.norm(dim=-1) * weight_qn.sum(-1).sqrt()
+    norm_q = residual_qn.square().sum(-1).sqrt() * weight_qn.sum(-1).sqrt()
     scaled_qn = residual_qn / norm_q.clamp_min(1e-12).unsqueeze(-1)
-    return (scaled_qn @ (x_nf / sd_f)).abs_()
+    correlation_qf: Tensor = (scaled_qn @ (x_nf / sd_f)).abs_()
+    return correlation_qf
 
 
 def fit_expert(
