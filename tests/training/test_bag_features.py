@@ -9,6 +9,7 @@ import torch
 
 from recart.models.prototypes import Prototypes
 from recart.training.bag_features import BagFeatures, Features
+from recart.training.cell_view import CellView
 from recart.training.heads import BagLatents, Token
 
 TOKENS = [
@@ -36,8 +37,11 @@ def _bags() -> BagLatents:
 
 
 def _fitted(bags: BagLatents) -> tuple[BagFeatures, Features]:
-    prototypes = Prototypes(centres_kl=torch.tensor([[-1.0, 0], [1.0, 0]]).double(), width=0.5)
-    fitted = BagFeatures.fit([prototypes], bags, shrinkage=5.0, use_extras=True)
+    view = CellView.fit(bags, 0)
+    centres = torch.tensor([[-1.0, 0, 0], [1.0, 0, 0]]).double()
+    fitted = BagFeatures.fit(
+        view, [Prototypes(centres_kl=centres, width=0.5)], bags, shrinkage=5.0, use_extras=True
+    )
     return fitted, fitted.of(bags)
 
 

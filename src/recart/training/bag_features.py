@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recart.models.prototypes import Prototypes, centred_log_ratio, shrunken_means
 from recart.training.bag_sums import BagSums, Slot, slots_of, sum_bags
+from recart.training.cell_view import CellView
 from recart.training.heads import BagLatents
 
 __all__ = ["BagFeatures", "Features"]
@@ -34,15 +35,16 @@ class Features(NamedTuple):
 class BagFeatures:
     """What was fitted to development bags without their labels, and makes features of any bag.
 
-    `prototypes` are coarse ones, which have shares of cells and means of latents and markers, and
-    fine ones, which have shares only. `usual_kf` are the mean latents and markers of development
-    cells on each coarse prototype, against which bags are compared; `shrinkage` is in cells.
-    Slots, markers and extras are matched by name: those that a bag lacks are not measured in it,
-    and those that development bags lacked are ignored. Shares and counts among the extras are
-    skewed, so their logarithms stand beside them, after adding `floor_e`: half of the least
-    positive value, NaN where a value is negative.
+    `view` is what prototypes see of a cell. `prototypes` are coarse ones, which have shares of
+    cells and means of latents and markers, and fine ones, which have shares only. `usual_kf` are
+    the mean latents and markers of development cells on each coarse prototype, against which bags
+    are compared; `shrinkage` is in cells. Slots, markers and extras are matched by name: those
+    that a bag lacks are not measured in it, and those that development bags lacked are ignored.
+    Shares and counts among the extras are skewed, so their logarithms stand beside them, after
+    adding `floor_e`: half of the least positive value, NaN where a value is negative.
     """
 
+    view: CellView
     prototypes: tuple[Prototypes, ...]
     shrinkage: float
     usual_kf: Tensor
@@ -55,6 +57,7 @@ class BagFeatures:
     @classmethod
     def fit(
         cls,
+        view: CellView,
         prototypes: Sequence[Prototypes],
         bags: BagLatents,
         *,
@@ -64,11 +67,12 @@ class BagFeatures:
         """Learn the usual means, and which slots, markers and extras there are."""
         slots = tuple(slots_of(bags))
         names = tuple(bags.marker_names) if len(bags.markers) else ()
-        sums = sum_bags(prototypes[0], bags, slots[:1], names)
+        sums = sum_bags(prototypes[0], view, bags, slots[:1], names)
         usual = sums.sums[:, 0].sum(0) / sums.counts[:, 0].sum(0).clamp_min(1e-9)
         extras = tuple(bags.extra_names) if use_extras else ()
         groups = tuple(bags.extra_groups) or ("extras",) * len(bags.extra_names)
         return cls(
+            view=view,
             prototypes=tuple(prototypes),
             shrinkage=shrinkage,
             usual_kf=usual,
@@ -81,10 +85,10 @@ class BagFeatures:
 
     def of(self, bags: BagLatents) -> Features:
         """Features of every bag, each from that bag alone."""
-        coarse = sum_bags(self.prototypes[0], bags, self.slots, self.marker_names)
+        coarse = sum_bags(self.prototypes[0], self.view, bags, self.slots, self.marker_names)
         parts = list(self._of_all_cells(coarse))
         for own in self.prototypes[1:]:
-            fine = sum_bags(own, bags, self.slots[:1], ())
+            fine = sum_bags(own, self.view, bags, self.slots[:1], ())
             label = f"fractions of {len(own.centres_kl)}"
             parts.append((label, centred_log_ratio(fine.mass[:, 0]), self._indices(own)))
         parts += self._of_samples(coarse)
@@ -104,6 +108,7 @@ class BagFeatures:
     def state(self) -> dict[str, Any]:
         """Plain Python and tensors."""
         return {
+            "view": self.view.state(),
             "centres": [own.centres_kl for own in self.prototypes],
             "widths": [own.width for own in self.prototypes],
             "shrinkage": self.shrinkage,
@@ -120,6 +125,7 @@ class BagFeatures:
         """That of a checkpoint."""
         pairs = zip(state["centres"], state["widths"], strict=True)
         return cls(
+            view=CellView.restore(state["view"]),
             prototypes=tuple(Prototypes(centres_kl=c, width=w) for c, w in pairs),
             shrinkage=state["shrinkage"],
             usual_kf=state["usual_kf"],
@@ -136,7 +142,7 @@ class BagFeatures:
 
     def _kinds(self) -> list[tuple[str, list[int], list[str]]]:
         """Group, columns of `usual_kf` and names of latents, proteins and other markers."""
-        latent = self.prototypes[0].centres_kl.shape[1]
+        latent = self.usual_kf.shape[1] - len(self.marker_names)
         proteins = [i for i, name in enumerate(self.marker_names) if name.startswith("protein:")]
         genes = [i for i in range(len(self.marker_names)) if i not in set(proteins)]
         of_markers = [

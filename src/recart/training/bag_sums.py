@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recart.models.prototypes import Prototypes
+from recart.training.cell_view import CellView
 from recart.training.heads import BagLatents, Token
 
 __all__ = ["BagSums", "Slot", "slots_of", "sum_bags"]
@@ -66,14 +67,19 @@ class BagSums:
 
 
 def sum_bags(
-    prototypes: Prototypes, bags: BagLatents, slots: Sequence[Slot], marker_names: Sequence[str]
+    prototypes: Prototypes,
+    view: CellView,
+    bags: BagLatents,
+    slots: Sequence[Slot],
+    marker_names: Sequence[str],
 ) -> BagSums:
     """Sum every bag by itself; tokens and markers are matched by name, unknown ones ignored."""
     holds = np.array([[slot.holds(token) for token in bags.tokens] for slot in slots], dtype=bool)
     column = {name: i for i, name in enumerate(bags.marker_names)}
     wanted = [column.get(name, -1) for name in marker_names]
     each = [
-        _of_bag(prototypes, bags, n, holds, len(slots), wanted) for n in range(len(bags.latents))
+        _of_bag(prototypes, view, bags, n, holds, len(slots), wanted)
+        for n in range(len(bags.latents))
     ]
     parts = [torch.stack(part) for part in zip(*each, strict=True)]
     return BagSums(mass=parts[0], sums=parts[1], counts=parts[2], cells=parts[3])
@@ -81,6 +87,7 @@ def sum_bags(
 
 def _of_bag(
     prototypes: Prototypes,
+    view: CellView,
     bags: BagLatents,
     n: int,
     holds: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
@@ -88,7 +95,7 @@ def _of_bag(
     wanted: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     z_cl = torch.from_numpy(bags.latents[n].astype(np.float64))
-    weight_ck = prototypes.assign(z_cl)
+    weight_ck = prototypes.assign(view.of(bags, n))
     marker_cp = np.full((len(z_cl), len(wanted)), np.nan)
     if len(bags.markers) and len(wanted):
         there = [i for i, w in enumerate(wanted) if w >= 0]

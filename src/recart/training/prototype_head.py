@@ -14,6 +14,7 @@ from recart.models.prototypes import Prototypes
 from recart.training.bag_features import BagFeatures, Features
 from recart.training.bag_scaling import BagScaling
 from recart.training.blend import Blend, fit_blends
+from recart.training.cell_view import CellView
 from recart.training.endpoints.binary import BinaryEndpoint
 from recart.training.endpoints.endpoint import Endpoint
 from recart.training.heads import Array, BagLatents, FittedHead, Head
@@ -141,16 +142,11 @@ class PrototypeHead(Head):
 
     def _pool(self, bags: BagLatents, seed: int) -> _Pooled:
         """Prototypes and features of one member; no label enters."""
-        rng = np.random.default_rng(seed)
-        per_bag = max(1, self.cells // len(bags.latents))
-        cells = np.concatenate(
-            [
-                z if len(z) <= per_bag else z[rng.choice(len(z), per_bag, False)]
-                for z in bags.latents
-            ]
-        ).astype(np.float64)
+        view = CellView.fit(bags, seed)
+        cells = view.cells(bags, self.cells, seed)
         numbers = [self.prototypes, *([self.fine_prototypes] if self.fine_prototypes else [])]
         features = BagFeatures.fit(
+            view,
             [_fit_prototypes(cells, number, seed) for number in numbers],
             bags,
             shrinkage=self.shrinkage,
