@@ -16,6 +16,7 @@ from recart.training.attention_head import AttentionHead
 from recart.training.cell_attention_head import CellAttentionHead
 from recart.training.cell_attention_training import CellTraining
 from recart.training.checkpoints import load_checkpoint, save_checkpoint
+from recart.training.ensemble_head import EnsembleHead
 from recart.training.heads import BagLatents, FittedHead, Head
 from recart.training.mixed_head import MixedHead
 from recart.training.prototype_head import PrototypeHead
@@ -47,6 +48,9 @@ RECIPES: dict[type[Head], Head] = {
     ),
     MixedHead: MixedHead(
         strengths=[0.1, 1.0], weightings=[float("inf"), 1.0], cells=30, inner_folds=3
+    ),
+    EnsembleHead: EnsembleHead(
+        heads={"three": PROTOTYPES, "two": replace(PROTOTYPES, prototypes=2, fine_prototypes=4)}
     ),
 }
 heads = pytest.mark.parametrize("head", RECIPES.values(), ids=lambda own: type(own).__name__)
