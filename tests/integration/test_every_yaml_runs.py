@@ -47,13 +47,28 @@ FOLDS = {
 
 # how each head is made small
 SMALL_HEADS = {
-    "prototypes": ["head.prototypes=3", "head.inner_folds=2"],
+    "prototypes": ["head.prototypes=3", "head.fine_prototypes=4", "head.inner_folds=2"],
     "attention": [
-        *("head.base.prototypes=3", "head.base.inner_folds=2"),
+        *("head.base.prototypes=3", "head.base.fine_prototypes=4", "head.base.inner_folds=2"),
         *("head.inner_folds=2", "head.epochs=5"),
     ],
     "cells": ["head.inner_folds=2", "head.epochs=2", "head.training.cells=8"],
     "mixed": ["head.inner_folds=2", "head.cells=16"],
+    "ensemble": [
+        *("head.heads.coarse.prototypes=3", "head.heads.coarse.fine_prototypes=0"),
+        *("head.heads.fine.prototypes=3", "head.heads.fine.fine_prototypes=4"),
+    ],
+}
+# of 18 patients hardly any is followed past the landmark
+FEW_EVENTS = ("survival", "simulated_survival")
+# the simulated cohort that has what an endpoint asks for
+WITH_OUTCOME = {
+    "ordinal": ["experiment=simulated_levels"],
+    "survival": ["experiment=simulated_survival"],
+    "several": [
+        "experiment=simulated_levels",
+        "+data.reader.outcomes.crs=true",
+    ],
 }
 
 
@@ -78,6 +93,10 @@ def test_one_step(option: str, tmp_path: Path) -> None:
     if group == "data/folds":
         asked, members = FOLDS.get(name, (asked, members))
     overrides += asked
+    if group == "endpoint":
+        overrides += WITH_OUTCOME.get(name, [])
+    if name in FEW_EVENTS:
+        overrides.append("data.limits.min_per_class=2")
     if not group.startswith("data/receptors"):
         overrides.append("data/receptors=none")
     config = compose([f"{group}={name}", *overrides])
