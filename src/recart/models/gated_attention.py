@@ -71,7 +71,7 @@ class GatedAttention(nn.Module):
         """Logit of a weighted mean."""
         return torch.einsum("mnh,mh->mn", pooled_mnh, self.readout)
 
-    def pool_chunks(self, chunks: Iterable[Float[Tensor, "m c i"]]) -> Float[Tensor, "m h"]:
+    def pool_chunks(self, chunks: Iterable[Float[Tensor, "m _ i"]]) -> Float[Tensor, "m h"]:
         """Weighted mean over all instances of one bag that come in chunks: large bags."""
         top = self.readout.new_full((len(self.readout), 1), -torch.inf)
         total = torch.zeros_like(top)

@@ -14,7 +14,7 @@ from recart.problems import InputError, Problem
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
 # 2: members carry a decision rule
-SCHEMA = 2
+SCHEMA = 3
 
 _PLAIN = (str, int, float, bool, type(None))
 
