@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.stats import entropy
 
-from recart.data.bags import Bags
+from recart.data.bags import Bags, Reading
 from recart.data.clone_features import (
     CLONE_FEATURES,
     EXPANSION_CLASSES,
@@ -194,3 +195,74 @@ def test_expansion_counts_the_bag_and_leaves_other_cells_out() -> None:
     assert expansion_of_cells(store, make_bags(store, [[0]])).tolist() == [1, 1, 0, 0, 0]
     with pytest.raises(ValueError, match="B1 shares cells"):
         expansion_of_cells(store, make_bags(store, [[0], [0, 1]]))
+
+
+def timed(
+    samples: Sequence[Sequence[int]],
+    days: Sequence[float],
+    car: Sequence[int] | None = None,
+    bcr: Sequence[int] | None = None,
+) -> CohortStore:
+    store = make_store(samples, car)
+    cells = store.cells if bcr is None else store.cells.assign(bcr_clone=list(bcr))
+    words = [f"t{day:g}" for day in days]
+    table = store.samples.assign(day=list(days), timepoint=words)
+    return replace(store, cells=cells, samples=table)
+
+
+def test_clones_carried_from_product_into_later_samples() -> None:
+    # the order of the samples in the store is not that of their days
+    store = timed([[0, 0, 5, -1], [0, 1, 1, 2], [1, 6, 6]], [30, -20, 60])
+    row = features(store)
+    assert row["clone_carried"] == pytest.approx(2 / 3)  # 0 and 1 of 0, 1, 2
+    assert row["carried_share"] == pytest.approx(3 / 6)  # 0, 0, 1 of 0, 0, 5, 1, 6, 6
+    later = features(store, [0, 2])
+    assert later["clone_carried"] == 0  # of 0 and 5 none is in the last sample
+    assert np.isnan(features(store, [1])["clone_carried"])
+    same_day = timed([[0, 0], [0, 1]], [5, 5])
+    assert np.isnan(features(same_day)["clone_carried"])
+    unknown = timed([[0, 0], [0, 1]], [5, np.nan])
+    assert np.isnan(features(unknown)["clone_carried"])
+
+
+def test_given_stages_order_what_days_do_not() -> None:
+    store = timed([[0, 1], [0, 0, 0, 7]], [np.nan, 3])
+    bags = make_bags(store, [[0, 1]])
+    forth = replace(bags, reading=Reading(stages=("tnan", "t3")))
+    back = replace(bags, reading=Reading(stages=("t3", "tnan")))
+    assert clone_features(store, forth).iloc[0]["carried_share"] == 3 / 4
+    assert clone_features(store, back).iloc[0]["carried_share"] == 1 / 2
+
+
+def test_a_sample_that_was_not_sequenced_is_not_the_first() -> None:
+    store = timed([[-1, -1], [0, 1], [1, 1]], [-50, 0, 30])
+    row = features(store)
+    assert (row["clone_carried"], row["carried_share"]) == (1 / 2, 1)
+
+
+def test_car_share_of_the_largest_clones() -> None:
+    # twelve clones of 2 cells tie for ten places: all enter; singletons never do
+    clones = [c for c in range(12) for _ in range(2)] + [50, 51]
+    car = [1, 0] * 12 + [1, 1]
+    assert features(make_store([clones], car))["car_top_share"] == 1 / 2
+    one = features(make_store([[0] * 5 + [1] * 3], [1, 1, 0, 0, 0, 1, 1, 1]))
+    assert one["car_top_share"] == 5 / 8
+    assert np.isnan(features(make_store([[0, 1, 2]], [1, 1, 1]))["car_top_share"])
+
+
+def test_b_cell_clones_are_counted_apart() -> None:
+    t_cells = [[0, 0, 0, -1, -1, -1], [1, -1, -1]]
+    b_cells = [-1, -1, -1, 0, 0, 1, -1, 0, -1]
+    store = timed(t_cells, [-10, 20], bcr=b_cells)
+    row = features(store)
+    assert row["bcr_share"] == 4 / 9
+    assert row["bcr_largest_clone_share"] == 3 / 4
+    assert row["bcr_expanded_share"] == 3 / 4
+    assert row["bcr_clone_shannon"] == pytest.approx(entropy([3, 1]))
+    assert row["bcr_clone_persistence"] == 1
+    assert (row["bcr_clone_carried"], row["bcr_carried_share"]) == (1 / 2, 1)
+    assert row["largest_clone_share"] == 3 / 4
+    assert row["receptor_share"] == 4 / 9
+    without = features(timed(t_cells, [-10, 20], bcr=[-1] * 9))
+    of_b_cells = [name for name in CLONE_FEATURES if name.startswith("bcr_")]
+    assert without[of_b_cells].isna().all()

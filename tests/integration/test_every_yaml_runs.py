@@ -21,6 +21,7 @@ ELSEWHERE = {
     "data/h5ad",
     "data/h5mu",
     "data/folds/fixed",
+    "data/gates/fcs",
     "experiment/carpall_tissue",
     "experiment/melanoma_response",
 }

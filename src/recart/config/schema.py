@@ -59,8 +59,9 @@ class DataConfig:
         Read and check the input again although it is unchanged since it was prepared.
     columns
         Column names by role, for the reader.
-    limits, reader, receptors, folds
-        Nodes: thresholds of the checks, reader, receptor embedding, fold scheme.
+    limits, reader, gates, receptors, folds
+        Nodes: thresholds of the checks, reader, gates of flow cytometry, receptor embedding, fold
+        scheme.
     """
 
     path: str | None = MISSING
@@ -82,6 +83,7 @@ class DataConfig:
     columns: Any = None
     limits: Any = None
     reader: Any = MISSING
+    gates: Any = None
     receptors: Any = None
     folds: Any = None
 

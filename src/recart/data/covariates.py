@@ -149,13 +149,13 @@ def _of_bags(store: CohortStore, bags: Bags, name: str) -> Array:
         own = numbers[np.unique(sample_of_cell[starts])] if starts else np.zeros(0)
         known = own[np.isfinite(own)]
         of_bags.append(float(known.mean()) if len(known) else np.nan)
-    return np.array(of_bags)
+    return np.array(of_bags, dtype=np.float64)
 
 
 def _numbers(values: pd.Series[Any]) -> Array:
     """Each value by itself as a number; NaN where it is none."""
-    words = values.astype(object).map(_as_number)
-    return words.to_numpy(dtype=np.float64)
+    numbers: Array = values.astype(object).map(_as_number).to_numpy(dtype=np.float64)
+    return numbers
 
 
 def _as_number(value: object) -> float:

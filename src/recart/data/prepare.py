@@ -173,18 +173,22 @@ def to_store(cohort: Cohort, preparation: Preparation, pseudonyms: Names) -> Coh
         cohort, car_umi = separate_car(cohort, preparation.car_genes)
     clonotypes = bcr = receptor = None
     if cohort.chains is not None:
-        of_b_cell = cohort.chains["locus"].isin(BCR.all_loci).to_numpy(dtype=bool)
+        of_b_cell = cohort.chains["locus"].isin(BCR.all_loci)
+        of_t_cells = cohort.chains[~of_b_cell].reset_index(drop=True)
+        of_b_cells = cohort.chains[of_b_cell].reset_index(drop=True)
         patient = cohort.samples["patient"].reindex(cohort.cells["sample"]).astype(str)
         patient.index = cohort.cells.index
-        clonotypes = call_clonotypes(cohort.chains[~of_b_cell], cohort.cells.index, patient)
-        vectors = embed_cached(
-            preparation.receptors, clonotypes.table, preparation.folder / "receptors"
-        )
-        receptor = (vectors.values, vectors.known)
-        dropped = {f"receptor chains: {k}": v for k, v in clonotypes.dropped.items()}
-        dropped |= {f"receptor chains masked: {k}": v for k, v in vectors.masked.items()}
-        if of_b_cell.any():
-            bcr = call_clonotypes(cohort.chains[of_b_cell], cohort.cells.index, patient, BCR)
+        called = call_clonotypes(of_t_cells, cohort.cells.index, patient)
+        dropped = {f"receptor chains: {k}": v for k, v in called.dropped.items()}
+        if len(called.table):
+            clonotypes = called
+            vectors = embed_cached(
+                preparation.receptors, clonotypes.table, preparation.folder / "receptors"
+            )
+            receptor = (vectors.values, vectors.known)
+            dropped |= {f"receptor chains masked: {k}": v for k, v in vectors.masked.items()}
+        if len(of_b_cells):
+            bcr = call_clonotypes(of_b_cells, cohort.cells.index, patient, BCR)
             dropped |= {f"B cell receptor chains: {k}": v for k, v in bcr.dropped.items()}
         cohort = replace(cohort, dropped={**cohort.dropped, **dropped})
     return build_store(

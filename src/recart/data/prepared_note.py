@@ -26,7 +26,7 @@ from recart.data.readers.reader import Reader
 __all__ = ["Inputs", "Note", "find_note", "take_inputs", "write_note"]
 
 # Another version may read the same file differently, or simulate another cohort.
-_READ_BY: Final = ("recart", "anndata", "h5py", "numpy", "pandas", "scanpy", "scipy")
+_READ_BY: Final = ("recart", "anndata", "flowio", "h5py", "numpy", "pandas", "scanpy", "scipy")
 # A file that is changed again within one tick of its file system's clock keeps its time.
 _TICK_NS: Final = 2_000_000_000
 

@@ -15,6 +15,7 @@ from recart.data.bag_markers import check_marker_genes
 from recart.data.bags import Admission, Bags, Reading, make_bags
 from recart.data.checks import resolve_labels
 from recart.data.covariates import check_covariates
+from recart.data.gates import GatedReader
 from recart.data.prepare import Endpoint, Preparation, prepare
 from recart.data.store import CohortStore, open_store
 from recart.problems import InputError, Problem
@@ -56,8 +57,11 @@ def preparation(data: Any, folder: Path, *, receptors: Any, labelled: bool = Tru
     InputError
         If `data.in_memory` is none of auto, true and false.
     """
+    reader = build(data.reader)
+    if data.get("gates"):
+        reader = GatedReader(reader, build(data.gates))
     return Preparation(
-        reader=build(data.reader),
+        reader=reader,
         endpoint=Endpoint(
             column=data.endpoint if labelled else None,
             positive=data.positive,

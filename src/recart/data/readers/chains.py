@@ -156,7 +156,7 @@ def _named_b_cells(cells: pd.Index, ids: np.ndarray[Any, Any]) -> pd.DataFrame:
 
 def _ids_of(frame: pd.DataFrame, cells: pd.Index, ids: np.ndarray[Any, Any]) -> np.ndarray:
     """Clone ids of the chains: those of B cells for their chains, others as they are."""
-    at = cells.get_indexer_for(frame["cell"])
+    at = cells.get_indexer_for(pd.Index(frame["cell"]))
     own = pd.Series(ids[at], index=frame.index).map(_text)
     return np.where(frame["locus"].isin(("IGH", "IGK", "IGL")), own, frame["clone_id"])
 

@@ -1,0 +1,106 @@
+"""Markers: each cell's own numbers, NaN where nothing was measured, one array for all members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recart.data.bag_markers import BagMarkers, check_marker_genes, marker_names
+from recart.data.bags import Admission, Bags, Reading, make_bags
+from recart.data.store import CohortStore, open_store, write_store
+from recart.problems import InputError
+
+MakeStore = Callable[..., CohortStore]
+
+
+def _bags(store: CohortStore, genes: tuple[str, ...], day: float | None = None) -> Bags:
+    labels = pd.Series(1.0, index=store.patients.index)
+    return make_bags(
+        store,
+        labels,
+        unit="patient",
+        admission=Admission(decision_day=day),
+        reading=Reading(marker_genes=genes),
+    )
+
+
+@pytest.fixture
+def store(make_store: MakeStore) -> CohortStore:
+    """The second sample of patient 0 was stained without PROT2."""
+    made = make_store(patients=3)
+    measured = made.protein_measured.copy()
+    measured[1, 2] = False
+    return replace(made, protein_measured=measured)
+
+
+def test_values_by_hand(store: CohortStore) -> None:
+    bags = _bags(store, ("GENE3", "GENE1"))
+    names = marker_names(store, bags)
+    assert names[:2] == ("protein:PROT0", "protein:PROT1")
+    assert names[-2:] == ("gene:GENE3", "gene:GENE1")
+    markers = BagMarkers(store, bags, [0])[0]
+    assert markers.dtype == np.float32
+    assert store.protein is not None
+    cells = bags.cells([0])
+    for cell in (0, len(cells) - 1):
+        row = int(cells[cell])
+        kept = store.protein_measured[store.cells["sample"].iloc[row]]
+        logs = np.log1p(store.protein[row : row + 1][0].astype(float))
+        expected = np.where(kept, logs - logs[kept].mean(), np.nan)
+        np.testing.assert_allclose(markers[cell, :7], expected, rtol=1e-5, atol=1e-6)
+        counts = store.rna[row : row + 1].toarray()[0]
+        own = np.log1p(1e4 * counts[[3, 1]] / counts.sum())
+        np.testing.assert_allclose(markers[cell, 7:], own, rtol=1e-5)
+    first = store.sample_slice(0)
+    assert np.isfinite(markers[: first.stop - first.start, 2]).all()
+    assert np.isnan(markers[first.stop - first.start :, 2]).all()
+
+
+def test_members_share_one_array_and_a_changed_store_does_not(store: CohortStore) -> None:
+    bags = _bags(store, ("GENE3",))
+    one, other = BagMarkers(store, bags, [1, 2]), BagMarkers(store, bags, [2])
+    assert one[1] is other[0]
+    assert one[1:][0] is one[1]
+    protein = np.asarray(store.protein).copy()
+    protein[:] = 7
+    changed = BagMarkers(replace(store, protein=protein), bags, [2])[0]
+    assert not np.array_equal(changed, one[1])
+    # the same patient with fewer admitted samples is another bag
+    assert len(BagMarkers(store, _bags(store, ("GENE3",), day=0), [2])[0]) < len(one[1])
+    assert BagMarkers(store, _bags(store, ()), [2])[0].shape[1] == 7
+
+
+def test_a_gene_that_new_patients_lack_is_missing(store: CohortStore) -> None:
+    markers = BagMarkers(store, _bags(store, ("GONE", "GENE0")), [0])[0]
+    assert np.isnan(markers[:, 7]).all()
+    assert np.isfinite(markers[:, 8]).all()
+
+
+def test_unknown_genes_are_refused_before_training(store: CohortStore) -> None:
+    check_marker_genes(store, ["GENE0"])
+    with pytest.raises(InputError, match="E-MARK-001") as error:
+        check_marker_genes(store, ["GEN3", "GENE0", "Q"])
+    assert [problem.feature for problem in error.value.problems] == ["GEN3", "Q"]
+    assert "GENE3" in error.value.problems[0].mend
+
+
+def test_the_same_from_disk(store: CohortStore, tmp_path: object) -> None:
+    path = tmp_path / "a.zarr"  # type: ignore[operator]
+    write_store(store, path)
+    lazy = open_store(path, in_memory=False)
+    for n in range(3):
+        np.testing.assert_array_equal(
+            BagMarkers(lazy, _bags(lazy, ("GENE5",)), [n])[0],
+            BagMarkers(store, _bags(store, ("GENE5",)), [n])[0],
+        )
+
+
+def test_normalised_values_stay(store: CohortStore) -> None:
+    values = store.rna.astype(np.float32)
+    given = replace(store, rna=values, normalised=True)
+    markers = BagMarkers(given, _bags(given, ("GENE4",)), [0])[0]
+    np.testing.assert_array_equal(markers[:, -1], values[: len(markers), 4].toarray()[:, 0])

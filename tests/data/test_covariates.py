@@ -1,0 +1,141 @@
+"""Covariates: what they mean is written down, and what is known late or of others never enters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recart.data.bag_features import bag_features, feature_group
+from recart.data.bags import Admission, Bags, Reading, make_bags
+from recart.data.covariates import check_covariates, covariates
+from recart.data.store import CohortStore
+from recart.problems import InputError
+
+MakeStore = Callable[..., CohortStore]
+
+
+@pytest.fixture
+def store(make_store: MakeStore) -> CohortStore:
+    """Four patients with two samples each, on days -30 and 30."""
+    made = make_store(patients=4)
+    patients = made.patients.assign(
+        age=[60, 71, np.nan, 55],
+        product=["cilta", "ide", None, "ide"],
+        bridging=["yes", "No", None, "y"],
+        stage=[1.0, 2.0, 3.0, np.nan],
+        ferritin=[100.0, 200.0, 300.0, 400.0],
+        ferritin_day=[-5.0, 20.0, -1.0, np.nan],
+    )
+    samples = made.samples.assign(
+        **{
+            "gate:CD4": [0.2, 0.4, np.nan, 0.6, np.nan, np.nan, 0.1, 0.3],
+            "flow": ["a", "b", "b", "b", None, None, "a", "a"],
+        }
+    )
+    return replace(made, patients=patients, samples=samples)
+
+
+def _bags(
+    store: CohortStore, names: Sequence[str] = (), day: float | None = None, unit: str = "patient"
+) -> Bags:
+    index = store.patients.index if unit == "patient" else store.samples.index
+    labels = pd.Series(np.arange(len(index)) % 2, index=index, dtype=float)
+    return make_bags(
+        store,
+        labels,
+        unit=unit,
+        admission=Admission(decision_day=day),
+        reading=Reading(covariates=tuple(names)),
+    )
+
+
+def test_numbers_words_and_levels(store: CohortStore) -> None:
+    names = ["age", "bridging", "product=ide", "stage=2"]
+    table = covariates(store, _bags(store), names)
+    np.testing.assert_array_equal(
+        table,
+        [
+            [60, 1, 0, 0],
+            [71, 0, 1, 1],
+            [np.nan, np.nan, np.nan, 0],
+            [55, 1, 1, np.nan],
+        ],
+    )
+    assert list(table.columns) == names
+
+
+def test_samples_are_averaged_over_those_that_were_measured_and_admitted(
+    store: CohortStore,
+) -> None:
+    both = covariates(store, _bags(store), ["gate:CD4", "flow=b"])
+    np.testing.assert_allclose(both["gate:CD4"], [0.3, 0.6, np.nan, 0.2])
+    np.testing.assert_allclose(both["flow=b"], [0.5, 1, np.nan, 0])
+    before = covariates(store, _bags(store, day=0), ["gate:CD4"])
+    np.testing.assert_allclose(before["gate:CD4"], [0.2, np.nan, np.nan, 0.1])
+    of_samples = covariates(store, _bags(store, unit="sample"), ["gate:CD4", "age"])
+    np.testing.assert_array_equal(of_samples["gate:CD4"], store.samples["gate:CD4"])
+    np.testing.assert_array_equal(of_samples["age"], [60, 60, 71, 71, np.nan, np.nan, 55, 55])
+
+
+def test_what_was_known_after_the_decision_is_refused_and_never_read(store: CohortStore) -> None:
+    bags = _bags(store, ["ferritin"], day=0)
+    read = covariates(store, bags, ["ferritin"])["ferritin"]
+    np.testing.assert_array_equal(read, [100, np.nan, 300, 400])
+    with pytest.raises(InputError, match="E-COV-003") as error:
+        check_covariates(store, bags, "response")
+    assert error.value.problems[0].count == 1
+    later = _bags(store, ["ferritin"], day=25)
+    check_covariates(store, later, "response")
+    np.testing.assert_array_equal(covariates(store, later, ["ferritin"])["ferritin"].iloc[1], 200)
+
+
+def test_all_problems_at_once(store: CohortStore) -> None:
+    names = ["agee", "product", "response", "start", "response=R"]
+    with pytest.raises(InputError) as error:
+        check_covariates(store, _bags(store, names), "response")
+    found = {(p.code, p.column) for p in error.value.problems}
+    assert found == {
+        ("E-COV-001", "agee"),
+        ("E-COV-002", "product"),
+        ("E-COV-002", "response"),
+        ("E-COV-004", "response"),
+        ("E-COV-001", "start"),
+        ("E-COV-004", "response=R"),
+    }
+    mend = next(p.mend for p in error.value.problems if p.column == "product")
+    assert "product=cilta" in mend
+
+
+def test_a_twin_of_the_endpoint_is_refused(make_store: MakeStore) -> None:
+    made = make_store(patients=16, cells=6)
+    twin = made.patients.assign(relapsed=np.where(np.arange(16) % 2, "no", "yes"), age=range(16))
+    store = replace(made, patients=twin)
+    with pytest.raises(InputError, match="gives the endpoint away"):
+        check_covariates(store, _bags(store, ["relapsed"]), "response")
+    mixed = replace(made, patients=twin.assign(relapsed=["yes", "yes", "no", "no"] * 4))
+    check_covariates(mixed, _bags(mixed, ["relapsed"]), "response")
+
+
+def test_what_others_have_changes_nothing(store: CohortStore) -> None:
+    names = ["age", "product=ide", "bridging", "gate:CD4"]
+    before = covariates(store, _bags(store), names)
+    patients, samples = store.patients.copy(), store.samples.copy()
+    patients.loc["P-003", ["age", "product", "bridging"]] = [-999, "new word", "new word"]
+    samples.loc[["S-006", "S-007"], "gate:CD4"] = 1e9
+    after = covariates(replace(store, patients=patients, samples=samples), _bags(store), names)
+    pd.testing.assert_frame_equal(before.iloc[:3], after.iloc[:3])
+    assert np.isnan(after.loc["P-003", "bridging"])
+    assert after.loc["P-003", "product=ide"] == 0
+
+
+def test_new_patients_without_the_column_are_missing_it(store: CohortStore) -> None:
+    fewer = replace(store, patients=store.patients.drop(columns="age"))
+    table = bag_features(fewer, _bags(fewer, ["age", "product=ide"]))
+    assert table["age"].isna().all()
+    assert list(table.columns[-2:]) == ["age", "product=ide"]
+    groups = [feature_group(name) for name in table.columns]
+    assert groups == ["clones"] * (len(groups) - 2) + ["covariates"] * 2
