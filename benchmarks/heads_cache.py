@@ -22,19 +22,20 @@ import numpy as np
 import torch
 from heads_cohorts import CachedCohort, cohort_path, save_cohort
 from heads_oracle import oracles
+from scipy import sparse
 
 from recart.config.build import build, build_each
 from recart.config.compose import compose
 from recart.contracts import Member
-from recart.data.bags import Bags
 from recart.data.features import bind
 from recart.data.prepare import to_store
 from recart.data.pseudonyms import Pseudonyms
 from recart.data.simulate import MECHANISMS, Effects, SimulatedCohort, StudyDesign
-from recart.data.store import CohortStore
+from recart.data.simulate.markers import MARKERS
 from recart.evaluation.baselines.runner import Fold, cross_validate_baselines
 from recart.training.bag_latents import bag_latents
 from recart.training.cohort_setup import PreparedCohort, preparation, with_bags
+from recart.training.heads import BagLatents
 from recart.training.jobs import restore_stack, train_encoders
 from recart.training.launch import recipes
 from recart.training.trainer import quiet_lightning
@@ -48,7 +49,8 @@ _SMALL = (
     *("model.latent=10", "model.hidden=64", "model.encoder.layers=1"),
     "trainer.accelerator=cpu",
 )
-_STEPS, _BATCH = 500, 256  # of training the encoder
+_NAMED = tuple(dict.fromkeys(gene for genes, _, _ in MARKERS for gene in genes.split()))
+_STEPS, _BATCH = 300, 256  # of training the encoder
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -84,7 +86,15 @@ def simulated(mechanism: str, patients: int, strength: float, seed: int) -> Cach
     cells = int((1 - _VALIDATION) * patients * reader.cells_per_sample * (2.5 if later else 1.0))
     epochs = round(_STEPS / (cells / _BATCH))
     length = [f"training.epochs={epochs}", f"training.warmup_epochs={epochs // 4}"]
-    config = compose([*_SMALL, *length, f"data.decision_day={day}", f"seed={seed}"])
+    config = compose(
+        [
+            *_SMALL,
+            *length,
+            f"data.marker_genes=[{','.join(_NAMED)}]",
+            f"data.decision_day={day}",
+            f"seed={seed}",
+        ]
+    )
     with tempfile.TemporaryDirectory() as name:
         made = preparation(config.data, Path(name), receptors=config.data.receptors)
         store = to_store(cohort, made, Plain(Path(name) / "key"))
@@ -167,12 +177,15 @@ def _fold(
         "baselines": baselines,
         "seed": seed,
         "epoch": encoder.best_epoch,
-        "shared": shared_fields(own, store, bags),
+        "shared": shared_fields(own),
     }
 
 
-def shared_fields(own: Any, store: CohortStore, bags: Bags) -> dict[str, Any]:
-    """The fields of `BagLatents` that every member of a cohort shares."""
+def shared_fields(own: BagLatents) -> dict[str, Any]:
+    """What every member of a cohort shares; named genes stand beside: no configuration has them."""
+    names = list(own.marker_names)
+    proteins = sum(name.startswith("protein:") for name in names)
+    markers = [np.array(marker, dtype=np.float32) for marker in own.markers]
     return {
         "extras": own.extras,
         "extra_names": list(own.extra_names),
@@ -180,8 +193,10 @@ def shared_fields(own: Any, store: CohortStore, bags: Bags) -> dict[str, Any]:
         "extra_groups": list(own.extra_groups),
         "token_of_cell": [np.asarray(code, dtype=np.int16) for code in own.token_of_cell],
         "tokens": [tuple(token) for token in own.tokens],
-        "markers": [np.asarray(marker, dtype=np.float32) for marker in own.markers],
-        "marker_names": list(own.marker_names),
+        "markers": [marker[:, :proteins] for marker in markers],
+        "marker_names": names[:proteins],
+        "genes": [sparse.csr_matrix(marker[:, proteins:]) for marker in markers],
+        "gene_names": names[proteins:],
     }
 
 

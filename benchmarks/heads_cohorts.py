@@ -40,7 +40,7 @@ class CachedCohort:
 
     `folds` hold, per fold, `development` and `held_out` (rows), `latents` (one array a bag),
     `baselines` (logits of the held-out bags) and `seed`. `bags` are the fields of `BagLatents` that
-    all folds share.
+    all folds share, and named genes beside; with `with_genes` these are markers.
     """
 
     mechanism: str
@@ -51,6 +51,7 @@ class CachedCohort:
     bags: dict[str, Any]
     folds: list[dict[str, Any]]
     oracles: dict[str, Array] = field(default_factory=dict)
+    with_genes: bool = False
 
     def __iter__(self) -> Iterator[CachedFold]:
         for fold in self.folds:
@@ -76,9 +77,15 @@ class CachedCohort:
             extra_groups=bags["extra_groups"],
             token_of_cell=[bags["token_of_cell"][n] for n in rows],
             tokens=[Token(*own) for own in bags["tokens"]],
-            markers=[bags["markers"][n] for n in rows],
-            marker_names=bags["marker_names"],
+            markers=[self._markers(n) for n in rows],
+            marker_names=bags["marker_names"] + (bags["gene_names"] if self.with_genes else []),
         )
+
+    def _markers(self, n: int) -> Array:
+        proteins: Array = self.bags["markers"][n]
+        if not self.with_genes:
+            return proteins
+        return np.hstack([proteins, self.bags["genes"][n].toarray()])
 
 
 def cohort_path(folder: Path, mechanism: str, patients: int, strength: float, seed: int) -> Path:
