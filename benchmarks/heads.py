@@ -24,13 +24,15 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from heads_entries import ABMIL, MULTIMIL, default_head, entries, multimil
+from heads_entries import WITH_GENES, default_head, entries
+from heads_peers import ABMIL, MIXMIL, MULTIMIL, installed, mixmil, multimil
 from heads_scores import score_all, scores_table
 from scipy.stats import t as student
 
 _SIMPLE = ["composition", "pseudobulk", "quality only"]
 _HIDDEN = ["protein_only", "clonal_expansion", "rare_population", "pre_to_post", "interaction"]
 _MECHANISMS = ["composition", "rna_state", *_HIDDEN, "null"]
+_SOME = (MULTIMIL, MIXMIL)  # minutes a fit: they see some cohorts only
 _ORACLE = "oracle, carrying cells"
 _NEAR, _ABOVE, _NULL, _GAP = 0.02, 0.10, 0.03, 0.10
 
@@ -60,7 +62,8 @@ class Block:
     def entries(self, mechanism: str) -> pd.DataFrame:
         """(cohort, entry) scored by every entry but peers that ran on some; without oracles."""
         own = self.aurocs[mechanism]
-        own = own[[name for name in own if not name.startswith("oracle") and name != MULTIMIL]]
+        own = own[[name for name in own if not name.startswith("oracle") and name not in _SOME]]
+        own = own[[name for name in own if not name.endswith(WITH_GENES)]]  # reads more than others
         return own.dropna(axis=0)
 
     def best(self, mechanism: str, among: list[str] | None = None) -> tuple[str, pd.Series]:
@@ -105,6 +108,22 @@ class Block:
         )
 
 
+def real_lines(table: pd.DataFrame, ordered: list[str], default: str) -> Iterator[str]:
+    """Real cohorts: AUROC of all repeats and its interval, by entry."""
+    if not len(table):
+        return
+    aurocs = table.pivot(index="entry", columns="mechanism", values=["auroc", "low", "high"])
+    first = [name for name in ordered if name in aurocs.index]
+    yield f"{'real cohorts':26}" + "".join(f"{name:>22}" for name in aurocs["auroc"])
+    for name in [*first, *(name for name in aurocs.index if name not in first)]:
+        shown = f"{name} (default)" if name == default else name
+        cells = (
+            f"{row['auroc']:.3f} [{row['low']:.2f}, {row['high']:.2f}]"
+            for row in (aurocs.xs(cohort, axis=1, level=1).loc[name] for cohort in aurocs["auroc"])
+        )
+        yield f"{shown:26}" + "".join(f"{cell:>22}" for cell in cells)
+
+
 def goals(blocks: dict[tuple[int, float], Block], heads: list[str]) -> Iterator[str]:
     """Each goal, met or where it is missed."""
     near, above, gap, null = [], [], [], []
@@ -146,7 +165,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="of heads_cache.py")
     parser.add_argument("--scores", type=Path, help="where scores are kept; else in the folder")
     parser.add_argument("--peer-python", help="Python of an environment that has MultiMIL")
-    parser.add_argument("--peer-seeds", type=int, nargs="+", default=[], help="cohorts it sees")
+    parser.add_argument(
+        "--peer-seeds", type=int, nargs="+", default=[], help="cohorts that slow peers see"
+    )
     parser.add_argument("--patients", type=int, nargs="+", default=[24, 48, 96])
     parser.add_argument("--strengths", type=float, nargs="+", default=[1.0, 0.5])
     parser.add_argument("--only", nargs="+", help="entries to score; else all")
@@ -158,14 +179,16 @@ def main() -> None:
     ordered = list(found)
     if options.only:
         found = {name: own for name, own in found.items() if name in options.only}
+    peers = {MULTIMIL: multimil(options.peer_python)} if options.peer_python else {}
+    if installed("mixmil"):
+        peers[MIXMIL] = mixmil
     for patients in options.patients:
         for strength in options.strengths:
             files = sorted(options.folder.glob(f"*-n{patients}-s{strength:g}-*.pt"))
             score_all(files, found, scores, options.again)
-            if options.peer_python is None:
-                continue
             some = [path for path in files if int(path.stem.split("-")[-1]) in options.peer_seeds]
-            score_all(some, {MULTIMIL: multimil(options.peer_python)}, scores, options.again)
+            score_all(some, peers, scores, options.again)
+    score_all(sorted(options.folder.glob("*-s0-*.pt")), found, scores, options.again)
     for line in report(scores_table(scores), ordered):
         sys.stdout.write(f"{line}\n")
 
@@ -174,15 +197,17 @@ def report(table: pd.DataFrame, ordered: list[str]) -> Iterator[str]:
     """The table and the goals. A null has no strength: its cohorts count for every one."""
     default = default_head()
     blocks = {}
+    yield from real_lines(table[table["strength"] == 0], [*ordered, *_SOME], default)
+    table = table[table["strength"] > 0]
     for patients, strength in sorted(set(zip(table["patients"], table["strength"], strict=True))):
         own = table[table["patients"] == patients]
         own = own[(own["strength"] == strength) | (own["mechanism"] == "null")]
-        block = Block(own, default, [*ordered, MULTIMIL])
+        block = Block(own, default, [*ordered, *_SOME])
         blocks[patients, strength] = block
         yield f"\n{patients} patients, strength {strength:g}"
         yield from block.lines()
     yield ""
-    heads = [name for name in ordered if name not in (ABMIL, MULTIMIL)]
+    heads = [name for name in ordered if name != ABMIL and not name.endswith(WITH_GENES)]
     yield from goals(blocks, heads)
 
 

@@ -36,7 +36,7 @@ from recart.evaluation.baselines.runner import Fold, cross_validate_baselines
 from recart.training.bag_latents import bag_latents
 from recart.training.cohort_setup import PreparedCohort, preparation, with_bags
 from recart.training.heads import BagLatents
-from recart.training.jobs import restore_stack, train_encoders
+from recart.training.jobs import labelled_bags, restore_stack, train_encoders
 from recart.training.launch import recipes
 from recart.training.trainer import quiet_lightning
 
@@ -102,7 +102,7 @@ def simulated(mechanism: str, patients: int, strength: float, seed: int) -> Cach
     bags = prepared.bags
     labels = bags.table["label"].to_numpy(dtype=np.int64)
     development, held_out = _deal(labels, patients, seed)
-    fold = _fold(config, prepared, development, held_out, seed)
+    fold = cached_fold(config, prepared, _member(prepared, development, held_out, seed))
     shared = fold.pop("shared")
     found = oracles(cohort, truth, mechanism, day)
     order = cohort.patients.index.get_indexer(bags.table.index)
@@ -127,20 +127,17 @@ def _deal(labels: Array, patients: int, seed: int) -> tuple[Array, Array]:
     return np.sort(np.concatenate(first)), np.sort(np.concatenate(rest))
 
 
-def _fold(
-    config: Any, prepared: PreparedCohort, development: Array, held_out: Array, seed: int
-) -> dict[str, Any]:
-    """Train encoder and baselines on the development bags; latents of all bags."""
-    store, bags = prepared.store, prepared.bags
+def _member(prepared: PreparedCohort, development: Array, held_out: Array, seed: int) -> Member:
+    """Who trains, who chooses the epoch and who is held out."""
     rng = np.random.default_rng([seed, 1])
-    labels, codes = (bags.table[name].to_numpy() for name in ("label", "patient"))
+    labels, codes = (prepared.bags.table[name].to_numpy() for name in ("label", "patient"))
     check = np.concatenate(
         [
             rng.choice(own, max(round(_VALIDATION * len(own)), 1), replace=False)
             for own in (development[labels[development] == label] for label in (0, 1))
         ]
     )
-    member = Member(
+    return Member(
         name="r0f0",
         fold=0,
         repeat=0,
@@ -149,6 +146,13 @@ def _fold(
         validation=tuple(map(int, codes[np.sort(check)])),
         held_out=tuple(map(int, codes[held_out])),
     )
+
+
+def cached_fold(config: Any, prepared: PreparedCohort, member: Member) -> dict[str, Any]:
+    """Train encoder and baselines on the development bags of a member; latents of all bags."""
+    store, bags = prepared.store, prepared.bags
+    development = labelled_bags(bags, (*member.train, *member.validation))
+    held_out = labelled_bags(bags, member.held_out)
     made, settings = recipes(config), build(config.trainer)
     with quiet_lightning(), tempfile.TemporaryDirectory() as name:
         encoder = train_encoders(
@@ -161,21 +165,21 @@ def _fold(
         [one for one in build_each(config.baselines).values() if not one.lacking(store, bags)],
         store,
         bags,
-        [Fold(0, 0, development, held_out)],
-        seed,
+        [Fold(member.repeat, member.fold, development, held_out)],
+        member.seed,
     )
-    place = bags.table.index.get_indexer(table["bag"])
-    baselines = {}
-    for model, group in table.groupby("model"):
-        logits = np.full(len(bags), np.nan)
-        logits[place[group.index]] = group["logit"]
-        baselines[str(model)] = logits[held_out]
+    baselines = {
+        str(model): group.set_index("bag")["logit"].loc[bags.table.index[held_out]].to_numpy()
+        for model, group in table.groupby("model")
+    }
     return {
         "development": development,
         "held_out": held_out,
         "latents": [z.astype(np.float32) for z in own.latents],
         "baselines": baselines,
-        "seed": seed,
+        "seed": member.seed,
+        "repeat": member.repeat,
+        "fold": member.fold,
         "epoch": encoder.best_epoch,
         "shared": shared_fields(own),
     }

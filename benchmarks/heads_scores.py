@@ -6,15 +6,18 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from heads_cohorts import CachedCohort, load_cohort
-from heads_entries import Entry
+from heads_entries import WITH_GENES
+from heads_peers import Entry
 from scipy.special import expit
 
+from recart.evaluation.intervals import auroc_interval
 from recart.evaluation.metrics import metrics
 from recart.evaluation.predictions import aggregate
 
@@ -44,7 +47,8 @@ def score_all(
         for name, entry in wanted.items():
             start = time.process_time()
             row = {key: getattr(cohort, key) for key in KEYS}
-            row["auroc"] = _auroc(cohort, name, entry)
+            read = replace(cohort, with_genes=name.endswith(WITH_GENES))
+            row |= _auroc(read, name, entry)
             row["seconds"] = time.process_time() - start
             known[name][path.stem] = row
             _write(folder, name, known[name])
@@ -52,7 +56,7 @@ def score_all(
 
 
 def scores_table(folder: Path) -> pd.DataFrame:
-    """One row an entry and cohort: `entry`, the keys, `auroc`."""
+    """One row an entry and cohort: `entry`, the keys, `auroc` and its interval."""
     rows = []
     for path in sorted(folder.glob("*.json")):
         for own in json.loads(path.read_text()).values():
@@ -60,7 +64,7 @@ def scores_table(folder: Path) -> pd.DataFrame:
                 rows.append({"entry": path.stem, **own})
                 continue
             keys = {key: own[key] for key in KEYS}
-            rows += [{"entry": name, **keys, "auroc": value} for name, value in own["own"].items()]
+            rows += [{"entry": name, **keys, **value} for name, value in own["own"].items()]
     return pd.DataFrame(rows)
 
 
@@ -74,7 +78,7 @@ def _own_scores(cohort: CachedCohort) -> dict[str, Any]:
     return {**{key: getattr(cohort, key) for key in KEYS}, "own": scored}
 
 
-def _auroc(cohort: CachedCohort, name: str, entry: Callable[..., Array]) -> float:
+def _auroc(cohort: CachedCohort, name: str, entry: Callable[..., Array]) -> dict[str, float]:
     """As evaluate.py has it: logits of the repeats averaged, scaled within their folds."""
     frames = []
     for place, (own, fold) in enumerate(zip(cohort.folds, cohort, strict=True)):
@@ -95,10 +99,12 @@ def _auroc(cohort: CachedCohort, name: str, entry: Callable[..., Array]) -> floa
                 }
             )
         )
-    found = metrics(aggregate(pd.concat(frames, ignore_index=True), name)).auroc
+    scores = aggregate(pd.concat(frames, ignore_index=True), name)
+    found = metrics(scores).auroc
     if found is None:
         raise ValueError(f"no AUROC of {name}")
-    return float(found)
+    interval = auroc_interval(scores)
+    return {"auroc": float(found), "low": interval.low, "high": interval.high}
 
 
 def _read(folder: Path, name: str) -> dict[str, Any]:
