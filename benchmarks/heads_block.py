@@ -41,7 +41,7 @@ class Block:
         self.mechanisms += sorted(set(self.aurocs) - set(_MECHANISMS))
 
     def entries(self, mechanism: str) -> pd.DataFrame:
-        """(cohort, entry) of the default's cohorts, by entries that scored all of them; no oracles."""
+        """(cohort, entry): the default's cohorts, entries that scored all of them, no oracles."""
         own = self.aurocs[mechanism]
         own = own[[name for name in own if not name.startswith("oracle") and name not in SOME]]
         own = own[[name for name in own if not name.endswith(WITH_GENES)]]  # reads more than others
