@@ -23,9 +23,10 @@ from scipy.stats import rankdata
 from recart.config.build import build
 from recart.config.compose import compose
 from recart.evaluation.predictions import BagScores, aggregate
+from recart.training.blend import Blend, fit_blends
 from recart.training.heads import BagLatents
 from recart.training.prototype_head import PrototypeHead
-from recart.training.ridge_selection import fit_ridges, inner_folds
+from recart.training.ridge_selection import inner_folds
 
 FOLDS = 5
 _POPULATIONS, _LATENT, CELLS = 8, 10, 120
@@ -70,7 +71,9 @@ class Pool:
         bags = [cls._bags(labels, centres, shift, effect, rng) for labels in (reference, y)]
         fitted = head.fit(bags[0], reference, seed)
         features, names = fitted.embedding(bags[1])
-        groups = torch.tensor([int(name.startswith("mean")) for name in names])
+        of_feature = [name.split(":")[0] for name in names]
+        number = {group: i for i, group in enumerate(dict.fromkeys(of_feature))}
+        groups = torch.tensor([number[group] for group in of_feature])
         return cls(y, torch.from_numpy(features), groups, head)
 
     @staticmethod
@@ -179,23 +182,25 @@ def _evaluate(pool: Pool, drawn: list[tuple[Array, list[Array], int]]) -> Iterat
             members += [(rows[fold != k], number) for k in range(FOLDS)]
         members.append((rows, number))
     labels = [pool.y[rows].astype(float) for rows, _ in members]
-    ridges = iter(
-        fit_ridges(
-            [pool.features[rows] for rows, _ in members],
-            [pool.groups] * len(members),
-            [torch.from_numpy(y) for y in labels],
-            [
-                inner_folds(y, np.arange(len(y)), pool.head.inner_folds, seed)
-                for y, (_, seed) in zip(labels, members, strict=True)
-            ],
-            torch.tensor(list(pool.head.strengths), dtype=torch.float64),
-        )
-    )
+    head = pool.head
+    strengths = torch.tensor(list(head.strengths), dtype=torch.float64)
+
+    def fitted(own: Array, y: Array, seed: int) -> Blend:
+        folds = inner_folds(y, np.arange(len(y)), head.inner_folds, seed)
+        shared = int(pool.groups.max()) + 1  # there are no extras
+        target = torch.from_numpy(y)
+        features = pool.features[own]
+        return fit_blends(
+            features, pool.groups, shared, [target], [folds], strengths, head.endpoint
+        )[0]
+
+    blends = iter([fitted(own, y, seed) for (own, seed), y in zip(members, labels, strict=True)])
 
     def score(rows: Array) -> Array:
-        ridge = next(ridges)
-        x = ridge.scaling.apply(pool.features[rows])
-        return (x @ ridge.coefficients + ridge.intercept).numpy()
+        blend = next(blends)
+        x = blend.scaling.apply(pool.features[rows])
+        linear = x @ blend.coefficients - blend.centre
+        return head.endpoint.log_odds(linear, blend.offsets).numpy()
 
     held_out, truths = [], []
     for rows, folds, _ in drawn:

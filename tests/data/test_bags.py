@@ -12,6 +12,7 @@ import pytest
 from recart.data.bags import Admission, admitted_samples, make_bags
 from recart.data.store import CohortStore
 from recart.problems import InputError
+from recart.training.endpoints import SurvivalEndpoint, endpoint_of
 
 MakeStore = Callable[..., CohortStore]
 
@@ -100,3 +101,26 @@ def test_sample_bags(store: CohortStore) -> None:
 def test_nothing_left_is_an_error(store: CohortStore) -> None:
     with pytest.raises(InputError, match="E-TIME-002"):
         make_bags(store, LABELS, unit="patient", admission=Admission(decision_day=-99))
+
+
+def test_an_outcome_leaves_out_by_rule_counts_why_and_keeps_its_times(store: CohortStore) -> None:
+    outcome = SurvivalEndpoint(time="pfs", event="event", months=[6.0], landmark=6.0)
+    values = pd.DataFrame(
+        {"pfs": [0.0, 8.0, None, 3.0], "event": [0, 1, 1, 0]}, index=store.patients.index
+    )
+    resolved = outcome.resolve(values)
+    bags = make_bags(
+        store,
+        resolved["label"],
+        unit="patient",
+        admission=Admission(),
+        outcome=outcome,
+        resolved=resolved,
+    )
+    # censored at day 0 and without a time: neither event nor censored
+    assert list(bags.table["label"]) == [-1, 1, -1, 0]
+    np.testing.assert_array_equal(bags.table["time"], [0, 8, np.nan, 3])
+    assert bags.flow["censored before the window began (time 0)"] == 1
+    assert bags.flow["no pfs or event, or not evaluable"] == 1
+    assert endpoint_of(bags) is outcome
+    assert "patients without a label" not in bags.flow

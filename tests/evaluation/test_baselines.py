@@ -295,8 +295,8 @@ def test_inner_folds_of_a_baseline_keep_blocks_whole(
     train, seen = np.arange(20), []
     module = sys.modules[type(baseline).__module__]
 
-    def watched(y: Any, groups: Any, seed: int) -> Any:
-        folds = inner_folds(y, groups, seed)
+    def watched(y: Any, groups: Any, seed: int, endpoint: Any) -> Any:
+        folds = inner_folds(y, groups, seed, endpoint)
         seen.extend(set(groups[fit]) & set(groups[check]) for fit, check in folds)
         assert len(set(groups)) == 10
         return folds

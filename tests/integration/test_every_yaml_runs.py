@@ -45,6 +45,17 @@ FOLDS = {
     ),
 }
 
+# how each head is made small
+SMALL_HEADS = {
+    "prototypes": ["head.prototypes=3", "head.inner_folds=2"],
+    "attention": [
+        *("head.base.prototypes=3", "head.base.inner_folds=2"),
+        *("head.inner_folds=2", "head.epochs=5"),
+    ],
+    "cells": ["head.inner_folds=2", "head.epochs=2", "head.training.cells=8"],
+    "mixed": ["head.inner_folds=2", "head.cells=16"],
+}
+
 
 @pytest.mark.slow  # about three seconds each
 @pytest.mark.parametrize("option", OPTIONS)
@@ -59,8 +70,7 @@ def test_one_step(option: str, tmp_path: Path) -> None:
         "training.epochs=1",
         "training.batch_size=512",
         "model.hidden=8",
-        "head.prototypes=3",
-        "head.inner_folds=2",
+        *(SMALL_HEADS[name] if group == "head" else SMALL_HEADS["prototypes"]),
         f"paths.run={tmp_path / 'run'}",
         f"paths.prepared={tmp_path / 'prepared'}",
     ]

@@ -14,6 +14,7 @@ import pytest
 from scipy import sparse
 
 from recart.data.store import CohortStore
+from recart.training.heads import BagLatents
 
 
 def _counts(store: CohortStore) -> tuple[np.ndarray, np.ndarray]:
@@ -185,3 +186,34 @@ def situation(request: pytest.FixtureRequest) -> Callable[[CohortStore], CohortS
 def sparse_and_extreme() -> Callable[[CohortStore], CohortStore]:
     """A protein seen once, one never, and counts to a million."""
     return lambda store: _counts_to_a_million(_sparse_protein(store))
+
+
+def _state_bags(
+    n: int, signal: float, seed: int, *, symmetric: bool = False, cells: int = 150
+) -> tuple[BagLatents, np.ndarray]:
+    """Four populations; responders' cells of the first are moved along the first dimension.
+
+    `symmetric` moves them to either side: then no linear function of means sees it. The rest of a
+    patient's cells is moved too, by an amount that has nothing to do with the response.
+    """
+    rng = np.random.default_rng(seed)
+    centres = 3.0 * np.eye(4, 6)
+    labels = np.arange(n) % 2
+    latents = []
+    for label in labels:
+        kind = rng.choice(4, cells, p=rng.dirichlet(np.full(4, 20.0)))
+        z = centres[kind] + rng.normal(0, 0.7, (cells, 6))
+        z[kind != 0] += rng.normal(0, 0.5, 6)
+        side = rng.choice([-1.0, 1.0]) if symmetric else 1.0
+        z[kind == 0, 0] += side * signal * label
+        latents.append(z.astype(np.float32))
+    return (
+        BagLatents(latents=latents, extras=np.zeros((n, 0)), extra_names=[], patients=np.arange(n)),
+        labels,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_state_bags() -> Callable[..., tuple[BagLatents, np.ndarray]]:
+    """Makes simulated bags for tests of heads."""
+    return _state_bags

@@ -171,3 +171,14 @@ def test_members_share_the_markers(stack: TotalVIStack, store: CohortStore) -> N
     assert one.markers[1] is other.markers[1]
     assert one.markers[1].shape == (len(one.latents[1]), len(one.marker_names))
     assert one.markers[1].dtype == one.latents[1].dtype == np.float32
+
+
+def test_a_bag_of_one_sample_does_not_tell_its_time_or_tissue(
+    stack: TotalVIStack, store: CohortStore
+) -> None:
+    """They may be what is predicted, and are the same for all cells of such a bag."""
+    labels = pd.Series(np.arange(len(store.samples)) % 2, dtype=float)
+    bags = make_bags(store, labels, unit="sample", admission=Admission(), reading=READING)
+    own = seen(stack, bound_to(store), store, bags, [0, 1, 2])
+    assert {token[:3] for token in own.tokens} == {("", 0, "")}
+    assert {token.car for token in own.tokens} == {"-", "+"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recart.models.prototypes import Prototypes
+from recart.models.prototypes import Prototypes, centred_log_ratio, shrunken_means
 from recart.models.ridge_logistic import fit_ridge_logistic
 from recart.training.heads import BagLatents
 from recart.training.prototype_head import PrototypeHead
@@ -97,8 +97,8 @@ def test_state_restores_the_same_head() -> None:
 def test_inner_folds_keep_patients_whole_and_repeat_in_seed() -> None:
     bags, labels = _bags(30, 1.0)
     first, second = (HEAD.fit(bags, labels, seed=3).state() for _ in range(2))
-    for key in ("coefficients", "centres_kl"):
-        assert torch.equal(first[key], second[key])
+    assert torch.equal(first["coefficients"], second["coefficients"])
+    assert torch.equal(first["features"]["centres"][0], second["features"]["centres"][0])
     assert first["chosen"] == second["chosen"]
 
 
@@ -134,19 +134,24 @@ def test_newton_ignores_rows_of_weight_zero_and_refuses_one_class() -> None:
         fit_ridge_logistic(x, torch.ones_like(y), weight, strength)
 
 
-def test_pool_equals_its_formula() -> None:
+def test_shares_and_means_equal_their_formulas() -> None:
     rng = np.random.default_rng(0)
-    prototypes = Prototypes(
-        centres_kl=torch.from_numpy(rng.normal(size=(3, 2))), width=0.7, shrinkage=4.0
-    )
+    centres = rng.normal(size=(3, 2))
     z = rng.normal(size=(11, 2))
-    fraction, mean = prototypes.pool(torch.from_numpy(z))
-    centres = prototypes.centres_kl.numpy()
+    weight = Prototypes(centres_kl=torch.from_numpy(centres), width=0.7).assign(torch.from_numpy(z))
     distance = ((z[:, None] - centres[None]) ** 2).sum(-1)
-    weight = np.exp(-distance / 1.4)
-    weight /= weight.sum(1, keepdims=True)
-    mass = weight.sum(0)
+    expected = np.exp(-distance / 1.4)
+    expected /= expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(weight, expected)
+    mass = expected.sum(0)
     log = np.log(mass + 0.5)
-    np.testing.assert_allclose(fraction, log - log.mean())
-    expected = (weight[:, :, None] * (z[:, None] - centres[None])).sum(0) / (mass + 4.0)[:, None]
-    np.testing.assert_allclose(mean, expected)
+    np.testing.assert_allclose(centred_log_ratio(torch.from_numpy(mass)), log - log.mean())
+    usual = rng.normal(size=(3, 2))
+    means = shrunken_means(
+        torch.from_numpy(expected.T @ z),
+        torch.from_numpy(np.repeat(mass[:, None], 2, 1)),
+        torch.from_numpy(usual),
+        4.0,
+    )
+    by_hand = (expected[:, :, None] * (z[:, None] - usual[None])).sum(0) / (mass + 4.0)[:, None]
+    np.testing.assert_allclose(means, by_hand)

@@ -62,6 +62,8 @@ class DataConfig:
     limits, reader, gates, receptors, folds
         Nodes: thresholds of the checks, reader, gates of flow cytometry, receptor embedding, fold
         scheme.
+    outcome
+        Node: what kind of endpoint it is; the group `endpoint` chooses it.
     """
 
     path: str | None = MISSING
@@ -86,6 +88,7 @@ class DataConfig:
     gates: Any = None
     receptors: Any = None
     folds: Any = None
+    outcome: Any = "${oc.select:endpoint,null}"
 
 
 @dataclass
@@ -120,6 +123,8 @@ class TrainConfig:
     members_per_job
         Members trained in one stack, a job; None trains all in one; `auto` takes one on a CPU, and
         as many as memory holds on a GPU.
+    endpoint
+        Node: what is predicted: binary, ordinal, survival, or several of them.
     executor
         Node: where jobs run if there are several; a GPU's always run in this process.
     callbacks, logger, baselines
@@ -130,6 +135,7 @@ class TrainConfig:
     name: str = MISSING
     members_per_job: int | str | None = "auto"
     data: DataConfig = field(default_factory=DataConfig)
+    endpoint: Any = None
     features: Any = MISSING
     model: Any = MISSING
     head: Any = MISSING

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recart.data.outcome import LABEL, REASON, Outcome
 from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
 
@@ -43,19 +44,24 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Bags:
-    """Attributes: `table`, `slices`, `flow`, `reading`, `decision_day`.
+    """Attributes: `table`, `slices`, `flow`, `reading`, `decision_day`, `unit`, `outcome`.
 
     `table` (n): index the bag's pseudonym; `patient` (code), `label` (0/1; -1 where unknown),
     `n_cells`, and `block` (a patient code) where patients stay together in inner folds. `slices`
     (n): contiguous cell ranges of each bag. `flow`: counts of what was left out, in order, for the
     report. `decision_day`: the last day of which anything may be known; None: no such day.
+    `unit` is what a bag is: a `patient` or a `sample`.
+    `outcome`: what the labels mean; None for response or none (1 and 0). Other outcomes may have
+    columns of their own in `table`.
     """
 
     table: pd.DataFrame
     slices: tuple[tuple[slice, ...], ...]
     flow: dict[str, int] = field(default_factory=dict)
     reading: Reading = Reading()
+    unit: str = "patient"
     decision_day: float | None = None
+    outcome: Outcome | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -112,11 +118,15 @@ def make_bags(
     unit: str,
     admission: Admission,
     reading: Reading | None = None,
+    outcome: Outcome | None = None,
+    resolved: pd.DataFrame | None = None,
 ) -> Bags:
     """Bags of the admitted samples.
 
     `labels` holds 1, 0 or NaN by patient (`unit="patient"`) or by sample (`unit="sample"`),
-    in store order.
+    in store order. Of an `outcome` that is not one of two classes, `labels` are its own and
+    `resolved` what it made of the tables: its further columns go into the bags' table, its reasons
+    into the flow.
 
     Raises
     ------
@@ -134,11 +144,15 @@ def make_bags(
         groups = [(int(s), np.array([s])) for s in samples]
         names, values = store.samples.index, labels.to_numpy(dtype=float)
     rows, slices = [], []
-    unlabelled = 0
+    unlabelled = {f"{unit}s without a label": 0} if resolved is None else {}
+    reasons = [] if resolved is None else resolved[REASON].tolist()
+    further = {} if resolved is None else _further(resolved)
     for code, own in groups:
         if not len(own):
             continue
-        unlabelled += int(np.isnan(values[code]))
+        if np.isnan(values[code]):
+            why = f"{unit}s without a label" if resolved is None else reasons[code]
+            unlabelled[why] = unlabelled.get(why, 0) + 1
         ranges = tuple(store.sample_slice(int(s)) for s in own)
         rows.append(
             {
@@ -146,6 +160,7 @@ def make_bags(
                 "patient": int(patient_of_sample[own[0]]),
                 "label": -1 if np.isnan(values[code]) else int(values[code]),
                 "n_cells": sum(r.stop - r.start for r in ranges),
+                **{name: column[code] for name, column in further.items()},
             }
         )
         slices.append(ranges)
@@ -161,15 +176,26 @@ def make_bags(
         "samples outside the decision time or selection": int((~keep).sum()),
         "patients without an admitted sample": len(store.patients)
         - len(np.unique(patient_of_sample[samples])),
-        f"{unit}s without a label": unlabelled,
+        **unlabelled,
     }
     return Bags(
         table=pd.DataFrame(rows).set_index("bag"),
         slices=tuple(slices),
         flow=flow,
         reading=reading or Reading(),
+        unit=unit,
         decision_day=admission.decision_day,
+        outcome=outcome,
     )
+
+
+def _further(resolved: pd.DataFrame) -> dict[str, list[float]]:
+    """Columns of an outcome beside its label; a label of a further part is -1 where unknown."""
+    own = resolved.drop(columns=[LABEL, REASON])
+    return {
+        str(name): (own[name].fillna(-1) if str(name).startswith(LABEL) else own[name]).tolist()
+        for name in own
+    }
 
 
 def with_blocks(bags: Bags, block_of: Callable[[np.ndarray[Any, Any]], Any]) -> Bags:

@@ -235,7 +235,7 @@ def _chosen(
     position = np.full(rna.shape[1], -1, dtype=np.int32)
     position[genes[genes >= 0]] = np.flatnonzero(genes >= 0)
     own = read_rows(rna, cells)
-    column = position[own.indices]
+    column = position.take(own.indices)
     keep = column >= 0
     if keep.all():
         start, value = own.indptr, own.data

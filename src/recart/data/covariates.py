@@ -154,8 +154,7 @@ def _of_bags(store: CohortStore, bags: Bags, name: str) -> Array:
 
 def _numbers(values: pd.Series[Any]) -> Array:
     """Each value by itself as a number; NaN where it is none."""
-    numbers: Array = values.astype(object).map(_as_number).to_numpy(dtype=np.float64)
-    return numbers
+    return np.array([_as_number(value) for value in values], dtype=np.float64)
 
 
 def _as_number(value: object) -> float:

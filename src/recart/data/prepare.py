@@ -16,6 +16,7 @@ import pandas as pd
 from recart.data.build_store import Names, build_store, separate_car
 from recart.data.checks import Limits, check_cohort, filter_cohort
 from recart.data.cohort import Cohort
+from recart.data.outcome import Outcome
 from recart.data.prepared_note import Inputs, Note, find_note, take_inputs, write_note
 from recart.data.pseudonyms import Pseudonyms
 from recart.data.readers.reader import Reader
@@ -32,7 +33,8 @@ logger = logging.getLogger(__name__)
 class Endpoint:
     """What is to be predicted, as the user wrote it; the checks resolve it.
 
-    `column` is None for new patients, whose labels are not looked at.
+    `column` is None for new patients, whose labels are not looked at. `outcome` stands for all but
+    `unit` where the endpoint is not one of two classes.
     """
 
     column: str | None
@@ -40,6 +42,7 @@ class Endpoint:
     negative: Sequence[Any] | None
     exclude: Sequence[Any]
     unit: str
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +161,7 @@ def _read_checked(
         unit=endpoint.unit,
         normalised=preparation.normalised,
         limits=preparation.limits,
+        outcome=endpoint.outcome,
     )
     warnings = [str(warning) for warning in problems.warnings]
     for warning in warnings:

@@ -51,7 +51,7 @@ def read_rows(array: RowArray, rows: Rows) -> Any:
     starts = rows[np.concatenate([[0], breaks])]
     stops = rows[np.concatenate([breaks, [len(rows)]]) - 1] + 1
     if len(starts) == 1:
-        return array[int(starts[0]) : int(stops[0])]
+        return _run(array, int(starts[0]), int(stops[0]))
     if isinstance(array, np.ndarray) or sparse.issparse(array):
         in_memory: Any = array
         return in_memory[rows]
@@ -59,3 +59,13 @@ def read_rows(array: RowArray, rows: Rows) -> Any:
     if sparse.issparse(runs[0]):
         return sparse.vstack(runs, format="csr")
     return np.concatenate(runs)
+
+
+def _run(array: RowArray, start: int, stop: int) -> Any:
+    """Rows that follow each other; of a matrix in memory its own numbers, which scipy copies."""
+    if not isinstance(array, sparse.csr_matrix):
+        return array[start:stop]
+    first, last = array.indptr[start], array.indptr[stop]
+    within = array.indptr[start : stop + 1] - first
+    parts = (array.data[first:last], array.indices[first:last], within)
+    return sparse.csr_matrix(parts, shape=(stop - start, array.shape[1]), copy=False)

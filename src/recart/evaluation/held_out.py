@@ -10,9 +10,11 @@ from scipy.special import expit
 from recart.data.bags import Bags
 from recart.data.features import bind
 from recart.data.store import CohortStore
+from recart.evaluation.outcomes.face import target_columns
 from recart.evaluation.predictions import PREDICTION_COLUMNS
 from recart.problems import InputError, Problem
 from recart.training.bag_latents import bag_latents
+from recart.training.endpoints import endpoint_of
 from recart.training.jobs import labelled_bags
 from recart.training.member_file import LoadedMember
 
@@ -48,8 +50,11 @@ def held_out_predictions(
     """One table per member: its held-out bags that have a label.
 
     Columns `PREDICTION_COLUMNS` and `threshold`. `logit` is the head's own, which ranks;
-    `probability` is calibrated by the member's rule.
+    `probability` is calibrated by the member's rule. Where the endpoint is more than yes or no, `y`
+    is its binary face (-1 where not known), and further columns hold the targets (`target:`) and
+    what the head says of them.
     """
+    endpoint = endpoint_of(bags)
     code_of = {name: code for code, name in enumerate(store.patients.index)}
     for member in members:
         check_provenance(member)
@@ -58,6 +63,8 @@ def held_out_predictions(
         unseen = bag_latents(member.stack, bound, store, bags, rows, extras)
         logits = member.head.logits(unseen)
         table = bags.table.iloc[rows]
+        targets = endpoint.targets(table)
+        further = {**target_columns(endpoint, targets), **member.head.outputs(unseen)}
         predictions = pd.DataFrame(
             {
                 "bag": table.index,
@@ -65,10 +72,11 @@ def held_out_predictions(
                 "repeat": member.repeat,
                 "fold": member.fold,
                 "member": member.name,
-                "y": table["label"].to_numpy(),
+                "y": endpoint.binary(targets),
                 "logit": logits,
                 "probability": expit(member.rule.log_odds(logits)),
                 "threshold": member.rule.threshold,
+                **further,
             }
         )
-        yield predictions[[*PREDICTION_COLUMNS, "threshold"]]
+        yield predictions[[*PREDICTION_COLUMNS, "threshold", *further]]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from recart.config.build import build, build_each
+from recart.config.build import build_each
 from recart.data.bags import with_blocks
 from recart.data.split import Kind, Split
 from recart.evaluation.assessment import Assessment, assess
@@ -21,14 +21,24 @@ from recart.evaluation.claims import aligned_columns, refused
 from recart.evaluation.design import FoldDesign
 from recart.evaluation.held_out import held_out_predictions
 from recart.evaluation.ledger import Looks, look
+from recart.evaluation.outcomes import (
+    OutcomeAssessment,
+    claim_of,
+    endpoint_words,
+    face_of,
+    on_the_face,
+    outcomes_of,
+)
 from recart.evaluation.predictions import aggregate
 from recart.evaluation.refit import permute_run
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import PreparedCohort, prepared_folder, reopen_cohort
+from recart.training.endpoints import endpoint_of
 from recart.training.jobs import labelled_bags
 from recart.training.launch import load_members
 from recart.training.member_file import LoadedMember
 from recart.training.progress import say
+from recart.training.readouts import build_head
 from recart.training.run_directory import RunDirectory
 
 __all__ = ["Evaluated", "evaluate_run"]
@@ -42,7 +52,8 @@ class Evaluated:
 
     `predictions` are the model's held-out predictions, `baselines` those of each baseline. `ledger`
     counts evaluations of the same cohort, this one among them. `audit` is empty until the checks
-    have run.
+    have run. `outcomes` are the measures of an endpoint that is more than yes or no, by part; the
+    cohort and the assessment are then of its binary face.
     """
 
     config: DictConfig
@@ -54,6 +65,7 @@ class Evaluated:
     assessment: Assessment
     ledger: Looks
     audit: Audit = field(default_factory=Audit)
+    outcomes: tuple[OutcomeAssessment, ...] = ()
 
 
 def evaluate_run(
@@ -89,6 +101,7 @@ def evaluate_run(
     say(f"predicting held-out {config.data.unit}s with {len(members)} members")
     tables = held_out_predictions(members, cohort.store, cohort.bags, cohort.extras)
     predictions = pd.concat(list(tables), ignore_index=True)
+    faced = face_of(cohort)
     say("running the baselines in the same folds")
     folds = [
         Fold(
@@ -99,16 +112,18 @@ def evaluate_run(
         )
         for fold in split.folds
     ]
-    there, left_out = _possible(build_each(config.baselines).values(), cohort)
+    there, left_out = _possible(build_each(config.baselines).values(), faced)
     together = cross_validate_baselines(there, cohort.store, cohort.bags, folds, config.seed)
     baselines = {str(name): table for name, table in together.groupby("model")}
-    design, permutation = FoldDesign.of(split, cohort.bags), None
-    if permutations:
+    endpoint = endpoint_of(cohort.bags)
+    outcomes = outcomes_of(predictions, baselines, endpoint, seed=config.seed, kind=split.kind)
+    design, permutation = FoldDesign.of(split, faced.bags), None
+    if permutations and endpoint.kind == "binary":
         say(f"refitting the heads to {permutations} permutations of the labels")
         permutation = permute_run(
             aggregate(_first_repeats(predictions, permutation_repeats), "recart", design),
             [own for own in members if own.repeat < permutation_repeats],
-            build(config.head),
+            build_head(config),
             cohort,
             k=permutations,
             seed=config.seed,
@@ -116,24 +131,27 @@ def evaluate_run(
             outside=split.kind is Kind.EXTERNAL,
         )
     assessment = assess(
-        predictions,
-        baselines,
-        endpoint=config.data.endpoint,
+        on_the_face(predictions),
+        {name: on_the_face(table) for name, table in baselines.items()},
+        endpoint=endpoint_words(config.data.endpoint, endpoint),
         seed=config.seed,
-        obstacles=_obstacles(cohort),
+        obstacles=_obstacles(faced),
         permutation=permutation,
         design=design,
         left_out=left_out,
     )
+    if outcomes:
+        assessment = replace(assessment, claim=claim_of(outcomes[0], assessment.claim))
     evaluated = Evaluated(
         config=config,
-        cohort=cohort,
+        cohort=faced,
         split=split,
         members=members,
         predictions=predictions,
         baselines=baselines,
         assessment=assessment,
         ledger=ledger,
+        outcomes=outcomes,
     )
     return _audited(evaluated, run, checks) if checks else evaluated
 

@@ -19,7 +19,7 @@ from recart.data.split import Kind
 from recart.evaluation.design import PARTITION, FoldDesign
 from recart.problems import Problem, Problems
 
-__all__ = ["PREDICTION_COLUMNS", "THRESHOLD", "BagScores", "aggregate"]
+__all__ = ["PREDICTION_COLUMNS", "THRESHOLD", "BagScores", "aggregate", "fold_scores"]
 
 PREDICTION_COLUMNS = ("bag", "patient", "repeat", "fold", "member", "y", "logit", "probability")
 
@@ -145,14 +145,7 @@ def aggregate(predictions: pd.DataFrame, name: str, design: FoldDesign = PARTITI
         )
         .reset_index()
     )
-    in_fold = by_fold.groupby(["repeat", "fold"])
-    scaled = by_fold["logit"]
-    if design.kind in (Kind.PARTITION, Kind.GROUPS):
-        scaled = scaled - in_fold["logit"].transform("mean")
-        within = in_fold["logit"].transform("std", ddof=0)
-        # a model that says the same of every bag of a fold must not be ranked by rounding errors
-        scaled = scaled / within.where(within > _SAME, np.inf)
-    by_fold["score"] = scaled.round(_SCORE_DECIMALS)
+    by_fold["score"] = fold_scores(by_fold, design.kind)
     by_fold["train_prevalence"] = _train_prevalence(by_fold, design)
 
     table = by_fold.groupby("bag").agg(
@@ -177,6 +170,19 @@ def aggregate(predictions: pd.DataFrame, name: str, design: FoldDesign = PARTITI
     table["probability_high"] = expit(spread["high"])
     folds = by_fold[["bag", "patient", "repeat", "fold", "y", "logit", "log_odds"]]
     return BagScores(name=name, table=table, folds=folds, kind=design.kind)
+
+
+def fold_scores(by_fold: pd.DataFrame, kind: Kind) -> pd.Series[float]:
+    """Logits that rank bags of different folds: standardised by fold, see `BagScores`."""
+    in_fold = by_fold.groupby(["repeat", "fold"])["logit"]
+    scaled = by_fold["logit"]
+    if kind in (Kind.PARTITION, Kind.GROUPS):
+        scaled = scaled - in_fold.transform("mean")
+        within = in_fold.transform("std", ddof=0)
+        # a model that says the same of every bag of a fold must not be ranked by rounding errors
+        scaled = scaled / within.where(within > _SAME, np.inf)
+    rounded: pd.Series[float] = scaled.round(_SCORE_DECIMALS)
+    return rounded
 
 
 def _train_prevalence(by_fold: pd.DataFrame, design: FoldDesign) -> pd.Series[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,12 +38,16 @@ class Coverage:
 
 @dataclass(frozen=True, kw_only=True)
 class MemberView:
-    """How one member sees the new patients: calibrated log-odds (n) and bag features (n, f)."""
+    """How one member sees the new patients: calibrated log-odds (n) and bag features (n, f).
+
+    `outputs` (n) each are what its endpoint says besides: probabilities of levels, survival.
+    """
 
     name: str
     logits: np.ndarray[Any, Any]
     bag_features: np.ndarray[Any, Any]
     feature_names: list[str]
+    outputs: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,8 @@ class NewPatients:
 
     `latents` (c, l) are posterior means of every cell under the reference member, rows as the
     cells were read. `patients` has one row per bag: prediction, spread over members, coverage,
-    flags. `embedding` (n, f) are the bag features of the reference member.
+    flags, and where the endpoint is more than yes or no, `level:` and `survival:` columns (means
+    over members). `embedding` (n, f) are the bag features of the reference member.
     """
 
     latents: np.ndarray[Any, np.dtype[np.float32]]
@@ -111,6 +116,7 @@ def _views(
             logits=member.rule.log_odds(member.head.logits(seen)),
             bag_features=features,
             feature_names=names,
+            outputs=member.head.outputs(seen),
         )
 
 
@@ -143,6 +149,7 @@ def _patient_table(
                 "logit_mean": own.mean(),
                 "logit_sd": own.std(),
                 "members": len(views),
+                **_outputs(views, n, in_training),
                 "gene_coverage": covered.genes,
                 "protein_coverage": covered.proteins,
                 "known_batch": bool(covered.known_batch[samples].all()),
@@ -150,6 +157,16 @@ def _patient_table(
             }
         )
     return pd.DataFrame(rows).set_index("bag")
+
+
+def _outputs(views: Sequence[MemberView], n: int, in_training: bool) -> dict[str, float]:
+    """Mean over members of what the endpoint says of bag `n`, by name; none for a known patient."""
+    return {
+        name: float("nan")
+        if in_training
+        else float(np.mean([own.outputs[name][n] for own in views]))
+        for name in views[0].outputs
+    }
 
 
 def _flags(

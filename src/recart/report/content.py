@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from recart.evaluation.assessment import Assessment
 from recart.evaluation.audit.finding import Finding
+from recart.evaluation.outcomes import OutcomeAssessment
 from recart.report.checklists import FilledChecklist
 from recart.report.confounding import Association, ConfounderRow
 from recart.report.model_card import CardSection
@@ -66,6 +67,8 @@ class ReportContent:
         How it was made, by name: configuration digest, split digest, seeds, versions, members.
     notes
         Warnings of the run that a reader should know.
+    outcomes
+        Measures of endpoints that are more than yes or no.
     """
 
     question: Question
@@ -81,3 +84,4 @@ class ReportContent:
     figures: tuple[ReportFigure, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    outcomes: tuple[OutcomeAssessment, ...] = ()

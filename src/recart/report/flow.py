@@ -16,6 +16,12 @@ __all__ = ["admission_in_words", "cohort_flow", "features_left_out"]
 # what the readers and checks leave out, as the store counts it; all else is features and chains
 _PATIENTS = ("patients without a usable sample",)
 _SAMPLES = ("samples without cells", "failed libraries")
+# what keeps bags from being there at all, before any outcome
+_ADMISSION = (
+    "samples",
+    "samples outside the decision time or selection",
+    "patients without an admitted sample",
+)
 _CELLS = ("cells of failed libraries", "cells without RNA counts")
 
 
@@ -46,14 +52,31 @@ def cohort_flow(cohort: PreparedCohort, data: Any) -> tuple[FlowStep, ...]:
     )
     admitted = _step("at the decision time", cohort, np.arange(len(bags)))
     evaluated = _step("with a label: evaluated", cohort, np.flatnonzero(labels >= 0))
+    if bags.outcome is not None:
+        reasons = _by_reason(bags.flow, data.unit)
+        steps = (replace(passed, left_out=_difference(passed, admitted, _not_admitted(data))),)
+        return (read, *steps, replace(admitted, left_out=reasons), evaluated)
     unknown = f"no value of {data.endpoint}"
     if data.exclude:
         unknown += f", or one in neither class ({', '.join(map(str, data.exclude))})"
     return (
         read,
-        replace(passed, left_out=_difference(passed, admitted, f"not {admission_in_words(data)}")),
+        replace(passed, left_out=_difference(passed, admitted, _not_admitted(data))),
         replace(admitted, left_out=_difference(admitted, evaluated, unknown)),
         evaluated,
+    )
+
+
+def _not_admitted(data: Any) -> str:
+    return f"not {admission_in_words(data)}"
+
+
+def _by_reason(flow: Mapping[str, int], unit: str) -> tuple[LeftOut, ...]:
+    """Bags that an outcome leaves out of training or of yes and no, each by its rule."""
+    given = [(reason, n) for reason, n in flow.items() if n and reason not in _ADMISSION]
+    return tuple(
+        LeftOut(reason=why, patients=n) if unit == "patient" else LeftOut(reason=why, samples=n)
+        for why, n in given
     )
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from recart.evaluation.assessment import Assessed
 from recart.evaluation.audit.finding import Finding
+from recart.evaluation.outcomes import OutcomeAssessment
 from recart.report.content import ReportContent
 from recart.report.wording import RUNGS
 
@@ -52,6 +53,7 @@ def report_numbers(content: ReportContent) -> dict[str, Any]:
         "model_card": [asdict(section) for section in content.card],
         "provenance": dict(content.provenance),
         "notes": list(content.notes),
+        "outcomes": [_outcome(one) for one in content.outcomes],
     }
     return {name: _plain(value) for name, value in numbers.items()}
 
@@ -69,6 +71,10 @@ def _numbers(assessed: Assessed) -> dict[str, Any]:
         "decision_curve": asdict(assessed.decision_curve),
         "sensitivity_at_specificity": None if point is None else asdict(point),
     }
+
+
+def _outcome(outcome: OutcomeAssessment) -> dict[str, Any]:
+    return {**asdict(outcome), "table": _records(outcome.table), "words": outcome.words}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

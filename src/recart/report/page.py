@@ -13,6 +13,7 @@ from recart.report.audit_table import audit_groups
 from recart.report.canvas import svg
 from recart.report.content import ReportContent, ReportFigure
 from recart.report.numbers import report_numbers
+from recart.report.outcome_figures import outcome_figures
 from recart.report.performance import patient_figures, probability_figures, ranking_figures
 from recart.report.wording import RUNGS
 from recart.training.run_directory import write_atomically
@@ -65,6 +66,10 @@ def _render(content: ReportContent) -> str:
         ranking=_drawn(ranking_figures(assessment), "ranking"),
         worth=_drawn(probability_figures(assessment, content.question), "worth"),
         each=_drawn(patient_figures(assessment, content.question), "each"),
+        outcomes=[
+            (outcome, _drawn(outcome_figures(outcome), f"outcome{number}-"))
+            for number, outcome in enumerate(content.outcomes)
+        ],
         of_the_run=_drawn(content.figures, "run"),
         audit=None if content.findings is None else audit_groups(content.findings),
         rows=_rows(content),

@@ -20,6 +20,7 @@ from recart.report.fillers import what_the_run_knows
 from recart.report.flow import admission_in_words, cohort_flow, features_left_out
 from recart.report.model_card import card_markdown, model_card
 from recart.report.numbers import report_numbers
+from recart.report.outcome_figures import outcome_figures
 from recart.report.page import write_report
 from recart.report.performance import performance_figures
 from recart.report.question import Question
@@ -28,11 +29,13 @@ from recart.report.study import study_template
 from recart.report.wording import within_the_claim
 from recart.training.collapse import ACTIVE, collapse_warning, kept_row
 from recart.training.encoding import encode
+from recart.training.endpoints import endpoint_of
 from recart.training.run_directory import RunDirectory, write_atomically
 
 __all__ = ["write_run_report"]
 
 _SHOWN_CELLS = 6000  # more points than this only paint each other over
+_NEIGHBOURS = 15  # of the UMAP
 
 
 def write_run_report(
@@ -57,13 +60,15 @@ def write_run_report(
     together.to_csv(run.predictions.with_suffix(".csv"), index=False)
     together.to_parquet(run.predictions, index=False)
     content = report_content(evaluated, run, study or {})
-    for figure in (*performance_figures(content.assessment, content.question), *content.figures):
+    of_outcomes = [figure for one in content.outcomes for figure in outcome_figures(one)]
+    of_face = performance_figures(content.assessment, content.question)
+    for figure in (*of_outcomes, *of_face, *content.figures):
         name = figure.title.lower().replace(" ", "_")
         for suffix in ("png", "pdf"):
             figure.figure.savefig(run.figures / f"{name}.{suffix}", dpi=150, bbox_inches="tight")
     write_report(content, run.report)
     numbers = report_numbers(content)
-    parts = {part: numbers[part] for part in ("model", "baselines")}
+    parts = {part: numbers[part] for part in ("model", "baselines", "outcomes")}
     run.write_json(run.metrics.name, {**parts, "ledger": asdict(evaluated.ledger)})
     card = card_markdown(content.card, content.question.endpoint)
     write_atomically(run.path / "model_card.md", card.encode())
@@ -109,12 +114,17 @@ def report_content(
         figures=_run_figures(evaluated),
         provenance=_provenance(evaluated, run),
         notes=withheld,
+        outcomes=evaluated.outcomes,
     )
 
 
 def _question(evaluated: Evaluated) -> Question:
     data = evaluated.config.data
     store = evaluated.cohort.store
+    yes, no = endpoint_of(evaluated.cohort.bags).classes
+    if evaluated.cohort.bags.outcome is None:
+        yes = ", ".join(map(str, data.positive or ["positive class"]))
+        no = ", ".join(map(str, data.negative or ["negative class"]))
     parts = (
         ["RNA"]
         + ["surface protein"] * bool(store.proteins)
@@ -122,8 +132,8 @@ def _question(evaluated: Evaluated) -> Question:
     )
     return Question(
         endpoint=data.endpoint,
-        positive=", ".join(map(str, data.positive or ["positive class"])),
-        negative=", ".join(map(str, data.negative or ["negative class"])),
+        positive=yes,
+        negative=no,
         unit=data.unit,
         decision=admission_in_words(data),
         cohort=f"{len(store.patients)} patients, {' + '.join(parts)}",
@@ -177,8 +187,13 @@ def _latent_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
         # umap says that TensorFlow is not there, and that a fixed seed makes it single-threaded
         warnings.simplefilter("ignore")
         import umap
+        from sklearn.neighbors import NearestNeighbors
 
-        flat = umap.UMAP(random_state=0).fit_transform(z[chosen])
+        # exact neighbours of so few cells take no time; umap's own are compiled for a minute first
+        near = min(_NEIGHBOURS, len(chosen) - 1)
+        distance, index = NearestNeighbors(n_neighbors=near).fit(z[chosen]).kneighbors(z[chosen])
+        layout = umap.UMAP(n_neighbors=near, random_state=0, precomputed_knn=(index, distance))
+        flat = layout.fit_transform(z[chosen])
     table = store.cells.iloc[cells[chosen]]
     label = {1: evaluated.config.data.endpoint + ": positive", 0: "negative", -1: "no label"}
     # by bag: where samples have the label, a patient's samples may differ

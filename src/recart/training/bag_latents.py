@@ -32,7 +32,9 @@ def bag_latents(
     """Encode the bags `rows` under one member; `extras` (n, f) is aligned with all of `bags`.
 
     Tokens are those of these bags alone, in order of stage and names. A stage is the place of the
-    time point in the given order, or else by the days of the member's training patients.
+    time point in the given order, or else by the days of the member's training patients. Where a
+    bag is one sample, time point and tissue are the same for all its cells and are not told: they
+    would be a covariate of the bag, and may be the very thing that is predicted.
     """
     chosen = [int(n) for n in rows]
     token_of_cell, tokens = _tokens(bound, store, bags, chosen)
@@ -68,6 +70,8 @@ def _tokens(
 
     def token(code: int) -> Token:
         sample, sign = divmod(code, len(signs))
+        if bags.unit == "sample":
+            return Token("", 0, "", signs[sign])
         word = str(timepoints[sample])
         return Token(word, stages[word], str(tissues[sample]), signs[sign])
 

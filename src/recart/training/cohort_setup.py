@@ -16,9 +16,12 @@ from recart.data.bags import Admission, Bags, Reading, make_bags
 from recart.data.checks import resolve_labels
 from recart.data.covariates import check_covariates
 from recart.data.gates import GatedReader
-from recart.data.prepare import Endpoint, Preparation, prepare
+from recart.data.outcome import LABEL
+from recart.data.prepare import Endpoint as AsWritten
+from recart.data.prepare import Preparation, prepare
 from recart.data.store import CohortStore, open_store
 from recart.problems import InputError, Problem
+from recart.training.endpoints import BinaryEndpoint, Endpoint
 from recart.training.run_directory import RunDirectory
 
 __all__ = [
@@ -62,12 +65,13 @@ def preparation(data: Any, folder: Path, *, receptors: Any, labelled: bool = Tru
         reader = GatedReader(reader, build(data.gates))
     return Preparation(
         reader=reader,
-        endpoint=Endpoint(
+        endpoint=AsWritten(
             column=data.endpoint if labelled else None,
             positive=data.positive,
             negative=data.negative,
             exclude=list(data.exclude),
             unit=data.unit,
+            outcome=_other_than_binary(data) if labelled else None,
         ),
         car_genes=list(data.car_genes),
         normalised=bool(data.normalised),
@@ -147,13 +151,39 @@ def _in_memory(data: Any) -> bool | None:
 
 def with_bags(store: CohortStore, key: str, data: Any) -> PreparedCohort:
     """The store with its bags and their features, as `data` says; `key` names the store."""
-    table = store.patients if data.unit == "patient" else store.samples
-    values = table[data.endpoint] if data.endpoint in table else _of_samples(store, data.endpoint)
-    labels = resolve_labels(values, data.positive, data.negative, list(data.exclude))
-    bags = make_bags(
-        store, labels, unit=data.unit, admission=admission(data), reading=reading(data)
-    )
+    outcome = _other_than_binary(data)
+    if outcome is None:
+        values = _values(store, data.unit, data.endpoint)
+        labels = resolve_labels(values, data.positive, data.negative, list(data.exclude))
+        bags = make_bags(
+            store, labels, unit=data.unit, admission=admission(data), reading=reading(data)
+        )
+    else:
+        table = {name: _values(store, data.unit, name) for name in outcome.columns}
+        resolved = outcome.resolve(pd.DataFrame(table))
+        bags = make_bags(
+            store,
+            resolved[LABEL],
+            unit=data.unit,
+            admission=admission(data),
+            reading=reading(data),
+            outcome=outcome,
+            resolved=resolved,
+        )
     return PreparedCohort(store=store, key=key, bags=bags, extras=bag_features(store, bags))
+
+
+def _other_than_binary(data: Any) -> Endpoint | None:
+    """The endpoint of `data` where it is not response or none; runs of before have no other."""
+    node = data.get("outcome")
+    outcome: Endpoint | None = None if node is None else build(node)
+    return None if isinstance(outcome, BinaryEndpoint) else outcome
+
+
+def _values(store: CohortStore, unit: str, name: str) -> pd.Series[Any]:
+    """Values of a column by patient or by sample, wherever it stands."""
+    table = store.patients if unit == "patient" else store.samples
+    return table[name] if name in table else _of_samples(store, name)
 
 
 def _of_samples(store: CohortStore, endpoint: str) -> pd.Series[Any]:

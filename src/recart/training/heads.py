@@ -71,6 +71,10 @@ class FittedHead(ABC):
     def logits(self, bags: BagLatents) -> Array:
         """(n) log odds of response of each bag, each from that bag alone."""
 
+    def outputs(self, bags: BagLatents) -> dict[str, Array]:  # noqa: ARG002
+        """(n) each: what the endpoint says of bags beside log odds, by name; nothing if binary."""
+        return {}
+
     @abstractmethod
     def embedding(self, bags: BagLatents) -> tuple[Array, list[str]]:
         """(n, f) the features of each bag that the head reads, and their names."""

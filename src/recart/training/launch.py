@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from recart.problems import InputError, Problem
 from recart.training.cohort_setup import PreparedCohort, prepare_cohort
 from recart.training.collapse import collapse_warning
 from recart.training.cross_validation import CrossValidation
+from recart.training.endpoints import endpoint_of
 from recart.training.epoch_means import EpochMeans
 from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.executor import Executor
@@ -31,6 +33,7 @@ from recart.training.jobs import Recipes
 from recart.training.member_file import LoadedMember, load_member
 from recart.training.member_job import Trainers
 from recart.training.progress import say
+from recart.training.readouts import build_head
 from recart.training.receptor_version import check_receptor_version
 from recart.training.run_directory import RunDirectory
 from recart.training.shared_store import SharedStore
@@ -66,7 +69,7 @@ def train_run(config: DictConfig) -> float:
     """
     check_config(config)
     # everything that can be refused is built before the cohort is read
-    made, head, settings = recipes(config), build(config.head), build(config.trainer)
+    made, head, settings = recipes(config), build_head(config), build(config.trainer)
     scheme, trackers = build(config.data.folds), build_each(config.logger)
     executor, callbacks = build(config.executor), list(build_each(config.callbacks).values())
     folder, seeds = run_folder(config), {"seed": int(config.seed)}
@@ -116,7 +119,7 @@ def _shown(path: Path) -> str:
 
 def load_members(run: RunDirectory) -> list[LoadedMember]:
     """All trained members of a run, by name."""
-    model, head = build(run.config.model), build(run.config.head)
+    model, head = build(run.config.model), build_head(run.config)
     return [load_member(path, model, head) for path in sorted(run.checkpoints.glob("*.ckpt"))]
 
 
@@ -143,15 +146,21 @@ def _split(run: RunDirectory, cohort: PreparedCohort, scheme: Any, seed: int) ->
         return Split.read(run.split, names)
     table = cohort.bags.table
     labelled = table[table["label"] >= 0]
-    split: Split = scheme.split(
-        labelled["patient"].to_numpy(),
-        labelled["label"].to_numpy(),
-        seed,
-        names,
-        _columns(cohort.store, cohort.bags),
-    )
+    patients = labelled["patient"].to_numpy()
+    classes, grade = endpoint_of(cohort.bags).stratified_by(labelled)
+    columns = _columns(cohort.store, cohort.bags)
+    if grade.any():
+        columns = replace(columns, grade=_by_patient(patients, grade, len(names)))
+    split: Split = scheme.split(patients, classes, seed, names, columns)
     split.write(run.split, names)
     return split
+
+
+def _by_patient(patients: np.ndarray[Any, Any], grade: np.ndarray[Any, Any], n: int) -> Any:
+    """(n) the highest grade of each patient's bags, by code."""
+    of_patient = np.zeros(n, dtype=np.int64)
+    np.maximum.at(of_patient, patients, grade)
+    return of_patient
 
 
 def _columns(store: CohortStore, bags: Bags) -> PatientColumns:

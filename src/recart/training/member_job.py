@@ -17,6 +17,7 @@ from recart.data.features import bind
 from recart.data.store import CohortStore
 from recart.training.bag_latents import bag_latents
 from recart.training.decision_rule import fit_decision_rule
+from recart.training.endpoints import endpoint_of
 from recart.training.executors.executor import Report
 from recart.training.heads import BagLatents, Head
 from recart.training.jobs import (
@@ -82,7 +83,9 @@ class MemberJob:
             labels.append(of_bags)
         heads = self.head.fit_stack(seen, labels, [member.seed for member in self.members])
         for encoder, head, own, of_bags in zip(encoders, heads, seen, labels, strict=True):
-            rule = fit_decision_rule(head.inner_logits, of_bags, own.patients)
+            face = endpoint_of(self.bags).binary(of_bags)
+            known = face >= 0
+            rule = fit_decision_rule(head.inner_logits[known], face[known], own.patients[known])
             path = member_path(self.folder, encoder.member.name)
             save_member(path, encoder, head, rule, list(store.patients.index))
 
@@ -94,5 +97,5 @@ class MemberJob:
         stack = restore_stack(self.recipes.model, encoder.features, encoder.state)
         rows = labelled_bags(self.bags, (*member.train, *member.validation))
         bound = bind(encoder.features, store)
-        labels = self.bags.table["label"].to_numpy()[rows].astype(np.int64)
+        labels = endpoint_of(self.bags).targets_of(self.bags, rows)
         return bag_latents(stack, bound, store, self.bags, rows, self.extras), labels

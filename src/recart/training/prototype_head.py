@@ -1,9 +1,9 @@
-"""The default head: soft prototypes of the latents, then an exact ridge logistic regression."""
+"""The default head: soft prototypes of the latents, then a blend of exact ridge regressions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -11,9 +11,14 @@ import torch
 from torch import Tensor
 
 from recart.models.prototypes import Prototypes
-from recart.training.feature_scaling import FeatureScaling
+from recart.training.bag_features import BagFeatures, Features
+from recart.training.bag_scaling import BagScaling
+from recart.training.blend import Blend, fit_blends
+from recart.training.cell_view import CellView
+from recart.training.endpoints.binary import BinaryEndpoint
+from recart.training.endpoints.endpoint import Endpoint
 from recart.training.heads import Array, BagLatents, FittedHead, Head
-from recart.training.ridge_selection import Ridge, fit_ridges, inner_folds
+from recart.training.ridge_selection import inner_folds
 
 __all__ = ["FittedPrototypeHead", "PrototypeHead"]
 
@@ -23,10 +28,12 @@ __all__ = ["FittedPrototypeHead", "PrototypeHead"]
 class PrototypeHead(Head):
     """Recipe of the prototype head.
 
-    `prototypes` centres are k-means centres of at most `cells` development cells, drawn equally
-    from every bag. `shrinkage` is in cells. The ridge strength is the one of `strengths` with the
-    least log loss over `inner_folds` stratified folds of the development patients. `use_extras`
-    lets clone statistics in.
+    `prototypes` coarse and `fine_prototypes` fine centres (0: none) are k-means centres of at most
+    `cells` development cells, drawn equally from every bag. `shrinkage` is in cells. Each group of
+    features has regressions of its own, at the ridge strength of `strengths` with the least error
+    over `inner_folds` stratified folds of the development patients; they are blended by that error.
+    `use_extras` lets clone statistics and covariates in. `endpoint` is what is predicted; bags
+    whose target is not known (NaN) shape the prototypes only.
     """
 
     prototypes: int
@@ -35,30 +42,27 @@ class PrototypeHead(Head):
     strengths: Sequence[float]
     inner_folds: int
     use_extras: bool
+    fine_prototypes: int = 0
+    endpoint: Endpoint = field(default_factory=BinaryEndpoint)
 
     def fit_stack(
         self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]
     ) -> list[FittedPrototypeHead]:
-        """Fit prototypes, choose the ridge strength on inner folds, refit on all given bags."""
-        pooled = self._pool(bags, seeds)
-        ridges = self._ridges(pooled, [own.patients for own in bags], labels, seeds)
-        return [
-            FittedPrototypeHead(
-                prototypes=own.prototypes,
-                use_extras=self.use_extras,
-                scaling=ridge.scaling,
-                coefficients=ridge.coefficients,
-                intercept=ridge.intercept,
-                chosen={
-                    "strength": ridge.strength,
-                    "inner_log_loss": min(ridge.inner_log_losses),
-                    "inner_log_losses": ridge.inner_log_losses,
-                    "inner_logits": ridge.inner_logits,
-                    "features": own.names,
-                },
-            )
-            for own, ridge in zip(pooled, ridges, strict=True)
-        ]
+        """Fit prototypes, blend regressions by inner folds, refit them on all given bags."""
+        from threadpoolctl import threadpool_limits
+
+        alike: dict[tuple[int, int], list[int]] = {}
+        for member, (own, seed) in enumerate(zip(bags, seeds, strict=True)):
+            alike.setdefault((id(own), seed), []).append(member)
+        fitted: dict[int, FittedPrototypeHead] = {}
+        with threadpool_limits(1):  # sums in one order, so that a fit repeats to the bit
+            for members in alike.values():
+                own, seed = bags[members[0]], seeds[members[0]]
+                pooled = self._pool(own, seed)
+                blends = self._blends(pooled, own.patients, [labels[m] for m in members], seed)
+                for member, blend in zip(members, blends, strict=True):
+                    fitted[member] = self._fitted(pooled, blend)
+        return [fitted[member] for member in range(len(bags))]
 
     def relabelled_logits(
         self,
@@ -69,82 +73,86 @@ class PrototypeHead(Head):
         seed: int,
     ) -> Array:
         """(k, n) log odds of the held-out bags; the prototypes, which no label enters, stay."""
+        from threadpoolctl import threadpool_limits
+
         if not isinstance(fitted, FittedPrototypeHead):
             raise TypeError(f"expected a fitted prototype head, got {type(fitted).__name__}")
-        prototypes, count = fitted.prototypes, len(labels)
-        pooled = _Pooled(prototypes, *_features(prototypes, development, self.use_extras))
-        ridges = self._ridges(
-            [pooled] * count, [development.patients] * count, labels, [seed] * count
-        )
-        features, _, _ = _features(prototypes, held_out, self.use_extras)
-        logits = [own.scaling.apply(features) @ own.coefficients + own.intercept for own in ridges]
+        with threadpool_limits(1):
+            pooled = _Pooled(fitted.features, fitted.features.of(development))
+            blends = self._blends(pooled, development.patients, labels, seed)
+            values = fitted.features.of(held_out).values
+            logits = [
+                self.endpoint.log_odds(
+                    own.scaling.apply(values) @ own.coefficients - own.centre, own.offsets
+                )
+                for own in blends
+            ]
         scored: Array = torch.stack(logits).numpy()
         return scored
 
     def restore(self, state: dict[str, Any]) -> FittedPrototypeHead:
         """The fitted head of a checkpoint."""
         return FittedPrototypeHead(
-            prototypes=Prototypes(
-                centres_kl=state["centres_kl"], width=state["width"], shrinkage=state["shrinkage"]
-            ),
-            use_extras=state["use_extras"],
-            scaling=FeatureScaling(state["mean"], state["scale"], state["low"], state["high"]),
+            features=BagFeatures.restore(state["features"]),
+            scaling=BagScaling(*(state[part] for part in ("mean", "scale", "low", "high"))),
             coefficients=state["coefficients"],
-            intercept=state["intercept"],
+            centre=state["centre"],
+            offsets=state["offsets"],
+            endpoint=self.endpoint,
             chosen=state["chosen"],
         )
 
-    def _ridges(
-        self,
-        pooled: Sequence[_Pooled],
-        patients: Sequence[Array],
-        labels: Sequence[Array],
-        seeds: Sequence[int],
-    ) -> list[Ridge]:
-        """The regression of every member, its strength chosen on inner folds."""
-        return fit_ridges(
-            [own.features for own in pooled],
-            [own.groups for own in pooled],
+    def _fitted(self, pooled: _Pooled, blend: Blend) -> FittedPrototypeHead:
+        groups = pooled.values.group_names
+        return FittedPrototypeHead(
+            features=pooled.features,
+            scaling=blend.scaling,
+            coefficients=blend.coefficients,
+            centre=blend.centre,
+            offsets=blend.offsets,
+            endpoint=self.endpoint,
+            chosen={
+                "shares": dict(zip(groups, blend.shares, strict=True)),
+                "strengths": dict(zip(groups, blend.strengths, strict=True)),
+                "inner_log_loss": blend.inner_log_loss,
+                "inner_logits": blend.inner_logits,
+                "features": pooled.values.names,
+            },
+        )
+
+    def _blends(
+        self, pooled: _Pooled, patients: Array, labels: Sequence[Array], seed: int
+    ) -> list[Blend]:
+        return fit_blends(
+            pooled.values.values,
+            pooled.values.groups_f,
+            pooled.values.shared,
             [torch.as_tensor(own, dtype=torch.float64) for own in labels],
-            [
-                inner_folds(own, of, self.inner_folds, seed)
-                for own, of, seed in zip(labels, patients, seeds, strict=True)
-            ],
+            [self._inner_folds(own, patients, seed) for own in labels],
             torch.tensor(list(self.strengths), dtype=torch.float64),
+            self.endpoint,
         )
 
-    def _pool(self, bags: Sequence[BagLatents], seeds: Sequence[int]) -> list[_Pooled]:
-        """Prototypes and features of every member; no label enters, so equal bags share them."""
-        from threadpoolctl import threadpool_limits
+    def _inner_folds(self, targets: Array, patients: Array, seed: int) -> list[Array]:
+        """Inner folds of the bags whose target is known."""
+        rows = np.flatnonzero(np.isfinite(targets.reshape(len(targets), -1)).all(axis=1))
+        classes, grade = self.endpoint.strata(targets[rows])
+        folds = inner_folds(classes, patients[rows], self.inner_folds, seed, grade)
+        return [rows[own] for own in folds]
 
-        pooled: dict[tuple[int, int], _Pooled] = {}
-        keys = [(id(own), seed) for own, seed in zip(bags, seeds, strict=True)]
-        with threadpool_limits(1):  # sums in one order, so that a fit repeats to the bit
-            for key, own, seed in zip(keys, bags, seeds, strict=True):
-                if key not in pooled:
-                    prototypes = self._fit_prototypes(own, seed)
-                    pooled[key] = _Pooled(prototypes, *_features(prototypes, own, self.use_extras))
-        return [pooled[key] for key in keys]
-
-    def _fit_prototypes(self, bags: BagLatents, seed: int) -> Prototypes:
-        from sklearn.cluster import KMeans
-
-        rng = np.random.default_rng(seed)
-        per_bag = max(1, self.cells // len(bags.latents))
-        cells = np.concatenate(
-            [
-                z if len(z) <= per_bag else z[rng.choice(len(z), per_bag, False)]
-                for z in bags.latents
-            ]
-        ).astype(np.float64)
-        count = _distinct(cells, self.prototypes)
-        fit = KMeans(count, n_init=3, random_state=seed).fit(cells)
-        width = fit.inertia_ / cells.size
-        return Prototypes(
-            centres_kl=torch.from_numpy(fit.cluster_centers_),
-            width=max(float(width), 1e-6),
+    def _pool(self, bags: BagLatents, seed: int) -> _Pooled:
+        """Prototypes and features of one member; no label enters."""
+        view = CellView.fit(bags, seed)
+        cells = view.cells(bags, self.cells, seed)
+        numbers = [self.prototypes, *([self.fine_prototypes] if self.fine_prototypes else [])]
+        features = BagFeatures.fit(
+            view,
+            [_fit_prototypes(cells, number, seed) for number in numbers],
+            bags,
             shrinkage=self.shrinkage,
+            use_extras=self.use_extras,
         )
+        return _Pooled(features, features.of(bags))
 
 
 @final
@@ -152,52 +160,62 @@ class PrototypeHead(Head):
 class FittedPrototypeHead(FittedHead):
     """Prototypes, standardisation and coefficients of one member.
 
-    `chosen` records the ridge strength, the inner log losses and the names of the features.
+    The linear predictor is `scaled features @ coefficients - centre`. `chosen` records the shares
+    and ridge strengths of groups, the inner log loss and logits, and the names of the features.
     """
 
-    prototypes: Prototypes
-    use_extras: bool
-    scaling: FeatureScaling
+    features: BagFeatures
+    scaling: BagScaling
     coefficients: Tensor
-    intercept: float
+    centre: float
+    offsets: Tensor
+    endpoint: Endpoint
     chosen: dict[str, Any]
 
     @property
     def inner_loss(self) -> float:
-        """Inner cross-validated log loss of the chosen ridge strength."""
+        """Inner cross-validated log loss."""
         return float(self.chosen["inner_log_loss"])
 
     @property
     def inner_logits(self) -> Array:
-        """(n) logits of the development bags at the chosen strength."""
+        """(n) logits of the development bags, each from inner folds that left it out."""
         return np.array(self.chosen["inner_logits"], dtype=np.float64)
 
     def logits(self, bags: BagLatents) -> Array:
-        """(n) log odds."""
-        features, _, _ = _features(self.prototypes, bags, self.use_extras)
-        # row by row: a bag's score is the same numbers in any company
-        rows = [self.scaling.apply(row[None])[0] @ self.coefficients for row in features]
-        logits: Array = (torch.stack(rows) + self.intercept).numpy()
+        """(n) log odds of the endpoint's yes."""
+        logits: Array = self.endpoint.log_odds(self._linear(bags), self.offsets).numpy()
         return logits
 
+    def outputs(self, bags: BagLatents) -> dict[str, Array]:
+        """What the endpoint says of each bag beside its log odds."""
+        return self.endpoint.outputs(self._linear(bags), self.offsets)
+
+    def _linear(self, bags: BagLatents) -> Tensor:
+        # row by row: a bag's score is the same numbers in any company
+        rows = [
+            self.scaling.apply(row[None])[0] @ self.coefficients
+            for row in self.features.of(bags).values
+        ]
+        return torch.stack(rows) - self.centre
+
     def embedding(self, bags: BagLatents) -> tuple[Array, list[str]]:
-        """(n, f) CLR fractions, shrunken prototype means and clone statistics."""
-        features, _, names = _features(self.prototypes, bags, self.use_extras)
-        return features.numpy(), names
+        """(n, f) shares of cells, shrunken means, changes and clone statistics."""
+        features: Features = self.features.of(bags)
+        return features.values.numpy(), features.names
 
     def state(self) -> dict[str, Any]:
         """Plain Python and tensors."""
         return {
-            "centres_kl": self.prototypes.centres_kl,
-            "width": self.prototypes.width,
-            "shrinkage": self.prototypes.shrinkage,
-            "use_extras": self.use_extras,
+            "features": self.features.state(),
             "mean": self.scaling.mean,
             "scale": self.scaling.scale,
             "low": self.scaling.low,
             "high": self.scaling.high,
             "coefficients": self.coefficients,
-            "intercept": self.intercept,
+            "centre": self.centre,
+            "offsets": self.offsets,
+            "endpoint": self.endpoint.described,
             "chosen": self.chosen,
         }
 
@@ -205,29 +223,17 @@ class FittedPrototypeHead(FittedHead):
 class _Pooled(NamedTuple):
     """What is known of one member's bags without their labels."""
 
-    prototypes: Prototypes
-    features: Tensor
-    groups: Tensor
-    names: list[str]
+    features: BagFeatures
+    values: Features
 
 
-def _features(
-    prototypes: Prototypes, bags: BagLatents, use_extras: bool
-) -> tuple[Tensor, Tensor, list[str]]:
-    """(n, f) features in float64, their group (f), and their names."""
-    pooled = [prototypes.pool(torch.from_numpy(z.astype(np.float64))) for z in bags.latents]
-    fractions = torch.stack([fraction for fraction, _ in pooled])
-    means = torch.stack([mean.flatten() for _, mean in pooled])
-    k, latent = prototypes.centres_kl.shape
-    names = [f"fraction:{i}" for i in range(k)]
-    names += [f"mean:{i}:{j}" for i in range(k) for j in range(latent)]
-    parts = [fractions, means]
-    if use_extras and bags.extras.shape[1]:
-        extras = torch.from_numpy(bags.extras.astype(np.float64))
-        parts += [extras, (~torch.isfinite(extras)).double()]
-        names += [*bags.extra_names, *(f"{name}:missing" for name in bags.extra_names)]
-    group = [torch.full((part.shape[1],), i) for i, part in enumerate(parts)]
-    return torch.cat(parts, dim=1), torch.cat(group), names
+def _fit_prototypes(cells: Array, at_most: int, seed: int) -> Prototypes:
+    from sklearn.cluster import KMeans
+
+    fit = KMeans(_distinct(cells, at_most), n_init=3, random_state=seed).fit(cells)
+    width = fit.inertia_ / cells.size
+    centres = torch.from_numpy(fit.cluster_centers_)
+    return Prototypes(centres_kl=centres, width=max(float(width), 1e-6))
 
 
 def _distinct(cells: Array, at_most: int) -> int:

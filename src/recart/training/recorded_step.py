@@ -29,7 +29,8 @@ class RecordedStep:
     """Forward, backward and what follows them, replayed on arrays that keep their place.
 
     The gradients of the parameters stay where the recording put them and are written anew by
-    each replay, so nobody may set them to None. A minibatch of another shape is recorded anew.
+    each replay. Each call gives them to the parameters again, for others set them to None in
+    between, as Lightning does before it validates. A minibatch of another shape is recorded anew.
 
     Parameters
     ----------
@@ -56,6 +57,7 @@ class RecordedStep:
         self.forward = forward
         self.finish = finish
         self.parameters = list(parameters)
+        self.gradients: list[Tensor | None] = []
         self.noise = MemberNoise([0] * members, 0, device)
         self.kl_weight = torch.zeros((), device=device)
         self.batch: CellBatch | None = None
@@ -74,6 +76,8 @@ class RecordedStep:
             _copy(batch, self.batch)
         self.noise.restart(seeds, step)
         self.graph.replay()
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            parameter.grad = gradient
         return self.loss, self.sums
 
     def _record(self, batch: CellBatch) -> None:
@@ -92,6 +96,7 @@ class RecordedStep:
                 self.graph.register_generator_state(generator)
             with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
                 self.loss, self.sums = self._step(self.batch)
+        self.gradients = [parameter.grad for parameter in self.parameters]
 
     def _step(self, batch: CellBatch) -> tuple[Tensor, dict[str, Tensor]]:
         # a batch keeps what it was asked before, here the order of its columns

@@ -1,4 +1,4 @@
-"""Ridge logistic regression with its strength chosen on inner folds, for many members at once."""
+"""Ridge regression with its strength chosen on inner folds, for many members at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recart.models.ridge_logistic import fit_ridge_logistic
+from recart.training.endpoints.binary import BinaryEndpoint
+from recart.training.endpoints.endpoint import Endpoint
 from recart.training.feature_scaling import FeatureScaling
 from recart.training.heads import Array
 
@@ -24,19 +25,27 @@ class Ridge:
     """One member's regression on scaled features, and how its strength was chosen.
 
     `inner_log_losses` has one value a strength; `inner_logits` (n) are those of the chosen one,
-    each from the fold that did not see the bag.
+    each from the fold that did not see the bag, NaN where a bag is in no fold. `offsets` (k) are
+    what the endpoint adds to the linear predictor.
     """
 
     scaling: FeatureScaling
     coefficients: Tensor
-    intercept: float
+    offsets: Tensor
     strength: float
     inner_log_losses: list[float]
     inner_logits: list[float]
 
+    @property
+    def intercept(self) -> float:
+        """The first offset: the intercept of a logistic regression."""
+        return float(self.offsets[0])
 
-def inner_folds(labels: Array, patients: Array, folds: int, seed: int) -> list[Array]:
-    """Test rows of each inner fold, stratified by label; patients stay whole.
+
+def inner_folds(
+    labels: Array, patients: Array, folds: int, seed: int, grade: Array | None = None
+) -> list[Array]:
+    """Test rows of each inner fold, stratified by label and then by grade; patients stay whole.
 
     Raises
     ------
@@ -54,11 +63,17 @@ def inner_folds(labels: Array, patients: Array, folds: int, seed: int) -> list[A
         )
     # dealt in turn, sorted by label and then by number of bags, else in random order
     turn = np.random.default_rng(seed).permutation(len(owners))
-    order = np.lexsort((turn, bags, share))
+    keys = (turn, bags, share) if grade is None else (turn, bags, _mean(grade, owner), share)
+    order = np.lexsort(keys)
     fold = np.empty(len(owners), dtype=np.int64)
     k = min(folds, smaller)
     fold[order] = np.arange(len(owners)) % k
     return [np.flatnonzero(fold[owner] == number) for number in range(k)]
+
+
+def _mean(value: Array, owner: Array) -> Array:
+    mean: Array = np.bincount(owner, value) / np.bincount(owner)
+    return mean
 
 
 def fit_ridges(
@@ -67,6 +82,7 @@ def fit_ridges(
     labels: Sequence[Tensor],
     folds: Sequence[Sequence[Array]],
     strengths: Tensor,
+    endpoint: Endpoint | None = None,
 ) -> list[Ridge]:
     """Choose each member's strength by inner log loss, refit it on all its bags.
 
@@ -77,12 +93,15 @@ def fit_ridges(
     features, groups
         (n, f) bag features of each member, NaN where not measured, and their groups (f).
     labels
-        (n) of each member, 0 or 1.
+        (n) of each member, 0 or 1; or the targets of `endpoint`, (n, ...).
     folds
-        Rows of each member's inner test folds; together they are all its rows.
+        Rows of each member's inner test folds; rows in none take no part.
     strengths
         (s) ridge strengths to choose from.
+    endpoint
+        What is fitted, and by which loss the strength is chosen; None: response or none.
     """
+    endpoint = endpoint or BinaryEndpoint()
     alike: dict[tuple[int, ...], list[int]] = {}
     for member, own in enumerate(groups):
         alike.setdefault(tuple(torch.bincount(own).tolist()), []).append(member)
@@ -92,7 +111,15 @@ def fit_ridges(
             some = members[start : start + _STACK]
             x_mnf = _padded([features[m] for m in some], torch.nan)
             y_mn = _padded([labels[m] for m in some], 0.0)
-            ridges = _fit(x_mnf, groups[some[0]], y_mn, [folds[m] for m in some], strengths)
+            ridges = _fit(
+                x_mnf,
+                groups[some[0]],
+                y_mn,
+                [folds[m] for m in some],
+                [len(features[m]) for m in some],
+                strengths,
+                endpoint,
+            )
             fitted |= dict(zip(some, ridges, strict=True))
     return [fitted[member] for member in range(len(features))]
 
@@ -106,7 +133,9 @@ def _fit(
     groups_f: Tensor,
     y_mn: Tensor,
     folds: Sequence[Sequence[Array]],
+    sizes: Sequence[int],
     strengths: Tensor,
+    endpoint: Endpoint,
 ) -> list[Ridge]:
     """One stack of members; rows beyond a member's bags are in none of its folds."""
     problems = [(m, test) for m, own in enumerate(folds) for test in own]
@@ -114,37 +143,48 @@ def _fit(
     test_qn = torch.zeros(len(problems), x_mnf.shape[1], dtype=torch.bool)
     for q, (_, test) in enumerate(problems):
         test_qn[q, torch.from_numpy(test)] = True
-    bag_mn = torch.zeros(y_mn.shape, dtype=torch.long).index_add_(0, member_q, test_qn.long()) > 0
+    bag_mn = (
+        torch.zeros(y_mn.shape[:2], dtype=torch.long).index_add_(0, member_q, test_qn.long()) > 0
+    )
     train_qn = (bag_mn[member_q] & ~test_qn).double()
 
     x_qnf = x_mnf[member_q]
     x_qnf = FeatureScaling.fit(x_qnf, groups_f, train_qn).apply(x_qnf)
-    coefficients_qsf, intercept_qs = fit_ridge_logistic(
-        x_qnf, y_mn[member_q], train_qn, strengths.expand(len(problems), -1)
+    y_qn = y_mn[member_q]
+    coefficients_qsf, offsets_qsk = endpoint.solve(
+        x_qnf, y_qn, train_qn, strengths.expand(len(problems), -1)
     )
-    logits_qsn = coefficients_qsf @ x_qnf.mT + intercept_qs.unsqueeze(-1)
+    linear_qsn = coefficients_qsf @ x_qnf.mT
+    logits_qsn = endpoint.log_odds(linear_qsn, offsets_qsk)
     logits_msn = torch.zeros(len(folds), len(strengths), x_mnf.shape[1], dtype=logits_qsn.dtype)
     logits_msn.index_add_(0, member_q, torch.where(test_qn.unsqueeze(1), logits_qsn, 0.0))
-    loss_msn = torch.nn.functional.binary_cross_entropy_with_logits(
-        logits_msn, y_mn.unsqueeze(1).expand_as(logits_msn), reduction="none"
+    # rows in no fold are hidden from the endpoint
+    hidden_qn = ~bag_mn[member_q]
+    seen_qn = y_qn.double().masked_fill(
+        hidden_qn.reshape(*hidden_qn.shape, *[1] * (y_qn.ndim - 2)), torch.nan
     )
+    loss_qsn = endpoint.losses(linear_qsn, offsets_qsk, seen_qn, train_qn)
+    loss_msn = torch.zeros_like(logits_msn)
+    loss_msn.index_add_(0, member_q, torch.where(test_qn.unsqueeze(1), loss_qsn, 0.0))
     bags_m = bag_mn.sum(-1)
     loss_ms = torch.where(bag_mn.unsqueeze(1), loss_msn, 0.0).sum(-1) / bags_m.unsqueeze(-1)
     best_m = loss_ms.argmin(-1)
 
     weight_mn = bag_mn.double()
     scaling = FeatureScaling.fit(x_mnf, groups_f, weight_mn)
-    coefficients, intercepts = fit_ridge_logistic(
+    coefficients, offsets = endpoint.solve(
         scaling.apply(x_mnf), y_mn, weight_mn, strengths[best_m].unsqueeze(-1)
     )
+    chosen_mn = logits_msn[torch.arange(len(folds)), best_m]
+    inner_mn = torch.where(bag_mn, chosen_mn, torch.nan)
     return [
         Ridge(
             scaling=scaling.of(m),
             coefficients=coefficients[m, 0].clone(),
-            intercept=float(intercepts[m, 0]),
+            offsets=offsets[m, 0].clone(),
             strength=float(strengths[best_m[m]]),
             inner_log_losses=loss_ms[m].tolist(),
-            inner_logits=logits_msn[m, best_m[m], : int(bags_m[m])].tolist(),
+            inner_logits=inner_mn[m, : sizes[m]].tolist(),
         )
         for m in range(len(folds))
     ]

@@ -87,6 +87,11 @@ CODES: Final[dict[str, str]] = {
     "E-LAB-004": "a class has too few patients",
     "E-LAB-005": "endpoint values that are neither positive, negative nor excluded",
     "E-LAB-006": "a value is listed in two of positive, negative and exclude",
+    "E-LAB-007": "ordinal levels that are no order, or a cut that divides nothing",
+    "E-LAB-008": "months of a survival endpoint that are no times, or a landmark beside them",
+    "E-LAB-009": "times to an event that are no numbers, or below 0",
+    "E-LAB-010": "several endpoints that are fewer than two, or nested",
+    "E-LAB-011": "the head can not be fitted to the endpoint",
     # libraries
     "W-LIB-001": "a failed library: too few counts per cell or too few cells",
     "E-LIB-002": "too many empty cells in a patient",

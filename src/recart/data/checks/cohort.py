@@ -12,7 +12,9 @@ from recart.data.checks.limits import Limits
 from recart.data.checks.names import check_names
 from recart.data.checks.receptors import check_receptors
 from recart.data.checks.samples import check_samples
+from recart.data.checks.two_classes import TwoClasses
 from recart.data.cohort import Cohort
+from recart.data.outcome import Outcome
 from recart.problems import Problems
 
 __all__ = ["check_cohort"]
@@ -29,6 +31,7 @@ def check_cohort(
     normalised: bool = False,
     limits: Limits | None = None,
     problems: Problems | None = None,
+    outcome: Outcome | None = None,
 ) -> Problems:
     """Check everything; nothing is changed. `filter_cohort` then leaves out what is to go.
 
@@ -48,6 +51,8 @@ def check_cohort(
         Thresholds; None takes `Limits()`.
     problems
         Problems found before, to be raised together with these.
+    outcome
+        The endpoint where it is not one of two classes; it says its columns itself.
 
     Returns
     -------
@@ -73,10 +78,8 @@ def check_cohort(
         check_labels(
             cohort,
             kept if len(kept) else cohort.samples,
-            endpoint=endpoint,
-            positive=positive,
-            negative=negative,
-            exclude=exclude,
+            outcome=outcome
+            or TwoClasses(column=endpoint, positive=positive, negative=negative, exclude=exclude),
             unit=unit,
             limits=limits,
             problems=found,

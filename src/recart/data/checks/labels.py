@@ -12,9 +12,10 @@ import pandas as pd
 from recart.data.checks.limits import Limits
 from recart.data.checks.spelling import nearest
 from recart.data.cohort import Cohort
+from recart.data.outcome import LABEL, REASON, Outcome
 from recart.problems import InputError, Problem, Problems
 
-__all__ = ["check_labels", "resolve_labels"]
+__all__ = ["check_labels", "is_missing", "plain_value", "resolve_labels"]
 
 # positive and negative names that leave no doubt, as `_folded` gives them
 _PAIRS: Final[tuple[tuple[frozenset[str], frozenset[str]], ...]] = (
@@ -28,11 +29,16 @@ _PAIRS: Final[tuple[tuple[frozenset[str], frozenset[str]], ...]] = (
 _MISSING: Final = frozenset({"", "nan", "na", "none", "<na>", "n/a"})
 
 
-def _plain(value: object) -> str:
+def plain_value(value: object) -> str:
     """A label as text; 1.0 and True read as in a table."""
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return str(int(value))
     return str(value).strip()
+
+
+def is_missing(text: pd.Series) -> pd.Series:
+    """Which values, as text, say that there is none."""
+    return text.isna() | text.astype(str).str.lower().isin(_MISSING)
 
 
 def _folded(value: str) -> str:
@@ -63,9 +69,9 @@ def resolve_labels(
     InputError
         If a value is in none of the lists or in two of them; the error counts the values.
     """
-    text = values.map(_plain, na_action="ignore").astype(object)
-    missing = text.isna() | text.astype(str).str.lower().isin(_MISSING)
-    out_of = {_plain(v) for v in exclude}
+    text = values.map(plain_value, na_action="ignore").astype(object)
+    missing = is_missing(text)
+    out_of = {plain_value(v) for v in exclude}
     present = text[~missing & ~text.isin(out_of)]
     counts = present.value_counts()
     column = str(values.name or "")
@@ -125,7 +131,7 @@ def _recognise(found: list[str]) -> tuple[set[str], set[str]] | None:
 def _given(
     found: list[str], positive: Sequence[object] | None, negative: Sequence[object] | None
 ) -> tuple[set[str], set[str]]:
-    yes, no = ({_plain(v) for v in values or ()} for values in (positive, negative))
+    yes, no = ({plain_value(v) for v in values or ()} for values in (positive, negative))
     rest = set(found) - yes - no
     if len(rest) == 1 and positive is None:
         yes = rest
@@ -138,10 +144,7 @@ def check_labels(
     cohort: Cohort,
     samples: pd.DataFrame,
     *,
-    endpoint: str,
-    positive: Sequence[object] | None,
-    negative: Sequence[object] | None,
-    exclude: Sequence[object],
+    outcome: Outcome,
     unit: str,
     limits: Limits,
     problems: Problems,
@@ -154,8 +157,8 @@ def check_labels(
         The cohort; the endpoint may stand in its table of patients, samples or cells.
     samples
         The samples that are not failed libraries.
-    endpoint, positive, negative, exclude
-        Column and meaning of its values, as for `resolve_labels`.
+    outcome
+        Columns of the endpoint, and what their values mean.
     unit
         `patient` or `sample`: what has one label.
     limits
@@ -165,62 +168,52 @@ def check_labels(
     """
     source = cohort.source
     file = source.get("patients") or source.get("samples") or source.get("rna", "")
-    values = _values(cohort, endpoint)
-    if values is None:
-        names = [
-            *cohort.patients.columns,
-            *cohort.samples.columns.drop("patient"),
-            *cohort.cells.columns,
-        ]
-        near = nearest(endpoint, [str(name) for name in names])
-        problems.error(
-            Problem(
-                code="E-LAB-001",
-                what=f"no table has the endpoint {endpoint!r}",
-                mend=f"nearest: {', '.join(near)}" if near else f"columns are {names[:30]}",
-                file=file,
-                column=endpoint,
-            )
-        )
+    found = {name: _values(cohort, name) for name in outcome.columns}
+    for name, values in found.items():
+        if values is None:
+            problems.error(_absent(cohort, name, file))
+    tables = [
+        own.reset_index(drop=True).rename(columns={"value": name})
+        for name, own in found.items()
+        if own is not None
+    ]
+    if len(tables) < len(found):
         return
+    values = tables[0]
+    for table in tables[1:]:
+        values = values.merge(table, on=["patient", "sample"])
     try:
-        labels = resolve_labels(values["value"].rename(endpoint), positive, negative, exclude)
+        resolved = outcome.resolve(values[list(outcome.columns)])
     except InputError as error:
         for problem in error.problems:
             problems.error(replace(problem, file=file))
         return
-    values = values.assign(label=labels.to_numpy())
+    resolved = resolved.drop(columns=REASON).set_index(values.index)
+    shown = values[list(outcome.columns)].astype(str).agg(", ".join, axis=1)
+    values = pd.concat([values[["patient", "sample"]].assign(value=shown), resolved], axis=1)
     values = values[values["sample"].isin(samples.index)]
-    _check_one(values, endpoint, unit, file, problems)
-    known = values[values["label"].notna()].drop_duplicates(["patient", "label"])
-    count = {name: int((known["label"] == code).sum()) for name, code in _CLASSES}
-    if min(count.values()) == 0:
-        problems.error(
-            Problem(
-                code="E-LAB-003",
-                what=f"{count['positive']} positive and {count['negative']} negative patients",
-                mend=f"both classes need at least {limits.min_per_class} patients",
-                file=file,
-                column=endpoint,
-                count=sum(count.values()),
-            )
-        )
-    for name, number in count.items():
-        if 0 < number < limits.min_per_class:
-            problems.error(
-                Problem(
-                    code="E-LAB-004",
-                    what=f"{number} {name} patients; cross-validation needs at least "
-                    f"{limits.min_per_class} in each class",
-                    mend="add patients, or choose an endpoint with more balanced classes",
-                    file=file,
-                    column=endpoint,
-                    count=number,
-                )
-            )
+    for name in resolved.columns:
+        if _check_one(values, name, outcome.columns[0], unit, file, problems):
+            break
+    own = values[values[LABEL].notna()].drop_duplicates(["patient", *resolved.columns])
+    for problem in outcome.too_few(own, limits.min_per_class):
+        problems.error(replace(problem, file=file))
 
 
-_CLASSES: Final = (("positive", 1.0), ("negative", 0.0))
+def _absent(cohort: Cohort, name: str, file: str) -> Problem:
+    names = [
+        *cohort.patients.columns,
+        *cohort.samples.columns.drop("patient"),
+        *cohort.cells.columns,
+    ]
+    near = nearest(name, [str(own) for own in names])
+    return Problem(
+        code="E-LAB-001",
+        what=f"no table has the endpoint {name!r}",
+        mend=f"nearest: {', '.join(near)}" if near else f"columns are {names[:30]}",
+        file=file,
+        column=name,
+    )
 
 
 def _values(cohort: Cohort, endpoint: str) -> pd.DataFrame | None:
@@ -237,16 +230,19 @@ def _values(cohort: Cohort, endpoint: str) -> pd.DataFrame | None:
 
 
 def _check_one(
-    values: pd.DataFrame, endpoint: str, unit: str, file: str, problems: Problems
-) -> None:
-    distinct = values[values["label"].notna()].drop_duplicates([unit, "label"])
-    for owner in distinct[unit][distinct[unit].duplicated()].unique():
+    values: pd.DataFrame, label: str, endpoint: str, unit: str, file: str, problems: Problems
+) -> bool:
+    """Whether an owner has several labels; each of them is a problem."""
+    distinct = values[values[label].notna()].drop_duplicates([unit, label])
+    several = distinct[unit][distinct[unit].duplicated()].unique()
+    words = "is in both classes" if distinct[label].isin((0, 1)).all() else "has several values"
+    for owner in several:
         of_owner = values[values[unit] == owner]
         shown = ", ".join(f"{row.sample}={row.value}" for row in of_owner.itertuples())
         problems.error(
             Problem(
                 code="E-LAB-002",
-                what=f"{unit} {owner} is in both classes: {shown}",
+                what=f"{unit} {owner} {words}: {shown}",
                 mend="correct the labels"
                 + ("" if unit == "sample" else ", or set data.unit=sample"),
                 file=file,
@@ -255,3 +251,4 @@ def _check_one(
                 count=len(of_owner),
             )
         )
+    return bool(len(several))

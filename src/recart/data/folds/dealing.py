@@ -18,27 +18,37 @@ _ATTEMPTS: Final = 8
 _LACKING: Final = 1e6
 
 
-def deal(stratum: Codes, k: int, rng: np.random.Generator) -> Codes:
+def deal(stratum: Codes, k: int, rng: np.random.Generator, grade: Codes | None = None) -> Codes:
     """Fold of each patient: shuffled within strata, then dealt out like cards.
 
     Dealing in the order (1 only, both, 0 only) gives every fold a bag of each class as soon as k
     patients have one: those patients are neighbours in the deal. (scikit-learn deals in the same
-    way, but refuses strata smaller than k, which mixed patients often are.)
+    way, but refuses strata smaller than k, which mixed patients often are.) Inside a stratum
+    patients are dealt by rising `grade`, so that folds are even in it too.
     """
     order = np.concatenate([rng.permutation(np.flatnonzero(stratum == s)) for s in STRATA])
+    if grade is not None:
+        order = order[np.lexsort((grade[order], stratum[order]))]
     fold_of = np.empty(len(stratum), dtype=np.int64)
     fold_of[order] = np.arange(len(stratum)) % k
     return fold_of
 
 
-def deal_blocks(stratum: Codes, block: Codes, k: int, rng: np.random.Generator) -> Codes:
+def deal_blocks(
+    stratum: Codes,
+    block: Codes,
+    k: int,
+    rng: np.random.Generator,
+    grade: Codes | None = None,
+) -> Codes:
     """Fold of each patient where whole blocks are dealt; `deal` where each is a block of its own.
 
     Largest blocks first, each into the fold where the classes come out most even, then blocks are
-    moved while that helps. The best of some shuffles is taken: as even as blocks allow, or nearly.
+    moved while that helps. The best of some shuffles is taken: as even as blocks allow, or nearly;
+    they are not made even in `grade`.
     """
     if int(block.max()) + 1 == len(block):
-        return deal(stratum, k, rng)
+        return deal(stratum, k, rng, grade)
     counts_bc = class_counts(stratum, block)
     best, least = np.zeros(len(counts_bc), dtype=np.int64), np.inf
     for _ in range(_ATTEMPTS):

@@ -25,10 +25,14 @@ class PatientColumns:
         Rows of the samples that may enter a prediction; `patient` is a patient code.
     patients
         One row a patient, by code.
+    grade
+        (patient) what folds are even in beside the classes, such as the level of an ordinal
+        endpoint or the quarter of a follow-up time; None: nothing.
     """
 
     samples: pd.DataFrame
     patients: pd.DataFrame
+    grade: np.ndarray[Any, Any] | None = None
 
     def values(self, column: str, codes: np.ndarray[Any, Any]) -> pd.DataFrame:
         """Columns `patient` (code) and `value` (text): every value of each patient, once.

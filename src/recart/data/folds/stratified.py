@@ -22,7 +22,7 @@ __all__ = ["StratifiedPatientKFold"]
 
 @final
 class StratifiedPatientKFold(FoldScheme):
-    """K-fold over patients, stratified by class; repeats are new partitions.
+    """K-fold over patients, stratified by class and grade; repeats are new partitions.
 
     Patients stay whole. With several bags per patient the strata are: label 1 only, both, label 0
     only. Every part of every fold holds both classes; per stratum and in all, fold sizes differ by
@@ -74,11 +74,12 @@ class StratifiedPatientKFold(FoldScheme):
         codes, stratum = strata(patients, labels)
         self._check(stratum)
         block = blocks_of(codes, self._block, columns)
+        grade = None if columns is None or columns.grade is None else columns.grade[codes]
         own = Labelled(codes=codes, stratum=stratum, block=block)
         folds = []
         for repeat in range(self._repeats):
             rng = np.random.default_rng(np.random.SeedSequence((seed, repeat)))
-            fold_of = deal_blocks(stratum, block, self._k, rng)
+            fold_of = deal_blocks(stratum, block, self._k, rng, grade)
             self._check_folds(fold_of, stratum, block)
             for fold in range(self._k):
                 made = own.fold(

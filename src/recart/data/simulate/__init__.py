@@ -2,7 +2,8 @@
 
 from recart.data.simulate.design import StudyDesign
 from recart.data.simulate.effects import MECHANISMS, Effects
+from recart.data.simulate.outcomes import Outcomes
 from recart.data.simulate.simulator import SimulatedCohort
 from recart.data.simulate.truth import Truth
 
-__all__ = ["MECHANISMS", "Effects", "SimulatedCohort", "StudyDesign", "Truth"]
+__all__ = ["MECHANISMS", "Effects", "Outcomes", "SimulatedCohort", "StudyDesign", "Truth"]

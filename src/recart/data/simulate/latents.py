@@ -83,10 +83,18 @@ class PatientLatents:
 
 
 def draw_latents(
-    patients: pd.DataFrame, samples: pd.DataFrame, effects: Effects, strength: float, seed: int
+    patients: pd.DataFrame,
+    samples: pd.DataFrame,
+    effects: Effects,
+    strength: float,
+    seed: int,
+    propensity: Floats | None = None,
 ) -> PatientLatents:
-    """Draw the latent numbers of all patients; `strength` multiplies every effect."""
-    side = np.where(patients["response"] == "CR", 0.5, -0.5)
+    """Draw the latent numbers of all patients; `strength` multiplies every effect.
+
+    They move with the response, half a unit up or down, or with the patients' `propensity`.
+    """
+    side = np.where(patients["response"] == "CR", 0.5, -0.5) if propensity is None else propensity
     size = {name: strength * value for name, value in asdict(effects).items()}
     values, scores = pd.DataFrame(index=patients.index), pd.DataFrame(index=patients.index)
     for name, distance in _DISTANCE.items():

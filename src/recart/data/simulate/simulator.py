@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from recart.data.simulate.design import StudyDesign
 from recart.data.simulate.effects import Effects
 from recart.data.simulate.genes import build_genes, fewest_genes
 from recart.data.simulate.latents import draw_latents
+from recart.data.simulate.outcomes import Outcomes
 from recart.data.simulate.panel import PANEL
 from recart.data.simulate.populations import ANNOTATIONS
 from recart.data.simulate.protein import draw_protein
@@ -54,6 +55,8 @@ class SimulatedCohort(Reader):
         Strength of each mechanism.
     design
         Samples, products, sites and batches.
+    outcomes
+        Levels of response, survival and toxicity in place of response or none; None: that.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class SimulatedCohort(Reader):
         strength: float = 0.5,
         effects: Effects | None = None,
         design: StudyDesign | None = None,
+        outcomes: Outcomes | None = None,
     ) -> None:
         self.patients = patients
         self.cells_per_sample = cells_per_sample
@@ -78,6 +82,7 @@ class SimulatedCohort(Reader):
         self.strength = strength
         self.effects = Effects() if effects is None else effects
         self.design = StudyDesign() if design is None else design
+        self.outcomes = outcomes
         problems = Problems()
         least = {"patients": 2, "cells_per_sample": 1, "genes": fewest_genes()}
         given = {name: getattr(self, name) for name in (*least, "seed", "strength")}
@@ -107,7 +112,11 @@ class SimulatedCohort(Reader):
         seed = self.seed
         patients = self.design.draw_patients(self.patients, seed)
         samples = self.design.draw_samples(patients, seed)
-        latents = draw_latents(patients, samples, self.effects, self.strength, seed)
+        told = self.outcomes
+        propensity = None if told is None else told.propensity(patients, seed)
+        latents = draw_latents(patients, samples, self.effects, self.strength, seed, propensity)
+        if told is not None and propensity is not None:
+            patients = told.write(patients, propensity, seed)
         fractions = fractions_of(samples, latents, seed)
         sample, population = draw_populations(fractions, self.cells_per_sample, seed)
         states = draw_states(samples, sample, population, latents, seed)
@@ -134,4 +143,7 @@ class SimulatedCohort(Reader):
         )
         effective = Effects(**{k: self.strength * v for k, v in asdict(self.effects).items()})
         context = samples["context"].to_numpy()[sample]
-        return cohort, tell_truth(cells, context, population, clones, latents, effective)
+        truth = tell_truth(cells, context, population, clones, latents, effective)
+        if propensity is not None:
+            truth = replace(truth, patients=truth.patients.assign(propensity=propensity))
+        return cohort, truth

@@ -37,7 +37,8 @@ class Truth:
         Index as the cohort's patients. One column per mechanism: log likelihood ratio of CR given
         the patient's latent numbers in all samples (0 where it is off); `oracle` is their sum, and
         `oracle_before` that of what can be seen before infusion. No prediction from the cells can
-        be expected to rank patients better. Product is left out.
+        be expected to rank patients better. Product is left out. Where outcomes are levels or times
+        there is `propensity`, what they follow; `oracle` rises with what is expected of it.
     """
 
     cells: pd.DataFrame

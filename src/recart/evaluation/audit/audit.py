@@ -91,7 +91,9 @@ def run_audit(checks: Mapping[str, Check], evaluated: Evaluated, run: RunDirecto
         say(f"audit: {check.name}")
         started, before = time.monotonic(), len(findings)
         try:
-            for finding in check.findings(evaluated, run):
+            other = check.trains and evaluated.cohort.bags.outcome is not None
+            told = [_other_endpoint(check.name)] if other else check.findings(evaluated, run)
+            for finding in told:
                 findings.append(finding)
                 if finding.severity is not Severity.PASSED:
                     say(f"  {finding.severity.name} {finding.code}: {finding.what}")
@@ -122,6 +124,16 @@ def _failed(check: str, error: Exception) -> Finding:
             "file": file,
             "line": trace.tb_lineno if trace is not None else None,
         },
+    )
+
+
+def _other_endpoint(check: str) -> Finding:
+    return Finding(
+        check=check,
+        code="A-AUDIT-003",
+        severity=Severity.UNKNOWN,
+        what="not run: it trains again with other labels, which it can make of yes and no only",
+        mend="run it on a binary endpoint of the same cohort (endpoint=binary)",
     )
 
 

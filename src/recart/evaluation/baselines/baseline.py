@@ -10,8 +10,16 @@ import numpy as np
 from recart.data.bags import Bags
 from recart.data.store import CohortStore
 from recart.evaluation.predictions import FloatArray
+from recart.training.endpoints import Endpoint, SeveralEndpoints, endpoint_of
 
-__all__ = ["Baseline", "IndexArray", "bag_groups", "bag_patients"]
+__all__ = [
+    "Baseline",
+    "IndexArray",
+    "bag_endpoint",
+    "bag_groups",
+    "bag_patients",
+    "bag_targets",
+]
 
 IndexArray = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -48,6 +56,18 @@ class Baseline(ABC):
         -------
         (test) logits. The logit of a bag depends on `train` and on its own cells only.
         """
+
+
+def bag_endpoint(bags: Bags) -> Endpoint:
+    """What baselines are fitted to: the endpoint, of several the leading one."""
+    endpoint = endpoint_of(bags)
+    return endpoint.leading if isinstance(endpoint, SeveralEndpoints) else endpoint
+
+
+def bag_targets(bags: Bags, which: IndexArray) -> FloatArray:
+    """(n) or (n, 2) targets of some bags under `bag_endpoint`."""
+    targets: FloatArray = bag_endpoint(bags).targets_of(bags, which).astype(np.float64)
+    return targets
 
 
 def bag_patients(bags: Bags, which: IndexArray) -> IndexArray:

@@ -12,7 +12,14 @@ from recart.data.bags import Bags
 from recart.data.covariates import column_of, covariates
 from recart.data.store import CohortStore
 from recart.data.telling_columns import tells_the_class
-from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_groups, bag_patients
+from recart.evaluation.baselines.baseline import (
+    Baseline,
+    IndexArray,
+    bag_endpoint,
+    bag_groups,
+    bag_patients,
+    bag_targets,
+)
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
 from recart.evaluation.predictions import FloatArray
 from recart.problems import Problem, Problems
@@ -66,7 +73,7 @@ class ClinicalOnly(Baseline):
                     Problem(
                         code="E-EVAL-015",
                         column=name,
-                        what="neither patients nor samples have such a covariate",
+                        what="no such covariate is known of patients or samples",
                         mend="name columns of these tables in data.covariates",
                     )
                 )
@@ -106,13 +113,14 @@ class ClinicalOnly(Baseline):
         ]
         x = np.hstack([np.empty((len(rows), 0)), *parts])
         seen = np.isfinite(x[: len(train)]).any(axis=0)
-        y = bags.table["label"].to_numpy(dtype=float)[train]
+        y, endpoint = bag_targets(bags, train), bag_endpoint(bags)
         return ridge_logits(
             [("impute", SimpleImputer(keep_empty_features=True)), ("scale", StandardScaler())],
             x[: len(train), seen],
             y,
-            inner_folds(y, bag_groups(bags, train), seed),
+            inner_folds(y, bag_groups(bags, train), seed, endpoint),
             x[len(train) :, seen],
+            endpoint,
         )
 
 

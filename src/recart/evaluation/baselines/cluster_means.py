@@ -6,7 +6,13 @@ from typing import final
 
 from recart.data.bags import Bags
 from recart.data.store import CohortStore
-from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_groups
+from recart.evaluation.baselines.baseline import (
+    Baseline,
+    IndexArray,
+    bag_endpoint,
+    bag_groups,
+    bag_targets,
+)
 from recart.evaluation.baselines.clusters import CellClusters
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
 from recart.evaluation.predictions import FloatArray
@@ -53,11 +59,12 @@ class ClusterMeans(Baseline):
         centred = found.sums - found.counts[:, :, None] * found.centres
         means = centred / (found.counts + self.shrinkage)[:, :, None]
         x = means.reshape(len(means), -1)
-        y = bags.table["label"].to_numpy(dtype=float)[train]
+        y, endpoint = bag_targets(bags, train), bag_endpoint(bags)
         return ridge_logits(
             [("scale", StandardScaler())],
             x[: len(train)],
             y,
-            inner_folds(y, bag_groups(bags, train), seed),
+            inner_folds(y, bag_groups(bags, train), seed, endpoint),
             x[len(train) :],
+            endpoint,
         )

@@ -9,7 +9,13 @@ import pandas as pd
 
 from recart.data.bags import Bags
 from recart.data.store import CohortStore
-from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_groups
+from recart.evaluation.baselines.baseline import (
+    Baseline,
+    IndexArray,
+    bag_endpoint,
+    bag_groups,
+    bag_targets,
+)
 from recart.evaluation.baselines.clusters import CellClusters
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
 from recart.evaluation.predictions import FloatArray
@@ -63,13 +69,14 @@ class Composition(Baseline):
             else self.recipe.of_bags(store, bags, train, test, seed).counts
         )
         x = _centred_log_ratio(counts)
-        y = bags.table["label"].to_numpy(dtype=float)[train]
+        y, endpoint = bag_targets(bags, train), bag_endpoint(bags)
         return ridge_logits(
             [("scale", StandardScaler())],
             x[: len(train)],
             y,
-            inner_folds(y, bag_groups(bags, train), seed),
+            inner_folds(y, bag_groups(bags, train), seed, endpoint),
             x[len(train) :],
+            endpoint,
         )
 
     def _count_given(

@@ -9,7 +9,13 @@ import pandas as pd
 
 from recart.data.bags import Bags
 from recart.data.store import CohortStore
-from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_groups
+from recart.evaluation.baselines.baseline import (
+    Baseline,
+    IndexArray,
+    bag_endpoint,
+    bag_groups,
+    bag_targets,
+)
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
 from recart.evaluation.predictions import FloatArray
 
@@ -40,13 +46,14 @@ class QualityOnly(Baseline):
         x = np.stack([_quality(store.cells.iloc[bags.cells([bag])]) for bag in [*train, *test]])
         x_train = x[: len(train)]
         seen = np.isfinite(x_train).any(axis=0)
-        y = bags.table["label"].to_numpy(dtype=float)[train]
+        y, endpoint = bag_targets(bags, train), bag_endpoint(bags)
         return ridge_logits(
             [("impute", SimpleImputer(keep_empty_features=True)), ("scale", StandardScaler())],
             x_train[:, seen],
             y,
-            inner_folds(y, bag_groups(bags, train), seed),
+            inner_folds(y, bag_groups(bags, train), seed, endpoint),
             x[len(train) :, seen],
+            endpoint,
         )
 
 
@@ -74,13 +81,14 @@ class BatchOnly(Baseline):
         shares = design_levels(store, bags, np.concatenate([train, test]))
         x = shares.to_numpy(dtype=float)
         x = x[:, np.ptp(x[: len(train)], axis=0) > 0] if x.size else x
-        y = bags.table["label"].to_numpy(dtype=float)[train]
+        y, endpoint = bag_targets(bags, train), bag_endpoint(bags)
         return ridge_logits(
             [("scale", StandardScaler())],
             x[: len(train)],
             y,
-            inner_folds(y, bag_groups(bags, train), seed),
+            inner_folds(y, bag_groups(bags, train), seed, endpoint),
             x[len(train) :],
+            endpoint,
         )
 
 

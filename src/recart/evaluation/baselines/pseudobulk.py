@@ -9,7 +9,13 @@ import numpy as np
 from recart.data.bags import Bags
 from recart.data.rows import pieces, read_rows
 from recart.data.store import CohortStore
-from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_groups
+from recart.evaluation.baselines.baseline import (
+    Baseline,
+    IndexArray,
+    bag_endpoint,
+    bag_groups,
+    bag_targets,
+)
 from recart.evaluation.baselines.expression import bag_sums, top_variance
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
 from recart.evaluation.predictions import FloatArray
@@ -61,8 +67,8 @@ class PseudobulkPCA(Baseline):
             protein = protein_means(store, bags, which)
             seen = np.isfinite(protein[: len(train)]).any(axis=0)
             x.append(protein[:, seen])
-        y = bags.table["label"].to_numpy(dtype=float)[train]
-        folds = inner_folds(y, bag_groups(bags, train), seed)
+        y, endpoint = bag_targets(bags, train), bag_endpoint(bags)
+        folds = inner_folds(y, bag_groups(bags, train), seed, endpoint)
         fewest = min([len(train), *(len(fit) for fit, _ in folds)])
         table = np.hstack(x)
         return ridge_logits(
@@ -71,6 +77,7 @@ class PseudobulkPCA(Baseline):
             y,
             folds,
             table[len(train) :],
+            endpoint,
         )
 
     def _features(self, n_genes: int, n_columns: int, fewest: int, seed: int) -> ColumnTransformer:

@@ -1,4 +1,4 @@
-"""The classifier that all baselines share: ridge logistic regression with one tuning budget."""
+"""The regression that all baselines share: the endpoint's, with a ridge and one tuning budget."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.special import logit
 
 from recart.evaluation.baselines.baseline import IndexArray
 from recart.evaluation.predictions import FloatArray
-from recart.models.ridge_logistic import fit_ridge_logistic
+from recart.training.endpoints import BinaryEndpoint, Endpoint
 from recart.training.ridge_selection import inner_folds as deal
 
 __all__ = ["INNER_FOLDS", "RIDGE_GRID", "inner_folds", "ridge_logits"]
@@ -20,20 +20,24 @@ __all__ = ["INNER_FOLDS", "RIDGE_GRID", "inner_folds", "ridge_logits"]
 RIDGE_GRID = tuple(float(value) for value in np.logspace(-5, 1, 9))
 INNER_FOLDS = 5
 
+_BINARY = BinaryEndpoint()
+
 Splits = list[tuple[IndexArray, IndexArray]]
 
 
-def inner_folds(y: FloatArray, patients: IndexArray, seed: int) -> Splits:
-    """Inner folds of development bags: stratified by label, whole patients.
+def inner_folds(
+    y: FloatArray, patients: IndexArray, seed: int, endpoint: Endpoint = _BINARY
+) -> Splits:
+    """Inner folds of development bags: stratified as the endpoint says, whole patients.
 
     Returns an empty list where a class has fewer than two patients.
     """
-    if min(len(set(patients[y == label])) for label in (0, 1)) < 2:
+    label_n, grade_n = endpoint.strata(y)
+    if min(len(set(patients[label_n == label])) for label in (0, 1)) < 2:
         return []
     everything = np.arange(len(y))
-    return [
-        (np.setdiff1d(everything, check), check) for check in deal(y, patients, INNER_FOLDS, seed)
-    ]
+    dealt = deal(label_n, patients, INNER_FOLDS, seed, grade_n)
+    return [(np.setdiff1d(everything, check), check) for check in dealt]
 
 
 def ridge_logits(
@@ -42,8 +46,9 @@ def ridge_logits(
     y_train: FloatArray,
     folds: Splits,
     x_test: FloatArray,
+    endpoint: Endpoint = _BINARY,
 ) -> FloatArray:
-    """Fit preprocessing and ridge logistic regression, strength by inner log loss.
+    """Fit preprocessing and the endpoint's ridge regression, strength by inner loss.
 
     Parameters
     ----------
@@ -53,46 +58,51 @@ def ridge_logits(
         (train, f), (train) and (test, f) features and labels.
     folds
         Inner folds of the training bags; without any the strongest ridge is taken.
+    endpoint
+        What `y_train` are targets of.
 
     Returns
     -------
     (test) logits. Without features, or with one class, the log-odds of the training prevalence.
     """
-    if x_train.shape[1] == 0 or len(set(y_train)) < 2:
-        half_a_bag = 0.5 / len(y_train)
-        prevalence = np.clip(y_train.mean(), half_a_bag, 1 - half_a_bag)
+    if x_train.shape[1] == 0 or len(set(endpoint.strata(y_train)[0])) < 2:
+        face = endpoint.binary(y_train)
+        known = face[face >= 0] if (face >= 0).any() else np.array([0.5])
+        half_a_bag = 0.5 / len(known)
+        prevalence = np.clip(known.mean(), half_a_bag, 1 - half_a_bag)
         return np.full(len(x_test), float(logit(prevalence)))
-    chosen = int(np.argmin(_losses(steps, x_train, y_train, folds))) if folds else 0
+    chosen = int(np.argmin(_losses(steps, x_train, y_train, folds, endpoint))) if folds else 0
     x, held_out = _prepared(steps, x_train, x_test)
-    coefficients, intercepts = fit_ridge_logistic(
+    coefficients, offsets = endpoint.solve(
         x[None],
         torch.from_numpy(y_train)[None],
         torch.ones(1, len(x), dtype=torch.float64),
         1 / torch.tensor([RIDGE_GRID[chosen : chosen + 1]], dtype=torch.float64),
     )
     # row by row: a bag's logit is the same numbers in any company
-    logits = torch.stack([row @ coefficients[0, 0] for row in held_out]) + intercepts[0, 0]
-    found: FloatArray = logits.numpy()
+    linear = torch.stack([row @ coefficients[0, 0] for row in held_out])
+    found: FloatArray = endpoint.log_odds(linear, offsets[0, 0]).numpy()
     return found
 
 
 def _losses(
-    steps: list[tuple[str, Any]], x: FloatArray, y: FloatArray, folds: Splits
+    steps: list[tuple[str, Any]],
+    x: FloatArray,
+    y: FloatArray,
+    folds: Splits,
+    endpoint: Endpoint,
 ) -> FloatArray:
-    """(strength) log loss over the held-out bags of all inner folds, solved in one stack."""
+    """(strength) loss over the held-out bags of all inner folds, solved in one stack."""
     x_qnf = torch.stack([_prepared(steps, x[fit], x)[1] for fit, _ in folds])
     weight = torch.zeros(len(folds), len(y), dtype=torch.float64)
     for own, (fit, _) in zip(weight, folds, strict=True):
         own[torch.from_numpy(fit)] = 1.0
-    y_qn = torch.from_numpy(y).expand(len(folds), -1)
+    y_qn = torch.from_numpy(y).expand(len(folds), *y.shape)
     grid = 1 / torch.tensor(RIDGE_GRID, dtype=torch.float64)
-    coefficients, intercepts = fit_ridge_logistic(x_qnf, y_qn, weight, grid.expand(len(folds), -1))
-    logits = (coefficients @ x_qnf.mT + intercepts.unsqueeze(-1)).numpy()
+    coefficients, offsets = endpoint.solve(x_qnf, y_qn, weight, grid.expand(len(folds), -1))
+    loss_qsn = endpoint.losses(coefficients @ x_qnf.mT, offsets, y_qn, weight).numpy()
     losses: FloatArray = np.sum(
-        [
-            (np.logaddexp(0, own) - y * own)[:, check].sum(axis=1)
-            for own, (_, check) in zip(logits, folds, strict=True)
-        ],
+        [own[:, check].sum(axis=1) for own, (_, check) in zip(loss_qsn, folds, strict=True)],
         axis=0,
     )
     return losses

@@ -11,7 +11,8 @@ from scipy.special import expit
 
 from recart.data.bags import Bags
 from recart.data.store import CohortStore
-from recart.evaluation.baselines.baseline import Baseline, IndexArray
+from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_endpoint
+from recart.evaluation.outcomes.face import target_columns
 
 __all__ = ["Fold", "cross_validate_baselines"]
 
@@ -43,7 +44,8 @@ def cross_validate_baselines(
 
     Returns
     -------
-    Columns `recart.evaluation.predictions.PREDICTION_COLUMNS` and `model`, the baseline's name.
+    Columns `recart.evaluation.predictions.PREDICTION_COLUMNS` and `model`, the baseline's name;
+    `y` and further columns as `recart.evaluation.held_out.held_out_predictions`.
 
     Raises
     ------
@@ -56,11 +58,11 @@ def cross_validate_baselines(
     if len(set(names)) < len(names):
         raise ValueError(f"two baselines have the same name: {names}")
     used = np.concatenate([np.r_[fold.development, fold.held_out] for fold in folds])
-    if not bags.table["label"].iloc[used].isin((0, 1)).all():
+    if not (bags.table["label"].iloc[used] >= 0).all():
         raise ValueError("bags without a label are in the folds")
     owner = bags.table["patient"].to_numpy(dtype=np.int64)
     pseudonym = store.patients.index.astype(str).to_numpy()[owner]
-    frames = []
+    endpoint, frames = bag_endpoint(bags), []
     for repeat, fold, development, held_out in folds:
         shared = set(owner[development]) & set(owner[held_out])
         if shared:
@@ -70,6 +72,7 @@ def cross_validate_baselines(
         own_seed = int(np.random.SeedSequence([seed, repeat, fold]).generate_state(1)[0])
         for baseline in baselines:
             logits = baseline.fit_predict(store, bags, development, held_out, own_seed)
+            targets = endpoint.targets_of(bags, held_out)
             frames.append(
                 pd.DataFrame(
                     {
@@ -79,9 +82,10 @@ def cross_validate_baselines(
                         "repeat": repeat,
                         "fold": fold,
                         "member": f"r{repeat}f{fold}",
-                        "y": bags.table["label"].to_numpy(dtype=np.int64)[held_out],
+                        "y": endpoint.binary(targets),
                         "logit": logits,
                         "probability": expit(logits),
+                        **target_columns(endpoint, targets),
                     }
                 )
             )

@@ -1,0 +1,48 @@
+"""What an outcome is to the data: columns of the tables, and how their values become labels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from recart.problems import Problem
+
+__all__ = ["LABEL", "REASON", "Outcome"]
+
+LABEL = "label"
+REASON = "reason"
+
+
+class Outcome(ABC):
+    """An endpoint as the tables of a cohort hold it."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> Sequence[str]:
+        """Columns of the patient, sample or cell table that it is read from."""
+
+    @abstractmethod
+    def resolve(self, values: pd.DataFrame) -> pd.DataFrame:
+        """Labels of rows, given `columns`.
+
+        Returns
+        -------
+        `label`, NaN where the row has none, `reason` (text: why it has none), and further columns
+        of numbers that the endpoint needs.
+
+        Raises
+        ------
+        InputError
+            If values cannot be read, with each value and its count.
+        """
+
+    @abstractmethod
+    def too_few(self, resolved: pd.DataFrame, at_least: int) -> list[Problem]:
+        """What is wrong with the numbers of patients, one row each as `resolve` gives them."""
+
+    @abstractmethod
+    def stratified_by(self, table: pd.DataFrame) -> tuple[Any, Any]:
+        """(n) class, 0 or 1, that every fold needs, and (n) grade that folds are even in."""

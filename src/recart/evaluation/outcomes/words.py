@@ -1,0 +1,60 @@
+"""What may be said of endpoints that are more than yes or no."""
+
+from __future__ import annotations
+
+import math
+
+from recart.evaluation.claims import Claim, ClaimLevel
+from recart.evaluation.outcomes.measured import OutcomeAssessment
+from recart.training.endpoints import Endpoint
+
+__all__ = ["claim_of", "endpoint_words"]
+
+_MAIN = {"survival": "C-index (IPCW)", "ordinal": "concordance"}
+
+
+def endpoint_words(column: str, endpoint: Endpoint) -> str:
+    """Name of what is asked: the column, and where yes or no is one question of several, which."""
+    return column if endpoint.kind == "binary" else f"{column} ({endpoint.classes[0]})"
+
+
+def claim_of(outcome: OutcomeAssessment, face: Claim) -> Claim:
+    """The claim of the binary face, with the measure of the whole endpoint beside it.
+
+    For survival there is none: whoever is censored before the landmark is not in its binary face,
+    and error rates of a claim on the C-index were not measured. Its interval is said instead.
+    """
+    numbers = _numbers(outcome)
+    if outcome.kind == "ordinal":
+        if face.level == ClaimLevel.NOT_IDENTIFIABLE:
+            return face
+        note = "The claim is on the cut; no permutation test was run for an ordinal endpoint."
+        return Claim(
+            level=face.level, headline=face.headline, sentences=(*face.sentences, numbers, note)
+        )
+    return Claim(
+        level=ClaimLevel.NOT_IDENTIFIABLE,
+        headline=f"No claim is made on {outcome.name}: a survival endpoint has its interval only",
+        sentences=(
+            numbers,
+            "Error rates of a claim on a C-index were not measured; no permutation test is run.",
+        ),
+    )
+
+
+def _numbers(outcome: OutcomeAssessment) -> str:
+    name = _MAIN[outcome.kind]
+    value = outcome.model.values.get(name, math.nan)
+    if not math.isfinite(value):
+        return f"{name}: not known. {outcome.refusal}".strip()
+    interval = outcome.model.intervals[name]
+    text = (
+        f"Held-out {name} {value:.2f}, {interval.level:.0%} patient-bootstrap interval "
+        f"{interval.low:.2f} to {interval.high:.2f}, which holds the fold models fixed and is too "
+        f"narrow for that (0.5 is chance; {outcome.words})."
+    )
+    rivals = [own for own in outcome.baselines if math.isfinite(own.values.get(name, math.nan))]
+    if rivals:
+        best = max(rivals, key=lambda own: own.values[name])
+        text += f" Best baseline, {best.name}: {best.values[name]:.2f}."
+    return text

@@ -1,0 +1,122 @@
+"""Cells, latents and markers of bags summed over prototypes and slots of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recart.models.prototypes import Prototypes
+from recart.training.cell_view import CellView
+from recart.training.heads import BagLatents, Token
+
+__all__ = ["BagSums", "Slot", "slots_of", "sum_bags"]
+
+
+class Slot(NamedTuple):
+    """Cells that are pooled together: of a time point and tissue, of the CAR+ ones, or all.
+
+    Empty text stands for any.
+    """
+
+    timepoint: str
+    tissue: str
+    car: str
+    stage: int
+
+    @property
+    def name(self) -> str:
+        """Its parts, for names of features."""
+        return "/".join(part for part in (self.timepoint, self.tissue, self.car and "CAR+") if part)
+
+    def holds(self, token: Token) -> bool:
+        """Whether cells of the token are in it."""
+        pairs = ((self.timepoint, token.timepoint), (self.tissue, token.tissue))
+        return all(own in ("", given) for own, given in pairs) and self.car in ("", token.car)
+
+
+def slots_of(bags: BagLatents) -> list[Slot]:
+    """All cells; then each time point and tissue, if there are two; then CAR+ cells, if any."""
+    seen = sorted({n for own in bags.token_of_cell for n in np.unique(own).tolist()})
+    tokens = [bags.tokens[n] for n in seen]
+    samples = sorted({(t.stage, t.timepoint, t.tissue) for t in tokens})
+    slots = [Slot("", "", "", -1)]
+    if len(samples) > 1:
+        slots += [Slot(timepoint, tissue, "", stage) for stage, timepoint, tissue in samples]
+    if any(t.car == "+" for t in tokens):
+        slots.append(Slot("", "", "+", -1))
+    return slots
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagSums:
+    """`mass` (n, slot, k) cells; `sums` and `counts` (n, slot, k, f) of latents, then markers.
+
+    `counts` are the cells in which a feature was measured, `cells` (n, slot) all cells. A bag
+    without cells of a slot has 0 there.
+    """
+
+    mass: Tensor
+    sums: Tensor
+    counts: Tensor
+    cells: Tensor
+
+
+def sum_bags(
+    prototypes: Prototypes,
+    view: CellView,
+    bags: BagLatents,
+    slots: Sequence[Slot],
+    marker_names: Sequence[str],
+) -> BagSums:
+    """Sum every bag by itself; tokens and markers are matched by name, unknown ones ignored."""
+    holds = np.array([[slot.holds(token) for token in bags.tokens] for slot in slots], dtype=bool)
+    column = {name: i for i, name in enumerate(bags.marker_names)}
+    wanted = [column.get(name, -1) for name in marker_names]
+    each = [
+        _of_bag(prototypes, view, bags, n, holds, len(slots), wanted)
+        for n in range(len(bags.latents))
+    ]
+    parts = [torch.stack(part) for part in zip(*each, strict=True)]
+    return BagSums(mass=parts[0], sums=parts[1], counts=parts[2], cells=parts[3])
+
+
+def _of_bag(
+    prototypes: Prototypes,
+    view: CellView,
+    bags: BagLatents,
+    n: int,
+    holds: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
+    slots: int,
+    wanted: Sequence[int],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    z_cl = torch.from_numpy(bags.latents[n].astype(np.float64))
+    weight_ck = prototypes.assign(view.of(bags, n))
+    marker_cp = np.full((len(z_cl), len(wanted)), np.nan)
+    if len(bags.markers) and len(wanted):
+        there = [i for i, w in enumerate(wanted) if w >= 0]
+        marker_cp[:, there] = bags.markers[n][:, [wanted[i] for i in there]]
+    x_cf = torch.cat((z_cl, torch.from_numpy(marker_cp)), dim=1)
+    measured_cf = torch.isfinite(x_cf)
+    whole = bool(measured_cf.all())
+    x_cf = x_cf.nan_to_num(nan=0.0)
+    mass, sums, counts, cells = [], [], [], []
+    for slot in range(slots):
+        rows = torch.arange(len(z_cl))
+        if slot > 0:
+            inside = holds[slot][bags.token_of_cell[n]] if len(bags.token_of_cell) else []
+            rows = torch.from_numpy(np.flatnonzero(inside))
+        own_ck = weight_ck[rows]
+        mass.append(own_ck.sum(0))
+        sums.append(own_ck.T @ x_cf[rows])
+        counts.append(
+            mass[-1].unsqueeze(-1).expand_as(sums[-1])
+            if whole
+            else own_ck.T @ measured_cf[rows].double()
+        )
+        cells.append(torch.tensor(float(len(own_ck))))
+    return torch.stack(mass), torch.stack(sums), torch.stack(counts), torch.stack(cells)

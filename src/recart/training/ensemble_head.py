@@ -1,0 +1,124 @@
+"""The ensemble head: other heads, weighed by how well their inner logits tell the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+
+from recart.training.heads import Array, BagLatents, FittedHead, Head
+
+__all__ = ["EnsembleHead", "FittedEnsembleHead"]
+
+_STEPS: Final = 500  # of the multiplicative updates, which gain nothing after some hundred
+# As many bags as say that all heads are worth the same.
+_PRIOR_BAGS: Final = 10.0
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class EnsembleHead(Head):
+    """Recipe of a weighted mean of the logits of `heads`, by name.
+
+    Weights are not negative and sum to 1. They are the ones with the least log loss of the inner
+    logits, in which each bag was left out, plus a pull to equal weights worth ten bags: with few
+    patients all heads stay in.
+    """
+
+    heads: Mapping[str, Any]
+
+    def fit_stack(
+        self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]
+    ) -> list[FittedEnsembleHead]:
+        """Fit every head to all given bags, then the weights to their inner logits."""
+        parts = {name: head.fit_stack(bags, labels, seeds) for name, head in self.heads.items()}
+        return [
+            _weighed({name: own[member] for name, own in parts.items()}, y)
+            for member, y in enumerate(labels)
+        ]
+
+    def restore(self, state: dict[str, Any]) -> FittedEnsembleHead:
+        """The fitted heads of a checkpoint."""
+        return FittedEnsembleHead(
+            parts={name: head.restore(state["parts"][name]) for name, head in self.heads.items()},
+            weights=state["weights"],
+            inner=(state["inner_logits"], state["inner_loss"]),
+        )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FittedEnsembleHead(FittedHead):
+    """The fitted heads and their `weights`; `inner` are the logits and log loss of inner folds.
+
+    Each bag's inner logit uses weights that other bags chose.
+    """
+
+    parts: Mapping[str, FittedHead]
+    weights: list[float]
+    inner: tuple[list[float], float]
+
+    @property
+    def inner_loss(self) -> float:
+        """Log loss of the inner logits."""
+        return self.inner[1]
+
+    @property
+    def inner_logits(self) -> Array:
+        """(n) weighted inner logits."""
+        return np.array(self.inner[0], dtype=np.float64)
+
+    def logits(self, bags: BagLatents) -> Array:
+        """(n) weighted log odds."""
+        pairs = zip(self.parts.values(), self.weights, strict=True)
+        total: Array = np.sum([weight * own.logits(bags) for own, weight in pairs], axis=0)
+        return total
+
+    def embedding(self, bags: BagLatents) -> tuple[Array, list[str]]:
+        """(n, f) what each head reads, one head after another."""
+        found = {name: own.embedding(bags) for name, own in self.parts.items()}
+        names = [f"{name}:{feature}" for name, (_, own) in found.items() for feature in own]
+        return np.concatenate([values for values, _ in found.values()], axis=1), names
+
+    def state(self) -> dict[str, Any]:
+        """Plain Python and tensors."""
+        return {
+            "parts": {name: own.state() for name, own in self.parts.items()},
+            "weights": self.weights,
+            "inner_logits": self.inner[0],
+            "inner_loss": self.inner[1],
+        }
+
+
+def _weighed(parts: Mapping[str, FittedHead], labels: Array) -> FittedEnsembleHead:
+    logits_hn = np.stack([own.inner_logits for own in parts.values()])
+    known = np.flatnonzero(np.isfinite(logits_hn).all(axis=0))
+    x_hn, y = logits_hn[:, known], labels[known].astype(np.float64)
+    inner = np.full(len(labels), np.nan)
+    for at, n in enumerate(known):
+        inner[n] = _weights(np.delete(x_hn, at, axis=1), np.delete(y, at)) @ x_hn[:, at]
+    loss = np.logaddexp(0, inner[known]) - y * inner[known]
+    return FittedEnsembleHead(
+        parts=parts,
+        weights=_weights(x_hn, y).tolist(),
+        inner=(inner.tolist(), float(loss.mean())),
+    )
+
+
+def _weights(x_hn: Array, y: Array) -> Array:
+    """(h) weights on the simplex with the least penalised log loss, by exponentiated gradient.
+
+    The loss is convex in the weights and its gradient bounded by the logits, which set the step.
+    """
+    heads = len(x_hn)
+    equal = np.full(heads, 1 / heads)
+    weights = equal.copy()
+    largest = max(float(np.abs(x_hn).max(initial=0.0)), 1.0)
+    for step in range(_STEPS):
+        p = 1 / (1 + np.exp(-(weights @ x_hn)))
+        gradient = (x_hn @ (p - y) + _PRIOR_BAGS * (weights - equal)) / (len(y) + _PRIOR_BAGS)
+        weights = weights * np.exp(-gradient / (largest * np.sqrt(1 + step / 20)))
+        weights /= weights.sum()
+    return weights

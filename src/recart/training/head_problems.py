@@ -1,0 +1,71 @@
+"""Inner folds of the members' development bags, as problems that are fitted in one stack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from recart.training.heads import Array, BagLatents
+from recart.training.ridge_selection import inner_folds
+
+__all__ = ["HeadProblem", "head_problems", "log_losses", "require_binary", "rows_of"]
+
+
+class HeadProblem(NamedTuple):
+    """Rows of a member's development bags that a head is fitted to, and those it is tested on.
+
+    The last problem of a member is fitted to all of them and has no test rows.
+    """
+
+    member: int
+    train: Array
+    test: Array
+
+
+def head_problems(
+    bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int], folds: int
+) -> list[HeadProblem]:
+    """The inner folds of every member, and the fit to all its bags."""
+    problems = []
+    for member, (own, y, seed) in enumerate(zip(bags, labels, seeds, strict=True)):
+        require_binary(y)
+        every = np.arange(len(y))
+        for test in inner_folds(y, own.patients, folds, seed):
+            problems.append(HeadProblem(member, np.setdiff1d(every, test), test))
+        problems.append(HeadProblem(member, every, every[:0]))
+    return problems
+
+
+def require_binary(labels: Array) -> None:
+    """Refuse labels that are not 0 or 1.
+
+    Raises
+    ------
+    ValueError
+        If there are others.
+    """
+    if labels.ndim != 1 or not np.isin(labels, (0, 1)).all():
+        raise ValueError(
+            "this head predicts a binary endpoint (labels 0 and 1), the labels are others; "
+            "choose head=prototypes, or a binary endpoint"
+        )
+
+
+def rows_of(bags: BagLatents, rows: Sequence[int] | Array) -> BagLatents:
+    """Some of the bags; the cells are shared, not copied."""
+    chosen = [int(n) for n in rows]
+    cells = {
+        name: [whole[n] for n in chosen] if len(whole) else ()
+        for name in ("latents", "token_of_cell", "markers")
+        for whole in [getattr(bags, name)]
+    }
+    return replace(bags, **cells, extras=bags.extras[chosen], patients=bags.patients[chosen])
+
+
+def log_losses(logits: Array, labels: Array) -> Array:
+    """Log loss of each bag."""
+    losses: Array = np.logaddexp(0.0, logits) - labels * logits
+    return losses

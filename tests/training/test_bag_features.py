@@ -1,0 +1,92 @@
+"""Features of bags: samples, changes and CAR+ shares by name, and what is missing stays missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from recart.models.prototypes import Prototypes
+from recart.training.bag_features import BagFeatures, Features
+from recart.training.cell_view import CellView
+from recart.training.heads import BagLatents, Token
+
+TOKENS = [
+    Token("pre", 0, "PB", "-"),
+    Token("post", 1, "PB", "-"),
+    Token("post", 1, "PB", "+"),
+    Token("post", 1, "BM", "-"),
+]
+
+
+def _bags() -> BagLatents:
+    rng = np.random.default_rng(0)
+    tokens = [np.repeat([0, 1, 2, 3], [10, 12, 4, 6]), np.repeat([0], 20)]
+    return BagLatents(
+        latents=[rng.normal(size=(len(own), 2)).astype(np.float32) for own in tokens],
+        extras=np.array([[0.0, -1.0], [0.2, 3.0]]),
+        extra_names=["share", "score"],
+        extra_groups=["clones", "covariates"],
+        patients=np.arange(2),
+        token_of_cell=tokens,
+        tokens=TOKENS,
+        markers=[rng.normal(size=(len(own), 2)).astype(np.float32) for own in tokens],
+        marker_names=["protein:CD3", "gene:TOX"],
+    )
+
+
+def _fitted(bags: BagLatents) -> tuple[BagFeatures, Features]:
+    view = CellView.fit(bags, 0)
+    centres = torch.tensor([[-1.0, 0, 0], [1.0, 0, 0]]).double()
+    fitted = BagFeatures.fit(
+        view, [Prototypes(centres_kl=centres, width=0.5)], bags, shrinkage=5.0, use_extras=True
+    )
+    return fitted, fitted.of(bags)
+
+
+def _value(of: Features, name: str) -> list[float]:
+    return of.values[:, of.names.index(name)].tolist()
+
+
+def test_samples_that_a_bag_lacks_are_not_imputed() -> None:
+    _, found = _fitted(_bags())
+    for name, (one, other) in {
+        "sample fractions:pre/PB:0": (True, True),
+        "sample fractions:post/BM:0": (True, False),
+        "changes of fractions:post/PB - pre/PB:0": (True, False),
+        "changes of proteins:post/PB - pre/PB:1:CD3": (True, False),
+        "CAR+ shares:post/PB": (True, False),
+    }.items():
+        values = np.isfinite(_value(found, name))
+        assert values.tolist() == [one, other], name
+    assert not any("post/BM - " in name for name in found.names)  # marrow has no earlier sample
+    assert _value(found, "CAR+ shares:post/PB")[0] == np.log(4.5 / 17)
+
+
+def test_logarithms_stand_beside_shares_only() -> None:
+    _, found = _fitted(_bags())
+    assert np.allclose(_value(found, "clones:share:log"), np.log([0.1, 0.3]))
+    assert np.isnan(_value(found, "covariates:score:log")).all()
+    assert found.group_names[found.shared :] == ["clones", "covariates"]
+
+
+def test_tokens_and_markers_are_matched_by_name() -> None:
+    bags = _bags()
+    fitted, found = _fitted(bags)
+    turned = replace(
+        bags,
+        tokens=[Token("later", 2, "PB", "-"), *TOKENS[::-1]],
+        token_of_cell=[4 - own for own in bags.token_of_cell],
+        markers=[np.column_stack([own[:, ::-1], own[:, 0]]) for own in bags.markers],
+        marker_names=["gene:TOX", "protein:CD3", "protein:new"],
+        extras=bags.extras[:, ::-1],
+        extra_names=["score", "share"],
+    )
+    again = fitted.of(turned)
+    assert again.names == found.names
+    torch.testing.assert_close(again.values, found.values, equal_nan=True)
+    bare = fitted.of(replace(bags, markers=(), marker_names=()))
+    assert np.isnan(_value(bare, "proteins:0:CD3")).all()
+    restored = BagFeatures.restore(fitted.state()).of(bags)
+    assert torch.equal(restored.values.nan_to_num(), found.values.nan_to_num())

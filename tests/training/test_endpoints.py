@@ -1,0 +1,203 @@
+"""Endpoints: targets, binary face, folds, losses; heads that are fitted to them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.special import logit
+
+from recart.config.compose import compose
+from recart.models.cox import efron_log_likelihood
+from recart.problems import InputError
+from recart.training.endpoints import (
+    BinaryEndpoint,
+    OrdinalEndpoint,
+    SeveralEndpoints,
+    SurvivalEndpoint,
+)
+from recart.training.heads import BagLatents
+from recart.training.prototype_head import PrototypeHead
+from recart.training.readouts import ReadoutsHead, build_head
+
+LEVELS = ["PD", "PR", "CR"]
+ORDINAL = OrdinalEndpoint(column="best", levels=LEVELS, cut="PR", exclude=["NE"])
+SURVIVAL = SurvivalEndpoint(time="pfs", event="progressed", months=[6.0, 12.0], landmark=6.0)
+N = 40
+
+
+def head(endpoint: object) -> PrototypeHead:
+    return PrototypeHead(
+        prototypes=3,
+        shrinkage=5.0,
+        cells=2000,
+        strengths=[0.1, 1.0, 10.0],
+        inner_folds=3,
+        use_extras=False,
+        endpoint=endpoint,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def signal() -> tuple[BagLatents, np.ndarray]:
+    """Bags whose cells drift with a number of each patient, and that number."""
+    rng = np.random.default_rng(3)
+    drift = rng.normal(size=N)
+    latents = [rng.normal(size=(30, 2)).astype(np.float32) + np.float32(d) for d in drift]
+    bags = BagLatents(
+        latents=latents, extras=np.zeros((N, 0)), extra_names=[], patients=np.arange(N)
+    )
+    return bags, drift
+
+
+def levels_of(drift: np.ndarray) -> np.ndarray:
+    return np.searchsorted(np.quantile(drift, [0.3, 0.7]), drift)
+
+
+def times_of(drift: np.ndarray) -> np.ndarray:
+    rng = np.random.default_rng(4)
+    time = rng.exponential(10 * np.exp(-drift))
+    censored = rng.uniform(2, 40, N)
+    return np.stack([np.minimum(time, censored), time <= censored], axis=1)
+
+
+def test_who_could_not_be_evaluated_is_left_out_and_said() -> None:
+    values = pd.DataFrame({"best": ["CR", "NE", None, "PD"]})
+    found = ORDINAL.resolve(values)
+    np.testing.assert_array_equal(found["label"], [2, np.nan, np.nan, 0])
+    assert found["reason"].tolist() == ["", "not evaluable: NE", "no value of best", ""]
+    with pytest.raises(InputError, match="'sCR' \\(1\\)"):
+        ORDINAL.resolve(pd.DataFrame({"best": ["CR", "sCR"]}))
+
+
+def test_who_is_censored_before_the_window_is_no_responder_and_no_progressor() -> None:
+    values = pd.DataFrame({"pfs": [0, 3.0, 7.0, None, 6.0, 0], "progressed": [0, 0, 0, 1, 1, 1]})
+    found = SURVIVAL.resolve(values)
+    np.testing.assert_array_equal(found["label"], [np.nan, 0, 0, np.nan, 1, 1])
+    assert found["reason"][0].startswith("censored before the window")
+    known = found[found["label"].notna()]
+    # censored at 3 months: nobody knows whether by 6
+    np.testing.assert_array_equal(SURVIVAL.binary(SURVIVAL.targets(known)), [-1, 0, 1, 1])
+
+
+@pytest.mark.parametrize("bad", [["x", 1.0], [-1.0, 2.0]])
+def test_times_that_are_none_are_one_error(bad: list[object]) -> None:
+    with pytest.raises(InputError, match="E-LAB-009"):
+        SURVIVAL.resolve(pd.DataFrame({"pfs": bad, "progressed": [1, 0]}))
+
+
+def test_levels_without_order_and_months_without_landmark_are_refused() -> None:
+    with pytest.raises(InputError, match="E-LAB-007"):
+        OrdinalEndpoint(column="best", levels=["CR", "CR"], cut="CR")
+    with pytest.raises(InputError, match="E-LAB-007"):
+        OrdinalEndpoint(column="best", levels=LEVELS, cut="PD")
+    with pytest.raises(InputError, match="E-LAB-008"):
+        SurvivalEndpoint(time="a", event="b", months=[6.0], landmark=12.0)
+
+
+def test_an_ordinal_head_orders_patients_it_has_not_seen(
+    signal: tuple[BagLatents, np.ndarray],
+) -> None:
+    bags, drift = signal
+    fitted = head(ORDINAL).fit(bags, levels_of(drift), 0)
+    told = fitted.outputs(bags)
+    p = np.stack([told[f"level:{level}"] for level in LEVELS], axis=1)
+    np.testing.assert_allclose(p.sum(axis=1), 1.0, atol=1e-9)
+    # log odds are of the cut: PR or better
+    np.testing.assert_allclose(fitted.logits(bags), logit(p[:, 1:].sum(axis=1)), atol=1e-6)
+    inner = np.corrcoef(fitted.inner_logits, drift)[0, 1]
+    assert inner > 0.8
+    again = head(ORDINAL).restore(fitted.state())
+    np.testing.assert_array_equal(again.logits(bags), fitted.logits(bags))
+
+
+def test_a_survival_head_tells_risk_and_survival(signal: tuple[BagLatents, np.ndarray]) -> None:
+    bags, drift = signal
+    fitted = head(SURVIVAL).fit(bags, times_of(drift), 0)
+    told = fitted.outputs(bags)
+    assert bool((told["survival:12"] <= told["survival:6"]).all())
+    np.testing.assert_allclose(fitted.logits(bags), -logit(told["survival:6"]), atol=1e-6)
+    assert np.corrcoef(fitted.inner_logits, drift)[0, 1] > 0.7
+    assert np.corrcoef(told["risk"], drift)[0, 1] > 0.9
+    again = head(SURVIVAL).restore(fitted.state())
+    np.testing.assert_array_equal(again.outputs(bags)["survival:6"], told["survival:6"])
+
+
+def test_the_loss_of_survival_is_what_the_left_out_add_to_the_likelihood() -> None:
+    rng = np.random.default_rng(0)
+    y = torch.from_numpy(times_of(rng.normal(size=N)))[None]
+    train = torch.ones(1, N, dtype=torch.float64)
+    train[0, ::4] = 0
+    eta = torch.from_numpy(rng.normal(size=(1, 2, N)))
+    loss = SURVIVAL.losses(eta, torch.ones(1, 2, 2), y, train)[0][:, ::4].sum(-1)
+    for s in range(2):
+        whole = efron_log_likelihood(eta[:, s], y, torch.ones(1, N))
+        wanted = efron_log_likelihood(eta[:, s], y, train) - whole
+        assert float(loss[s]) == pytest.approx(float(wanted[0]), rel=1e-9)
+
+
+def test_several_endpoints_share_prototypes_and_lack_what_is_not_known(
+    signal: tuple[BagLatents, np.ndarray],
+) -> None:
+    bags, drift = signal
+    both = SeveralEndpoints(parts={"response": ORDINAL, "pfs": SURVIVAL, "flag": BinaryEndpoint()})
+    times = times_of(drift).astype(float)
+    times[:5] = np.nan
+    flag = (drift > 0).astype(float)
+    flag[-4:] = np.nan
+    targets = np.column_stack([levels_of(drift), times, flag])
+    made = ReadoutsHead(head=head(both), endpoint=both)
+    fitted = made.fit(bags, targets, 0)
+    alone = head(ORDINAL).fit(bags, levels_of(drift), 0)
+    np.testing.assert_allclose(fitted.logits(bags), alone.logits(bags), atol=1e-9)
+    told = fitted.outputs(bags)
+    assert {"level:CR", "log_odds:pfs", "survival:6:pfs", "log_odds:flag"} <= set(told)
+    centres = [own["centres_kl"] for own in fitted.state().values()]
+    for own in centres[1:]:
+        torch.testing.assert_close(own, centres[0])
+    # a patient who lacks the flag is predicted, and was no row of its regression
+    assert np.isfinite(told["log_odds:flag"]).all()
+    known = made.fit(bags, np.where(np.isnan(targets), np.nan, targets), 0).outputs(bags)
+    np.testing.assert_array_equal(known["log_odds:flag"], told["log_odds:flag"])
+    restored = made.restore(fitted.state())
+    np.testing.assert_array_equal(restored.outputs(bags)["risk:pfs"], told["risk:pfs"])
+
+
+def test_the_targets_of_several_stand_side_by_side() -> None:
+    both = SeveralEndpoints(parts={"response": ORDINAL, "pfs": SURVIVAL})
+    values = pd.DataFrame(
+        {"best": ["CR", "PD", "NE"], "pfs": [3.0, None, 8.0], "progressed": [1, 0, 0]}
+    )
+    found = both.resolve(values)
+    table = found.drop(columns="reason")[found["label"].notna()]
+    np.testing.assert_array_equal(both.targets(table), [[2, 3, 1], [0, np.nan, np.nan]])
+    np.testing.assert_array_equal(both.binary(both.targets(table)), [1, 0])
+    with pytest.raises(InputError, match="E-LAB-010"):
+        SeveralEndpoints(parts={"response": ORDINAL})
+
+
+def test_a_file_of_before_endpoints_is_read_and_a_new_one_names_its_endpoint(
+    signal: tuple[BagLatents, np.ndarray],
+) -> None:
+    bags, drift = signal
+    fitted = head(BinaryEndpoint()).fit(bags, (drift > 0).astype(int), 0)
+    state = fitted.state()
+    assert state["endpoint"]["kind"] == "binary"
+    older = {key: value for key, value in state.items() if key not in ("offsets", "endpoint")}
+    older["intercept"] = float(state["offsets"][0])
+    restored = head(BinaryEndpoint()).restore(older)
+    np.testing.assert_array_equal(restored.logits(bags), fitted.logits(bags))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words"), [("ordinal", "an? ordinal"), ("several", "several endpoints")]
+)
+def test_a_head_without_that_endpoint_is_refused_before_anything_is_read(
+    endpoint: str, words: str
+) -> None:
+    config = compose(["data=simulated", f"endpoint={endpoint}"])
+    assert build_head(config) is not None
+    config.head.endpoint = None  # a head that knows response or none only
+    with pytest.raises(InputError, match=words):
+        build_head(config)
