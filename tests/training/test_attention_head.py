@@ -48,7 +48,7 @@ def _with_tokens(bags: BagLatents) -> BagLatents:
 def _residual(head: AttentionHead, bags: BagLatents, labels: np.ndarray) -> AttentionResidual:
     """An untrained residual, and with a readout of ones."""
     base = BASE.fit(bags, labels, 1)
-    tokens = PrototypeTokens(prototypes=base.prototypes, tokens=tokens_of(bags))
+    tokens = PrototypeTokens(prototypes=base.prototypes, view=base.view, tokens=tokens_of(bags))
     x, mask = tokens.pool(bags)
     scaling = TokenScaling.fit(x, mask, np.arange(len(labels)))
     inputs = tokens.instances(x, mask, scaling)[0].shape[-1]
@@ -141,9 +141,8 @@ def test_a_network_stays_under_five_thousand_parameters() -> None:
 def test_tokens_that_a_bag_lacks_are_masked_and_pairs_give_a_change(make_state_bags: Make) -> None:
     bags, labels = make_state_bags(12, 1.0, 0)
     bags = _with_tokens(bags)
-    tokens = PrototypeTokens(
-        prototypes=BASE.fit(bags, labels, 1).prototypes, tokens=tokens_of(bags)
-    )
+    base = BASE.fit(bags, labels, 1)
+    tokens = PrototypeTokens(prototypes=base.prototypes, view=base.view, tokens=tokens_of(bags))
     x, mask = tokens.pool(bags)
     assert tokens.names == ["pre blood", "post blood", "change blood"]
     assert mask[0].tolist() == [True, True, True]

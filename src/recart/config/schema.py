@@ -47,7 +47,8 @@ class DataConfig:
     covariates
         Columns of patients or samples that the head may read; `column=word` is 1 for this word.
     marker_genes
-        Genes whose expression in each cell heads may read as they are.
+        Genes whose expression in each cell heads may read as they are; `panel:immune` stands for
+        those of a panel that the cohort has.
     stages
         Time points in order; empty orders them by the days of the samples.
     normalised

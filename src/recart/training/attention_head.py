@@ -12,6 +12,7 @@ import torch
 from recart.models.gated_attention import GatedAttention
 from recart.models.prototypes import Prototypes
 from recart.training.attention_residual import ResidualProblem, ResidualTraining
+from recart.training.cell_view import CellView
 from recart.training.head_problems import HeadProblem, head_problems, rows_of
 from recart.training.heads import Array, BagLatents, FittedHead, Head, Token
 from recart.training.prototype_tokens import PrototypeTokens, TokenScaling, tokens_of
@@ -89,7 +90,7 @@ class AttentionHead(Head):
             tokens = tuple(Token(*token) for token in own["tokens"])
             inputs = own["network"]["embed.weight"].shape[1]
             residual = AttentionResidual(
-                tokens=PrototypeTokens(prototypes=_prototypes(base), tokens=tokens),
+                tokens=_tokens(base, tokens),
                 scaling=TokenScaling(mean_rkf=own["mean_rkf"], scale_f=own["scale_f"]),
                 network=self.training.restore(inputs, own["network"]),
             )
@@ -174,11 +175,6 @@ class FittedAttentionHead(FittedHead):
         """(n) of the inner folds, base and residual fitted without the bag."""
         return np.array(self.chosen["inner_logits"], dtype=np.float64)
 
-    @property
-    def prototypes(self) -> Prototypes:
-        """Those of the base."""
-        return _prototypes(self.base)
-
     def logits(self, bags: BagLatents) -> Array:
         """(n) log odds."""
         logits = self.base.logits(bags)
@@ -244,7 +240,7 @@ def _prepare(
     problem: HeadProblem, base: FittedHead, bags: BagLatents, labels: Array, seed: int
 ) -> _Prepared:
     """Tokens by the base's prototypes, and the base's logits of bags it was not fitted to."""
-    tokens = PrototypeTokens(prototypes=_prototypes(base), tokens=tokens_of(bags))
+    tokens = _tokens(base, tokens_of(bags))
     x_nrkf, mask_nr = tokens.pool(bags)
     scaling = TokenScaling.fit(x_nrkf, mask_nr, problem.train)
     x_nci, mask_nc = tokens.instances(x_nrkf, mask_nr, scaling)
@@ -265,11 +261,11 @@ def _prepare(
     return _Prepared(problem, base, tokens, scaling, residual)
 
 
-def _prototypes(base: FittedHead) -> Prototypes:
-    found = getattr(base, "prototypes", None)
-    if not isinstance(found, Prototypes):
+def _tokens(base: FittedHead, tokens: tuple[Token, ...]) -> PrototypeTokens:
+    prototypes, view = (getattr(base, name, None) for name in ("prototypes", "view"))
+    if not (isinstance(prototypes, Prototypes) and isinstance(view, CellView)):
         raise TypeError(
             f"attention needs a base head with prototypes, {type(base).__name__} has none; "
             "use head/prototypes as head.base"
         )
-    return found
+    return PrototypeTokens(prototypes=prototypes, view=view, tokens=tokens)

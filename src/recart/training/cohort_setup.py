@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from recart.data.bags import Admission, Bags, Reading, make_bags
 from recart.data.checks import resolve_labels
 from recart.data.covariates import check_covariates
 from recart.data.gates import GatedReader
+from recart.data.gene_panels import named_genes
 from recart.data.outcome import LABEL
 from recart.data.prepare import Endpoint as AsWritten
 from recart.data.prepare import Preparation, prepare
@@ -92,7 +93,7 @@ def prepare_cohort(data: Any, folder: Path, progress: Callable[[str], None]) -> 
         With every problem of the input, or of the covariates and genes that heads may read.
     """
     store, key = prepare(preparation(data, folder, receptors=data.receptors), progress)
-    check_marker_genes(store, reading(data).marker_genes)
+    check_marker_genes(store, named_genes(store, reading(data).marker_genes))
     cohort = with_bags(store, key, data)
     check_covariates(store, cohort.bags, str(data.endpoint))
     return cohort
@@ -151,13 +152,13 @@ def _in_memory(data: Any) -> bool | None:
 
 def with_bags(store: CohortStore, key: str, data: Any) -> PreparedCohort:
     """The store with its bags and their features, as `data` says; `key` names the store."""
+    own = reading(data)
+    own = replace(own, marker_genes=named_genes(store, own.marker_genes))
     outcome = _other_than_binary(data)
     if outcome is None:
         values = _values(store, data.unit, data.endpoint)
         labels = resolve_labels(values, data.positive, data.negative, list(data.exclude))
-        bags = make_bags(
-            store, labels, unit=data.unit, admission=admission(data), reading=reading(data)
-        )
+        bags = make_bags(store, labels, unit=data.unit, admission=admission(data), reading=own)
     else:
         table = {name: _values(store, data.unit, name) for name in outcome.columns}
         resolved = outcome.resolve(pd.DataFrame(table))
@@ -166,7 +167,7 @@ def with_bags(store: CohortStore, key: str, data: Any) -> PreparedCohort:
             resolved[LABEL],
             unit=data.unit,
             admission=admission(data),
-            reading=reading(data),
+            reading=own,
             outcome=outcome,
             resolved=resolved,
         )

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from recart.models.prototypes import Prototypes
-from recart.training.bag_features import BagFeatures, Features
 from recart.training.bag_scaling import BagScaling
 from recart.training.blend import Blend, fit_blends
 from recart.training.cell_view import CellView
 from recart.training.endpoints.binary import BinaryEndpoint
 from recart.training.endpoints.endpoint import Endpoint
 from recart.training.heads import Array, BagLatents, FittedHead, Head
+from recart.training.prototype_features import Features, PrototypeFeatures
 from recart.training.ridge_selection import inner_folds
 
 __all__ = ["FittedPrototypeHead", "PrototypeHead"]
@@ -93,7 +93,7 @@ class PrototypeHead(Head):
     def restore(self, state: dict[str, Any]) -> FittedPrototypeHead:
         """The fitted head of a checkpoint."""
         return FittedPrototypeHead(
-            features=BagFeatures.restore(state["features"]),
+            features=PrototypeFeatures.restore(state["features"]),
             scaling=BagScaling(*(state[part] for part in ("mean", "scale", "low", "high"))),
             coefficients=state["coefficients"],
             centre=state["centre"],
@@ -145,7 +145,7 @@ class PrototypeHead(Head):
         view = CellView.fit(bags, seed)
         cells = view.cells(bags, self.cells, seed)
         numbers = [self.prototypes, *([self.fine_prototypes] if self.fine_prototypes else [])]
-        features = BagFeatures.fit(
+        features = PrototypeFeatures.fit(
             view,
             [_fit_prototypes(cells, number, seed) for number in numbers],
             bags,
@@ -164,13 +164,23 @@ class FittedPrototypeHead(FittedHead):
     and ridge strengths of groups, the inner log loss and logits, and the names of the features.
     """
 
-    features: BagFeatures
+    features: PrototypeFeatures
     scaling: BagScaling
     coefficients: Tensor
     centre: float
     offsets: Tensor
     endpoint: Endpoint
     chosen: dict[str, Any]
+
+    @property
+    def prototypes(self) -> Prototypes:
+        """The coarse prototypes, in the coordinates of `view`."""
+        return self.features.prototypes[0]
+
+    @property
+    def view(self) -> CellView:
+        """What the prototypes see of a cell."""
+        return self.features.view
 
     @property
     def inner_loss(self) -> float:
@@ -223,7 +233,7 @@ class FittedPrototypeHead(FittedHead):
 class _Pooled(NamedTuple):
     """What is known of one member's bags without their labels."""
 
-    features: BagFeatures
+    features: PrototypeFeatures
     values: Features
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recart.models.prototypes import Prototypes
+from recart.training.cell_view import CellView
 from recart.training.heads import Array, BagLatents, Token
 
 __all__ = ["PrototypeTokens", "TokenScaling", "known_token_of_cell", "tokens_of"]
@@ -28,10 +29,11 @@ def tokens_of(bags: BagLatents) -> tuple[Token, ...]:
 def known_token_of_cell(bags: BagLatents, n: int, known: Sequence[Token]) -> Array:
     """(c) row of `known` of each cell of bag `n`; -1 for a token that is not among them."""
     own = tokens_of(bags)
-    row = {token: i for i, token in enumerate(known)}
+    # the stage is not part of the name: it may be counted otherwise in another cohort
+    row = {(t.timepoint, t.tissue, t.car): i for i, t in enumerate(known)}
     if len(known) == 1 and known[0] == _ALL:  # fitted without tokens: all cells are of the one
         return np.zeros(len(bags.latents[n]), dtype=np.int64)
-    matched = np.array([row.get(token, -1) for token in own])
+    matched = np.array([row.get((t.timepoint, t.tissue, t.car), -1) for t in own])
     if not len(bags.token_of_cell):
         return np.full(len(bags.latents[n]), matched[0])
     found: Array = matched[np.asarray(bags.token_of_cell[n], dtype=np.int64)]
@@ -66,10 +68,12 @@ class PrototypeTokens:
 
     Axis `r` runs over `tokens` and then over `pairs`: a pair is a tissue and CAR status that has
     more than one time point, and its token the change from the patient's first to the last of
-    these. Tokens that a bag lacks are masked, never imputed.
+    these. Tokens that a bag lacks are masked, never imputed. `view` is what prototypes see of a
+    cell, and what is averaged.
     """
 
     prototypes: Prototypes
+    view: CellView
     tokens: tuple[Token, ...]
 
     @property
@@ -88,18 +92,19 @@ class PrototypeTokens:
         return own + [" ".join(filter(None, ("change", t.tissue, t.car))) for t in of_pair]
 
     def pool(self, bags: BagLatents) -> tuple[Tensor, Tensor]:
-        """(n, r, k, 1 + l) CLR fraction and shrunken mean of each token; (n, r) is it there."""
-        k, latent = self.prototypes.centres_kl.shape
+        """(n, r, k, 1 + d) CLR fraction and shrunken mean of each token; (n, r) is it there."""
+        k, seen = self.prototypes.centres_kl.shape
         own = len(self.tokens)
-        x = torch.zeros(len(bags.latents), own + len(self.pairs), k, 1 + latent).double()
+        x = torch.zeros(len(bags.latents), own + len(self.pairs), k, 1 + seen).double()
         mask = torch.zeros(x.shape[:2], dtype=torch.bool)
-        for n, z in enumerate(bags.latents):
+        for n in range(len(bags.latents)):
+            seen_cd = self.view.of(bags, n)
             token_c = known_token_of_cell(bags, n, self.tokens)
             for row in range(own):
-                cells = z[token_c == row]
+                cells = seen_cd[torch.from_numpy(token_c == row)]
                 if not len(cells):
                     continue
-                x[n, row] = _pooled(self.prototypes, torch.from_numpy(cells.astype(np.float64)))
+                x[n, row] = _pooled(self.prototypes, cells)
                 mask[n, row] = True
             for row, times in enumerate(self.pairs, start=own):
                 there = [t for t in times if mask[n, t]]
@@ -123,12 +128,12 @@ class PrototypeTokens:
         return {"tokens": [list(token) for token in self.tokens]}
 
 
-def _pooled(prototypes: Prototypes, z_cl: Tensor) -> Tensor:
-    """(k, 1 + l) centred log-ratio and shrunken mean, from the centre, of cells by prototype."""
-    weight_ck = prototypes.assign(z_cl)
+def _pooled(prototypes: Prototypes, seen_cd: Tensor) -> Tensor:
+    """(k, 1 + d) centred log-ratio and shrunken mean, from the centre, of cells by prototype."""
+    weight_ck = prototypes.assign(seen_cd)
     mass_k = weight_ck.sum(0)
     # half a cell on each keeps the logarithm finite where none is there
     log_k = torch.log(mass_k + 0.5)
-    sum_kl = weight_ck.T @ z_cl - mass_k.unsqueeze(-1) * prototypes.centres_kl
-    mean_kl = sum_kl / (mass_k + _SHRINKAGE).unsqueeze(-1)
-    return torch.cat(((log_k - log_k.mean()).unsqueeze(-1), mean_kl), dim=-1)
+    sum_kd = weight_ck.T @ seen_cd - mass_k.unsqueeze(-1) * prototypes.centres_kl
+    mean_kd = sum_kd / (mass_k + _SHRINKAGE).unsqueeze(-1)
+    return torch.cat(((log_k - log_k.mean()).unsqueeze(-1), mean_kd), dim=-1)

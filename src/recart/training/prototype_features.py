@@ -15,7 +15,7 @@ from recart.training.bag_sums import BagSums, Slot, slots_of, sum_bags
 from recart.training.cell_view import CellView
 from recart.training.heads import BagLatents
 
-__all__ = ["BagFeatures", "Features"]
+__all__ = ["Features", "PrototypeFeatures"]
 
 
 class Features(NamedTuple):
@@ -32,7 +32,7 @@ class Features(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BagFeatures:
+class PrototypeFeatures:
     """What was fitted to development bags without their labels, and makes features of any bag.
 
     `view` is what prototypes see of a cell. `prototypes` are coarse ones, which have shares of
@@ -63,7 +63,7 @@ class BagFeatures:
         *,
         shrinkage: float,
         use_extras: bool,
-    ) -> BagFeatures:
+    ) -> PrototypeFeatures:
         """Learn the usual means, and which slots, markers and extras there are."""
         slots = tuple(slots_of(bags))
         names = tuple(bags.marker_names) if len(bags.markers) else ()
@@ -121,7 +121,7 @@ class BagFeatures:
         }
 
     @classmethod
-    def restore(cls, state: dict[str, Any]) -> BagFeatures:
+    def restore(cls, state: dict[str, Any]) -> PrototypeFeatures:
         """That of a checkpoint."""
         pairs = zip(state["centres"], state["widths"], strict=True)
         return cls(

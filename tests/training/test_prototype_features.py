@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from recart.models.prototypes import Prototypes
-from recart.training.bag_features import BagFeatures, Features
 from recart.training.cell_view import CellView
 from recart.training.heads import BagLatents, Token
+from recart.training.prototype_features import Features, PrototypeFeatures
 
 TOKENS = [
     Token("pre", 0, "PB", "-"),
@@ -36,10 +36,10 @@ def _bags() -> BagLatents:
     )
 
 
-def _fitted(bags: BagLatents) -> tuple[BagFeatures, Features]:
+def _fitted(bags: BagLatents) -> tuple[PrototypeFeatures, Features]:
     view = CellView.fit(bags, 0)
     centres = torch.tensor([[-1.0, 0, 0], [1.0, 0, 0]]).double()
-    fitted = BagFeatures.fit(
+    fitted = PrototypeFeatures.fit(
         view, [Prototypes(centres_kl=centres, width=0.5)], bags, shrinkage=5.0, use_extras=True
     )
     return fitted, fitted.of(bags)
@@ -88,5 +88,5 @@ def test_tokens_and_markers_are_matched_by_name() -> None:
     torch.testing.assert_close(again.values, found.values, equal_nan=True)
     bare = fitted.of(replace(bags, markers=(), marker_names=()))
     assert np.isnan(_value(bare, "proteins:0:CD3")).all()
-    restored = BagFeatures.restore(fitted.state()).of(bags)
+    restored = PrototypeFeatures.restore(fitted.state()).of(bags)
     assert torch.equal(restored.values.nan_to_num(), found.values.nan_to_num())
