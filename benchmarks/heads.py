@@ -25,7 +25,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from heads_block import SOME, Block
-from heads_entries import WITH_GENES, default_head, entries
+from heads_entries import WITHOUT_GENES, default_head, entries
 from heads_goals import goal_lines
 from heads_peers import ABMIL, MIXMIL, MULTIMIL, installed, mixmil, multimil
 from heads_scores import score_all, scores_table
@@ -97,7 +97,7 @@ def report(table: pd.DataFrame, ordered: list[str]) -> Iterator[str]:
         yield f"\n{patients} patients, strength {strength:g}"
         yield from block.lines()
     yield ""
-    heads = [name for name in ordered if name != ABMIL and not name.endswith(WITH_GENES)]
+    heads = [name for name in ordered if name != ABMIL and not name.endswith(WITHOUT_GENES)]
     yield from goal_lines(blocks, real, heads)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pandas as pd
-from heads_entries import WITH_GENES
+from heads_entries import WITHOUT_GENES
 from heads_peers import MIXMIL, MULTIMIL
 from scipy.stats import t as student
 
@@ -44,7 +44,9 @@ class Block:
         """(cohort, entry): the default's cohorts, entries that scored all of them, no oracles."""
         own = self.aurocs[mechanism]
         own = own[[name for name in own if not name.startswith("oracle") and name not in SOME]]
-        own = own[[name for name in own if not name.endswith(WITH_GENES)]]  # reads more than others
+        own = own[
+            [name for name in own if not name.endswith(WITHOUT_GENES)]
+        ]
         return own[own[self.default].notna()].dropna(axis=1)
 
     def best(self, mechanism: str, among: list[str] | None = None) -> tuple[str, pd.Series]:

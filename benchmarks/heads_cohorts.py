@@ -40,7 +40,7 @@ class CachedCohort:
 
     `folds` hold, per fold, `development` and `held_out` (rows), `latents` (one array a bag),
     `baselines` (logits of the held-out bags) and `seed`. `bags` are the fields of `BagLatents` that
-    all folds share, and named genes beside; with `with_genes` these are markers.
+    all folds share, and `genes` are those of its named genes that heads read beside proteins.
     """
 
     mechanism: str
@@ -51,7 +51,7 @@ class CachedCohort:
     bags: dict[str, Any]
     folds: list[dict[str, Any]]
     oracles: dict[str, Array] = field(default_factory=dict)
-    with_genes: bool = False
+    genes: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[CachedFold]:
         for fold in self.folds:
@@ -78,14 +78,18 @@ class CachedCohort:
             token_of_cell=[bags["token_of_cell"][n] for n in rows],
             tokens=[Token(*own) for own in bags["tokens"]],
             markers=[self._markers(n) for n in rows],
-            marker_names=bags["marker_names"] + (bags["gene_names"] if self.with_genes else []),
+            marker_names=[*bags["marker_names"], *np.array(bags["gene_names"])[self._columns]],
         )
+
+    @property
+    def _columns(self) -> Array:
+        return np.flatnonzero([n.partition(":")[2] in self.genes for n in self.bags["gene_names"]])
 
     def _markers(self, n: int) -> Array:
         proteins: Array = self.bags["markers"][n]
-        if not self.with_genes:
+        if not self.genes:
             return proteins
-        return np.hstack([proteins, self.bags["genes"][n].toarray()])
+        return np.hstack([proteins, self.bags["genes"][n][:, self._columns].toarray()])
 
 
 def cohort_path(folder: Path, mechanism: str, patients: int, strength: float, seed: int) -> Path:
@@ -103,4 +107,6 @@ def save_cohort(cohort: CachedCohort, path: Path) -> None:
 
 def load_cohort(path: Path) -> CachedCohort:
     """Read a file that `save_cohort` wrote: this benchmark's own, as it holds pickled arrays."""
-    return CachedCohort(**torch.load(path, weights_only=False))
+    content = torch.load(path, weights_only=False)
+    known = CachedCohort.__dataclass_fields__
+    return CachedCohort(**{name: own for name, own in content.items() if name in known})

@@ -11,9 +11,9 @@ from heads_peers import ABMIL, Array, Entry, abmil, installed
 from recart.config.build import build
 from recart.config.compose import compose, config_folder
 
-__all__ = ["WITH_GENES", "default_head", "entries"]
+__all__ = ["WITHOUT_GENES", "default_head", "entries"]
 
-WITH_GENES = " + genes"  # of an entry that reads named genes as well
+WITHOUT_GENES = " - genes"  # of an entry that reads no named genes
 
 
 def default_head() -> str:
@@ -23,9 +23,9 @@ def default_head() -> str:
 
 
 def entries() -> dict[str, Entry]:
-    """Every head, the default with named genes as well, and ABMIL where it is installed."""
+    """Every head, the default without its named genes as well, and ABMIL where it is installed."""
     found: dict[str, Entry] = {name: _of_head(name) for name in _heads()}
-    found[default_head() + WITH_GENES] = found[default_head()]
+    found[default_head() + WITHOUT_GENES] = found[default_head()]
     return {**found, ABMIL: abmil} if installed("torchmil") else found
 
 

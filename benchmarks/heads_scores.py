@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from heads_cohorts import CachedCohort, load_cohort
-from heads_entries import WITH_GENES
+from heads_entries import WITHOUT_GENES
 from heads_peers import Entry
 from scipy.special import expit
 
+from recart.config.compose import compose
+from recart.data.gene_panels import PANELS
 from recart.evaluation.intervals import auroc_interval
 from recart.evaluation.metrics import metrics
 from recart.evaluation.predictions import aggregate
@@ -34,6 +36,7 @@ def score_all(
     """Score what is not scored yet, and baselines and oracles from the cohorts' own files."""
     folder.mkdir(parents=True, exist_ok=True)
     known = {name: _read(folder, name) for name in ("", *found)}
+    panel = _panel()
     for name in again:
         known[name] = {}
     for path in cohorts:
@@ -47,7 +50,7 @@ def score_all(
         for name, entry in wanted.items():
             start = time.process_time()
             row = {key: getattr(cohort, key) for key in KEYS}
-            read = replace(cohort, with_genes=name.endswith(WITH_GENES))
+            read = replace(cohort, genes=frozenset() if name.endswith(WITHOUT_GENES) else panel)
             row |= _auroc(read, name, entry)
             row["seconds"] = time.process_time() - start
             known[name][path.stem] = row
@@ -66,6 +69,12 @@ def scores_table(folder: Path) -> pd.DataFrame:
             keys = {key: own[key] for key in KEYS}
             rows += [{"entry": name, **keys, **value} for name, value in own["own"].items()]
     return pd.DataFrame(rows)
+
+
+def _panel() -> frozenset[str]:
+    """Genes that heads read by default."""
+    asked = compose().data.marker_genes
+    return frozenset(gene for word in asked for gene in PANELS.get(word.partition(":")[2], (word,)))
 
 
 def _own_scores(cohort: CachedCohort) -> dict[str, Any]:
