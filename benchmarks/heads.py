@@ -92,6 +92,8 @@ def report(table: pd.DataFrame, ordered: list[str]) -> Iterator[str]:
     for patients, strength in sorted(set(zip(table["patients"], table["strength"], strict=True))):
         own = table[table["patients"] == patients]
         own = own[(own["strength"] == strength) | (own["mechanism"] == "null")]
+        if default not in set(own["entry"]):
+            continue
         block = Block(own, default, [*ordered, *SOME])
         blocks[patients, strength] = block
         yield f"\n{patients} patients, strength {strength:g}"

@@ -36,6 +36,7 @@ class Block:
         self.aurocs = {
             mechanism: own.pivot(index="seed", columns="entry", values="auroc")
             for mechanism, own in scores.groupby("mechanism")
+            if default in set(own["entry"])
         }
         self.mechanisms = [name for name in _MECHANISMS if name in self.aurocs]
         self.mechanisms += sorted(set(self.aurocs) - set(_MECHANISMS))
