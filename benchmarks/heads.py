@@ -41,7 +41,9 @@ def real_lines(table: pd.DataFrame, ordered: list[str], default: str) -> Iterato
     for name in [*first, *(name for name in aurocs.index if name not in first)]:
         shown = f"{name} (default)" if name == default else name
         cells = (
-            f"{row['auroc']:.3f} [{row['low']:.2f}, {row['high']:.2f}]"
+            "-"
+            if pd.isna(row["auroc"])
+            else f"{row['auroc']:.3f} [{row['low']:.2f}, {row['high']:.2f}]"
             for row in (aurocs.xs(cohort, axis=1, level=1).loc[name] for cohort in aurocs["auroc"])
         )
         yield f"{shown:26}" + "".join(f"{cell:>22}" for cell in cells)
@@ -100,7 +102,7 @@ def report(table: pd.DataFrame, ordered: list[str]) -> Iterator[str]:
         yield from block.lines()
     yield ""
     heads = [name for name in ordered if name != ABMIL and not name.endswith(WITHOUT_GENES)]
-    yield from goal_lines(blocks, real, heads)
+    yield from goal_lines(blocks, real, heads, default)
 
 
 if __name__ == "__main__":

@@ -45,9 +45,7 @@ class Block:
         """(cohort, entry): the default's cohorts, entries that scored all of them, no oracles."""
         own = self.aurocs[mechanism]
         own = own[[name for name in own if not name.startswith("oracle") and name not in SOME]]
-        own = own[
-            [name for name in own if not name.endswith(WITHOUT_GENES)]
-        ]
+        own = own[[name for name in own if not name.endswith(WITHOUT_GENES)]]
         return own[own[self.default].notna()].dropna(axis=1)
 
     def best(self, mechanism: str, among: list[str] | None = None) -> tuple[str, pd.Series]:

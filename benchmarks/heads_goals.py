@@ -15,14 +15,13 @@ Checks = list[tuple[bool, str]]
 
 
 def goal_lines(
-    blocks: dict[tuple[int, float], Block], real: pd.DataFrame, heads: list[str]
+    blocks: dict[tuple[int, float], Block], real: pd.DataFrame, heads: list[str], default: str
 ) -> Iterator[str]:
     """Each goal, how often it is met, and where it is missed."""
     near: Checks = []
     above: Checks = []
     null: Checks = []
     gap: Checks = []
-    default = next((block.default for block in blocks.values()), "")
     for (patients, strength), block in blocks.items():
         where = f"n={patients} s={strength:g}"
         for mechanism in block.mechanisms:
