@@ -1,0 +1,44 @@
+"""Entries of the head benchmark: each scores the held-out bags of a fold from its cached parts.
+
+Every head of `configs/head` is found by its file; `heads_peers.py` has what others publish.
+"""
+
+from __future__ import annotations
+
+from heads_cohorts import CachedFold
+from heads_peers import ABMIL, Array, Entry, abmil, installed
+
+from recart.config.build import build
+from recart.config.compose import compose, config_folder
+
+__all__ = ["WITHOUT_GENES", "default_head", "entries"]
+
+WITHOUT_GENES = " - genes"  # of an entry that reads no named genes
+
+
+def default_head() -> str:
+    """Name of the head that a plain `python train.py` fits."""
+    plain = compose().head
+    return next(name for name in _heads() if compose([f"head={name}"]).head == plain)
+
+
+def entries() -> dict[str, Entry]:
+    """Every head, the default without its named genes as well, and ABMIL where it is installed."""
+    found: dict[str, Entry] = {name: _of_head(name) for name in _heads()}
+    found[default_head() + WITHOUT_GENES] = found[default_head()]
+    return {**found, ABMIL: abmil} if installed("torchmil") else found
+
+
+def _heads() -> list[str]:
+    return sorted(path.stem for path in (config_folder() / "head").glob("*.yaml"))
+
+
+def _of_head(name: str) -> Entry:
+    head = build(compose([f"head={name}"]).head)
+
+    def score(fold: CachedFold) -> Array:
+        fitted = head.fit(fold.development, fold.y_development, fold.seed)
+        logits: Array = fitted.logits(fold.held_out)
+        return logits
+
+    return score
