@@ -160,7 +160,7 @@ def close(one: Any, other: Any, place: str = "") -> None:
         assert one.keys() == other.keys(), place
         for key in one:
             close(one[key], other[key], f"{place}.{key}")
-    elif isinstance(one, list) and one and isinstance(one[0], dict | float):
+    elif isinstance(one, list) and one and isinstance(one[0], dict | float | torch.Tensor):
         assert len(one) == len(other), place
         for i, (a, b) in enumerate(zip(one, other, strict=True)):
             close(a, b, f"{place}[{i}]")

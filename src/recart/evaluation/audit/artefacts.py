@@ -31,7 +31,8 @@ _NAMES: Final = {
     "best_epoch": "chosen epoch",
     "best_loss": "loss at the chosen epoch",
     "history": "training log",
-    "head.features": "prototypes",
+    **{f"head.features.{name}": "prototypes" for name in ("centres", "widths", "view", "usual_kf")},
+    "head.features": "features of bags",
     "head.mean": "feature scaling",
     "head.scale": "feature scaling",
     "head.low": "feature scaling",
@@ -46,6 +47,8 @@ _NAMES: Final = {
 }
 # Whom it holds out is what the member is asked, not what it has fitted.
 _GIVEN: Final = ("schema", "member.held_out")
+# Dictionaries below the first level whose entries go by names of their own.
+_OPENED: Final = ("head.features",)
 
 
 def artefacts(content: Mapping[str, Any]) -> dict[str, str]:
@@ -58,8 +61,7 @@ def artefacts(content: Mapping[str, Any]) -> dict[str, str]:
     """
     digests: dict[str, Any] = {}
     for path, value in _parts(content):
-        name = _NAMES.get(path) or _NAMES.get(path.split(".")[0], path)
-        own = digests.setdefault(name, hashlib.sha256())
+        own = digests.setdefault(_name(path), hashlib.sha256())
         own.update(path.encode() + b"\0")
         for piece in _canonical(value):
             own.update(piece)
@@ -71,15 +73,22 @@ def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-def _parts(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _parts(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     """The entries of the file, those of a dictionary one by one."""
     for key in sorted(content):
-        value = content[key]
-        inner = sorted(value) if isinstance(value, dict) else [None]
-        for name in inner:
-            path = key if name is None else f"{key}.{name}"
-            if path not in _GIVEN:
-                yield path, value if name is None else value[name]
+        path, value = f"{above}{key}", content[key]
+        if isinstance(value, dict) and (not above or path in _OPENED):
+            yield from _parts(value, f"{path}.")
+        elif path not in _GIVEN:
+            yield path, value
+
+
+def _name(path: str) -> str:
+    """Of the artefact that an entry belongs to: its own, or that of the nearest above it."""
+    above = path
+    while above not in _NAMES and "." in above:
+        above = above.rpartition(".")[0]
+    return _NAMES.get(above, path)
 
 
 def _canonical(value: Any) -> Iterator[bytes]:

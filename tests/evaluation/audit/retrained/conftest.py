@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
+from omegaconf import DictConfig
 
 from recart.contracts import Member
 from recart.data.features import FeatureChoice
@@ -40,13 +40,13 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def data(**changed: object) -> SimpleNamespace:
+def data(**changed: object) -> DictConfig:
     """The part `data` of a configuration."""
     own = {
         **{"endpoint": "response", "positive": ["R"], "negative": ["NR"], "exclude": []},
         **{"unit": "patient", "decision_day": None, "timepoints": None, "tissues": None},
     }
-    return SimpleNamespace(**{**own, **changed})
+    return DictConfig({**own, **changed})
 
 
 @pytest.fixture
