@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["breslow_hazard", "efron_log_likelihood", "fit_cox"]
+from recart.models.ridge_path import ConvexLosses, in_span_of_rows, ridge_path
 
-_MAX_STEPS = 100
-_MAX_HALVINGS = 40
-# on the Newton decrement before the last step; convergence is quadratic, so that step squares it
-_TOLERANCE = 1e-8
+__all__ = ["breslow_hazard", "efron_log_likelihood", "fit_cox"]
 
 
 class _RiskSets(NamedTuple):
@@ -54,21 +52,10 @@ def fit_cox(
     if bool((sets.event.sum(-1) < 1).any()):
         raise ValueError("Cox regression needs an event; all rows are censored")
     x = torch.where((w > 0).unsqueeze(-1), x, 0.0)
-    basis_qfr = None
-    if x.shape[-1] > x.shape[-2]:
-        # any orthonormal basis keeps the norm of the coefficients; QR is the cheapest to get
-        basis_qfr, triangle = torch.linalg.qr(x.mT)
-        x = triangle.mT
-    strength = strength_qs.double()
-    # from the strongest ridge down, each from the solution before it
-    order = strength.argsort(dim=-1, descending=True)
-    each = torch.arange(len(x), device=x.device)
-    beta = x.new_zeros(*strength.shape, x.shape[-1])
+    x, basis_qfr = in_span_of_rows(x)
     start = x.new_zeros(len(x), x.shape[-1])
-    for rank in range(strength.shape[-1]):
-        own = order[:, rank]
-        start = _newton(x, sets, strength[each, own], start)
-        beta[each, own] = start
+    losses = _PartialLikelihoods(x, sets)
+    beta = ridge_path(losses, start, strength_qs.double(), x.shape[-1], "Cox regression")
     return beta if basis_qfr is None else beta @ basis_qfr.mT
 
 
@@ -121,46 +108,30 @@ def _log_likelihood(eta: Tensor, sets: _RiskSets) -> Tensor:
     return (sets.event * own).sum(-1)
 
 
-def _newton(x: Tensor, sets: _RiskSets, strength: Tensor, start: Tensor) -> Tensor:
-    """Solve every problem at its strength from `start` on."""
-    solved = torch.zeros_like(start)
-    running = torch.arange(len(strength), device=strength.device)
-    beta, penalty = start, strength.unsqueeze(-1)
-    value = _objective(x, sets, beta, penalty)
-    for _ in range(_MAX_STEPS):
-        eta = (x @ beta.unsqueeze(-1)).squeeze(-1)
+@dataclass(frozen=True)
+class _PartialLikelihoods(ConvexLosses):
+    """Negative log partial likelihoods."""
+
+    x: Tensor
+    sets: _RiskSets
+
+    def value(self, beta_qt: Tensor) -> Tensor:
+        return -_log_likelihood(self._eta(beta_qt), self.sets)
+
+    def derivatives(self, beta_qt: Tensor) -> tuple[Tensor, Tensor]:
+        x, sets, eta = self.x, self.sets, self._eta(beta_qt)
         hazard = torch.exp(eta - eta.amax(-1, keepdim=True))
         share = sets.share * hazard.unsqueeze(-2)
         total = share.sum(-1, keepdim=True)
         p_qen = torch.where(sets.event.unsqueeze(-1) > 0, share / total.clamp_min(1e-300), 0.0)
         expected = p_qen.sum(1)
-        gradient = (x.mT @ (expected - sets.event).unsqueeze(-1)).squeeze(-1) + penalty * beta
+        gradient = (x.mT @ (expected - sets.event).unsqueeze(-1)).squeeze(-1)
         mean_qef = p_qen @ x
-        hessian = x.mT @ (expected.unsqueeze(-1) * x) - mean_qef.mT @ mean_qef
-        hessian.diagonal(dim1=-2, dim2=-1).add_(penalty + 1e-12)
-        factor = torch.linalg.cholesky(hessian)
-        step = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
-        done = (gradient * step).sum(-1) < _TOLERANCE
-        if bool(done.any()):
-            solved[running[done]] = beta[done] - step[done]
-            keep = ~done
-            if not bool(keep.any()):
-                return solved
-            running, x = running[keep], x[keep]
-            sets = _RiskSets(sets.share[keep], sets.event[keep])
-            penalty, beta, value, step = penalty[keep], beta[keep], value[keep], step[keep]
-        scale = torch.ones_like(value)
-        for _ in range(_MAX_HALVINGS):  # halve only the steps that would climb
-            trial = beta - scale.unsqueeze(-1) * step
-            now = _objective(x, sets, trial, penalty)
-            worse = ~(now <= value + 1e-12)
-            if not bool(worse.any()):
-                break
-            scale = torch.where(worse, scale / 2, scale)
-        beta, value = trial, now
-    raise FloatingPointError(f"Cox regression: no convergence in {_MAX_STEPS} steps")
+        return gradient, x.mT @ (expected.unsqueeze(-1) * x) - mean_qef.mT @ mean_qef
 
+    def kept(self, keep_q: Tensor) -> _PartialLikelihoods:
+        sets = _RiskSets(self.sets.share[keep_q], self.sets.event[keep_q])
+        return _PartialLikelihoods(self.x[keep_q], sets)
 
-def _objective(x: Tensor, sets: _RiskSets, beta: Tensor, penalty: Tensor) -> Tensor:
-    eta = (x @ beta.unsqueeze(-1)).squeeze(-1)
-    return 0.5 * (penalty * beta.square()).sum(-1) - _log_likelihood(eta, sets)
+    def _eta(self, beta_qt: Tensor) -> Tensor:
+        return (self.x @ beta_qt.unsqueeze(-1)).squeeze(-1)

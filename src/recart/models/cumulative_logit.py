@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from recart.models.ridge_path import ConvexLosses, in_span_of_rows, ridge_path
+
 __all__ = ["fit_cumulative_logit", "level_log_probabilities"]
 
-_MAX_STEPS = 200
-_MAX_HALVINGS = 40
-# on the Newton decrement before the last step; convergence is quadratic, so that step squares it
-_TOLERANCE = 1e-8
 # weight of the row that stands, with all features 0, for a level that no row has
 _ABSENT = 0.5
 
@@ -69,11 +69,7 @@ def fit_cumulative_logit(
         raise ValueError("an ordinal regression needs two levels; there is one only")
     x = torch.where((w > 0).unsqueeze(-1), x, 0.0)
     y = torch.where(w > 0, y, 0)
-    basis_qfr = None
-    if x.shape[-1] > x.shape[-2]:
-        # any orthonormal basis keeps the norm of the coefficients; QR is the cheapest to get
-        basis_qfr, triangle = torch.linalg.qr(x.mT)
-        x = triangle.mT
+    x, basis_qfr = in_span_of_rows(x)
     # one more row for each level, which weighs something where the level is absent
     x = torch.cat((x, x.new_zeros(len(x), levels, x.shape[-1])), dim=1)
     y = torch.cat((y, torch.arange(levels, device=y.device).expand(len(y), -1)), dim=1)
@@ -81,56 +77,33 @@ def fit_cumulative_logit(
     share = torch.nn.functional.one_hot(y, levels) * w.unsqueeze(-1)
     above = share.sum(1).flip(-1).cumsum(-1).flip(-1)[:, 1:] / w.sum(-1, keepdim=True)
     start = torch.cat((x.new_zeros(len(x), x.shape[-1]), torch.logit(above)), dim=-1)
-
-    strength = strength_qs.double()
-    # from the strongest ridge down, each from the solution before it
-    order = strength.argsort(dim=-1, descending=True)
-    each = torch.arange(len(x), device=x.device)
-    beta = x.new_zeros(*strength.shape, start.shape[-1])
-    for rank in range(strength.shape[-1]):
-        own = order[:, rank]
-        start = _newton(x, y, w, strength[each, own], start, levels)
-        beta[each, own] = start
+    losses = _CumulativeLogits(x, y, w, levels)
+    beta = ridge_path(
+        losses, start, strength_qs.double(), x.shape[-1], "cumulative logit regression"
+    )
     coefficients, cuts = beta[..., : -(levels - 1)], beta[..., -(levels - 1) :]
     if basis_qfr is not None:
         coefficients = coefficients @ basis_qfr.mT
     return coefficients, cuts
 
 
-def _newton(
-    x: Tensor, y: Tensor, w: Tensor, strength: Tensor, start: Tensor, levels: int
-) -> Tensor:
-    """Solve every problem at its strength from `start` on; the cuts have no penalty."""
-    f = x.shape[-1]
-    penalty = strength.unsqueeze(-1).repeat(1, f + levels - 1)
-    penalty[:, f:] = 0.0
-    solved = torch.zeros_like(start)
-    running = torch.arange(len(strength), device=strength.device)
-    beta, value = start, _objective(x, y, w, start, penalty)
-    for _ in range(_MAX_STEPS):
-        gradient, hessian = _derivatives(x, y, w, beta, levels)
-        gradient = gradient + penalty * beta
-        hessian.diagonal(dim1=-2, dim2=-1).add_(penalty + 1e-12)
-        factor = torch.linalg.cholesky(hessian)
-        step = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
-        done = (gradient * step).sum(-1) < _TOLERANCE
-        if bool(done.any()):
-            solved[running[done]] = beta[done] - step[done]
-            keep = ~done
-            if not bool(keep.any()):
-                return solved
-            running, x, y, w = running[keep], x[keep], y[keep], w[keep]
-            penalty, beta, value, step = penalty[keep], beta[keep], value[keep], step[keep]
-        scale = torch.ones_like(value)
-        for _ in range(_MAX_HALVINGS):  # halve only the steps that would climb, or cross two cuts
-            trial = beta - scale.unsqueeze(-1) * step
-            now = _objective(x, y, w, trial, penalty)
-            worse = ~(now <= value + 1e-12)
-            if not bool(worse.any()):
-                break
-            scale = torch.where(worse, scale / 2, scale)
-        beta, value = trial, now
-    raise FloatingPointError(f"cumulative logit regression: no convergence in {_MAX_STEPS} steps")
+@dataclass(frozen=True)
+class _CumulativeLogits(ConvexLosses):
+    """Weighted negative log likelihoods of coefficients and cuts."""
+
+    x: Tensor
+    y: Tensor
+    w: Tensor
+    levels: int
+
+    def value(self, beta_qt: Tensor) -> Tensor:
+        return _loss(self.x, self.y, self.w, beta_qt)
+
+    def derivatives(self, beta_qt: Tensor) -> tuple[Tensor, Tensor]:
+        return _derivatives(self.x, self.y, self.w, beta_qt, self.levels)
+
+    def kept(self, keep_q: Tensor) -> _CumulativeLogits:
+        return _CumulativeLogits(self.x[keep_q], self.y[keep_q], self.w[keep_q], self.levels)
 
 
 def _split(x: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,14 +111,14 @@ def _split(x: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
     return (x @ beta[:, :f].unsqueeze(-1)).squeeze(-1), beta[:, f:]
 
 
-def _objective(x: Tensor, y: Tensor, w: Tensor, beta: Tensor, penalty: Tensor) -> Tensor:
-    """Penalised loss; NaN or infinite where cuts are not in order."""
+def _loss(x: Tensor, y: Tensor, w: Tensor, beta: Tensor) -> Tensor:
+    """Infinite where cuts are not in order."""
     eta, cuts = _split(x, beta)
     log_p = level_log_probabilities(eta, cuts.unsqueeze(1).expand(-1, x.shape[1], -1))
     own = log_p.gather(-1, y.unsqueeze(-1)).squeeze(-1)
     loss = -torch.where(w > 0, w * own, 0.0).sum(-1)
     ordered = (cuts[:, 1:] < cuts[:, :-1]).all(-1)
-    return torch.where(ordered, loss, torch.inf) + 0.5 * (penalty * beta.square()).sum(-1)
+    return torch.where(ordered, loss, torch.inf)
 
 
 def _derivatives(

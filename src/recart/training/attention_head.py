@@ -14,7 +14,7 @@ from recart.models.prototypes import Prototypes
 from recart.training.attention_residual import ResidualProblem, ResidualTraining
 from recart.training.cell_view import CellView
 from recart.training.head_problems import HeadProblem, head_problems, rows_of
-from recart.training.heads import Array, BagLatents, FittedHead, Head, Token
+from recart.training.heads import Array, BagLatents, ChosenHead, FittedHead, Head, Token
 from recart.training.prototype_tokens import PrototypeTokens, TokenScaling, tokens_of
 from recart.training.residual_choice import EVERY, ResidualChoice, choose_residual
 
@@ -158,22 +158,12 @@ class AttentionResidual:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class FittedAttentionHead(FittedHead):
+class FittedAttentionHead(ChosenHead):
     """The base of one member and its residual; None where the inner folds did not favour one."""
 
     base: FittedHead
     residual: AttentionResidual | None
     chosen: dict[str, Any]
-
-    @property
-    def inner_loss(self) -> float:
-        """Log loss of `inner_logits`."""
-        return float(self.chosen["inner_log_loss"])
-
-    @property
-    def inner_logits(self) -> Array:
-        """(n) of the inner folds, base and residual fitted without the bag."""
-        return np.array(self.chosen["inner_logits"], dtype=np.float64)
 
     def logits(self, bags: BagLatents) -> Array:
         """(n) log odds."""

@@ -13,7 +13,7 @@ from recart.models.gated_attention import GatedAttention
 from recart.training.cell_attention_training import CellProblem, CellTraining
 from recart.training.cell_views import CellScaling, all_cells, known_cells
 from recart.training.head_problems import HeadProblem, head_problems, log_losses
-from recart.training.heads import Array, BagLatents, FittedHead, Head, Token
+from recart.training.heads import Array, BagLatents, ChosenHead, Head, Token
 from recart.training.prototype_tokens import tokens_of
 
 __all__ = ["CellAttentionHead", "FittedCellAttentionHead"]
@@ -94,7 +94,7 @@ class CellAttentionHead(Head):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class FittedCellAttentionHead(FittedHead):
+class FittedCellAttentionHead(ChosenHead):
     """Network, tokens and scaling of one member; `prior` is the log odds of its responders."""
 
     network: GatedAttention
@@ -102,16 +102,6 @@ class FittedCellAttentionHead(FittedHead):
     scaling: CellScaling
     prior: float
     chosen: dict[str, Any]
-
-    @property
-    def inner_loss(self) -> float:
-        """Log loss of `inner_logits`."""
-        return float(self.chosen["inner_log_loss"])
-
-    @property
-    def inner_logits(self) -> Array:
-        """(n) logits of the development bags, each from the inner fold that left it out."""
-        return np.array(self.chosen["inner_logits"], dtype=np.float64)
 
     def logits(self, bags: BagLatents) -> Array:
         """(n) log odds."""

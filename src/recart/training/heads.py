@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["BagLatents", "FittedHead", "Head", "Token"]
+__all__ = ["BagLatents", "ChosenHead", "FittedHead", "Head", "Token"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -82,6 +82,22 @@ class FittedHead(ABC):
     @abstractmethod
     def state(self) -> dict[str, Any]:
         """Plain Python and tensors, for the checkpoint."""
+
+
+class ChosenHead(FittedHead):
+    """A head whose `chosen` records, beside its choices, the inner log loss and logits."""
+
+    chosen: dict[str, Any]
+
+    @property
+    def inner_loss(self) -> float:
+        """Log loss of the choice over the inner folds."""
+        return float(self.chosen["inner_log_loss"])
+
+    @property
+    def inner_logits(self) -> Array:
+        """(n) logits of the development bags, each from inner folds that left it out."""
+        return np.array(self.chosen["inner_logits"], dtype=np.float64)
 
 
 class Head(ABC):

@@ -20,7 +20,7 @@ from recart.models.mixed_logistic import (
 from recart.training.cell_views import CellScaling, all_cells, random_views
 from recart.training.fixed_effects import FixedEffects
 from recart.training.head_problems import HeadProblem, head_problems, log_losses
-from recart.training.heads import Array, BagLatents, FittedHead, Head, Token
+from recart.training.heads import Array, BagLatents, ChosenHead, Head, Token
 from recart.training.prototype_tokens import tokens_of
 
 __all__ = ["FittedMixedHead", "MixedHead"]
@@ -142,7 +142,7 @@ class MixedHead(Head):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class FittedMixedHead(FittedHead):
+class FittedMixedHead(ChosenHead):
     """Posterior of one member's effects: their mode, and their covariance about it."""
 
     tokens: tuple[Token, ...]
@@ -151,16 +151,6 @@ class FittedMixedHead(FittedHead):
     effects: Effects
     covariance: Tensor
     chosen: dict[str, Any]
-
-    @property
-    def inner_loss(self) -> float:
-        """Log loss of `inner_logits`."""
-        return float(self.chosen["inner_log_loss"])
-
-    @property
-    def inner_logits(self) -> Array:
-        """(n) logits of the development bags, each from the inner fold that left it out."""
-        return np.array(self.chosen["inner_logits"], dtype=np.float64)
 
     def logits(self, bags: BagLatents) -> Array:
         """(n) log odds at the posterior mode, fixed effects among them."""

@@ -16,7 +16,7 @@ from recart.training.blend import Blend, fit_blends
 from recart.training.cell_view import CellView
 from recart.training.endpoints.binary import BinaryEndpoint
 from recart.training.endpoints.endpoint import Endpoint
-from recart.training.heads import Array, BagLatents, FittedHead, Head
+from recart.training.heads import Array, BagLatents, ChosenHead, FittedHead, Head
 from recart.training.prototype_features import Features, PrototypeFeatures
 from recart.training.ridge_selection import inner_folds
 
@@ -157,7 +157,7 @@ class PrototypeHead(Head):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class FittedPrototypeHead(FittedHead):
+class FittedPrototypeHead(ChosenHead):
     """Prototypes, standardisation and coefficients of one member.
 
     The linear predictor is `scaled features @ coefficients - centre`. `chosen` records the shares
@@ -181,16 +181,6 @@ class FittedPrototypeHead(FittedHead):
     def view(self) -> CellView:
         """What the prototypes see of a cell."""
         return self.features.view
-
-    @property
-    def inner_loss(self) -> float:
-        """Inner cross-validated log loss."""
-        return float(self.chosen["inner_log_loss"])
-
-    @property
-    def inner_logits(self) -> Array:
-        """(n) logits of the development bags, each from inner folds that left it out."""
-        return np.array(self.chosen["inner_logits"], dtype=np.float64)
 
     def logits(self, bags: BagLatents) -> Array:
         """(n) log odds of the endpoint's yes."""
