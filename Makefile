@@ -30,10 +30,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@if command -v uv > /dev/null; then \
 	  uv venv --quiet --allow-existing --python "$(PYTHON)" "$(VENV)"; \
 	  UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}" \
-	    uv pip install --python "$(BIN)/python" -c constraints.txt -e ".[receptors,landmarks,cytometry,survival,dev]"; \
+	    uv pip install --python "$(BIN)/python" -c constraints.txt -e ".[receptors,landmarks,cytometry,survival,ray,slurm,dev]"; \
 	else \
 	  "$(PYTHON)" -m venv "$(VENV)"; \
-	  "$(BIN)/python" -m pip install -c constraints.txt -e ".[receptors,landmarks,cytometry,survival,dev]"; \
+	  "$(BIN)/python" -m pip install -c constraints.txt -e ".[receptors,landmarks,cytometry,survival,ray,slurm,dev]"; \
 	fi
 	@touch "$(STAMP)"
 

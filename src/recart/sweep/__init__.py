@@ -1,0 +1,1 @@
+"""Sweeps: configurations are searched on inner folds, and scored once outside."""
