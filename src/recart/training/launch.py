@@ -35,10 +35,12 @@ from recart.training.member_job import Trainers
 from recart.training.progress import say
 from recart.training.readouts import build_head
 from recart.training.receptor_version import check_receptor_version
-from recart.training.run_directory import RunDirectory
+from recart.training.run_directory import RunDirectory, configuration_hash
 from recart.training.shared_store import SharedStore
 from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
+from recart.training.states import States, program
 from recart.training.trackers import tracking
+from recart.training.trainer import TrainerSettings
 
 __all__ = ["load_members", "recipes", "train_run"]
 
@@ -95,12 +97,18 @@ def train_run(config: DictConfig) -> float:
             folder=run.checkpoints,
         )
         say(f"{len(cohort.bags)} bags, {split.words} = {len(validation.members)} members")
+        key = cohort.key
         del cohort  # whose store may be put where other processes share it
         if validation.missing():
             with tracking(trackers, run.logs, config) as loggers:
                 displays = [own for own in callbacks if isinstance(own, EpochWatcher)]
                 others = [own for own in callbacks if not isinstance(own, EpochWatcher)]
-                trainers = Trainers(settings=settings, callbacks=others, folder=run.path)
+                trainers = Trainers(
+                    settings=settings,
+                    callbacks=others,
+                    folder=run.path,
+                    states=_states(run, key, settings),
+                )
                 watchers = [*displays, EpochMeans(loggers)]
                 _train(validation, config.members_per_job, executor, trainers, watchers)
         else:
@@ -121,6 +129,19 @@ def load_members(run: RunDirectory) -> list[LoadedMember]:
     """All trained members of a run, by name."""
     model, head = build(run.config.model), build_head(run.config)
     return [load_member(path, model, head) for path in sorted(run.checkpoints.glob("*.ckpt"))]
+
+
+def _states(run: RunDirectory, cohort: str, settings: TrainerSettings) -> States:
+    """States of the run's trainings; they belong to all that their numbers follow from."""
+    belongs = {
+        "configuration": configuration_hash(run.config),
+        "cohort": cohort,
+        "program": program(),
+        "accelerator": "cuda" if settings.on_gpu else settings.accelerator,
+        "precision": settings.precision,
+        "deterministic": settings.deterministic,
+    }
+    return States(folder=run.states, belongs=belongs, every=settings.checkpoint_every)
 
 
 def _record_cohort(run: RunDirectory, cohort: PreparedCohort) -> None:
@@ -179,15 +200,16 @@ def _train(
 ) -> None:
     """Deal the missing members into jobs and run them where that is fastest."""
     gpu = on_gpu(trainers.settings.accelerator)
-    missing = len(validation.missing())
+    # the same stacks each time the run goes on, so that each finds its state
+    missing, members = len(validation.missing()), len(validation.members)
     devices = len(trainers.settings.places)
     if members_per_job is None:
-        size = missing
+        size = members
     elif isinstance(members_per_job, int):
         size = members_per_job
     else:
         # stacking does not pay on a CPU
-        size = _as_fits(validation, missing, devices) if gpu else 1
+        size = _as_fits(validation, members, devices) if gpu else 1
     # a GPU is not divided among processes; several devices start processes of their own
     if gpu or devices > 1 or executor.places == 1 or size >= missing:
         executor = InProcess()

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from recart.problems import InputError, Problem
+from recart.training.atomic_files import write_atomically
 from recart.training.receptor_version import receptor_fingerprint
 from recart.training.versions import versions
 
@@ -78,6 +79,11 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         """Folder of the members' files."""
         return self.path / "checkpoints"
+
+    @property
+    def states(self) -> Path:
+        """Folder of what trainings go on from that are not finished."""
+        return self.path / "states"
 
     @property
     def logs(self) -> Path:
@@ -213,21 +219,6 @@ class RunDirectory:
             os.ftruncate(descriptor, 0)
         finally:
             os.close(descriptor)
-
-
-def write_atomically(path: Path, content: bytes) -> Path:
-    """Write beside the target, flush to disk, rename: a reader sees old or new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
 
 
 def configuration_hash(config: DictConfig) -> str:
