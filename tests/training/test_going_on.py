@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from recart.contracts import Member
+from recart.contracts import Member, MemberSettings
 from recart.data.bags import Bags
 from recart.data.batches import StackBatches
 from recart.data.features import FeatureChoice
@@ -44,9 +44,19 @@ RECIPES = Recipes(
         patience=1,
     ),
 )
+# the second has a rate at which it learns nothing: it stops early, and leaves the stack
 MEMBERS = [
     Member(name="r0f0", fold=0, repeat=0, seed=5, train=(0, 1, 2), validation=(3,), held_out=(4,)),
-    Member(name="r0f1", fold=1, repeat=0, seed=6, train=(4, 3), validation=(0,), held_out=(1, 2)),
+    Member(
+        name="r0f1",
+        fold=1,
+        repeat=0,
+        seed=6,
+        train=(4, 3),
+        validation=(0,),
+        held_out=(1, 2),
+        settings=MemberSettings(lr=1e-12),
+    ),
 ]
 SETTINGS = TrainerSettings(accelerator="cpu", devices=1, precision="32-true", deterministic=False)
 Train = Callable[..., list[TrainedEncoder]]
