@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, final
 
-__all__ = ["Interrupted", "Postponed", "interruptible"]
+__all__ = ["Interrupted", "Postponed", "goes_on_with", "interruptible"]
 
 # SIGUSR1 is what batch systems send some time before they end a job
 _HEARD: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -53,6 +53,16 @@ def interruptible() -> Iterator[None]:
 
     with _handled_by(stop):
         yield
+
+
+@contextmanager
+def goes_on_with(settings: str) -> Iterator[None]:
+    """Where it stops inside: say that the same command goes on with these settings added."""
+    try:
+        yield
+    except Interrupted as stop:
+        stop.goes_on_with = settings
+        raise
 
 
 @final

@@ -15,10 +15,11 @@ __all__ = ["sweep_parts", "write_atomically"]
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def write_atomically(path: Path, content: bytes) -> Path:
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Path:
     """Write beside the target, flush to disk, rename: a reader sees old or new, never half.
 
-    Nothing is written anywhere else, so that only the target's disk matters.
+    Nothing is written anywhere else, so that only the target's disk matters. What is not `durable`
+    is not flushed: a power cut may lose it.
 
     Raises
     ------
@@ -32,9 +33,11 @@ def write_atomically(path: Path, content: bytes) -> Path:
         with part.open("wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(part, path)
-        _flush_folder(path.parent)
+        if durable:
+            _flush_folder(path.parent)
     except OSError as error:
         if error.errno not in _FULL:
             raise

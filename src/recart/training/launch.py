@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from recart.data.bags import Bags, with_blocks
 from recart.data.folds import PatientColumns
 from recart.data.split import Split, members
 from recart.data.store import CohortStore
+from recart.interruption import goes_on_with
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import PreparedCohort, prepare_cohort
 from recart.training.collapse import collapse_warning
@@ -29,18 +31,18 @@ from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.executor import Executor
 from recart.training.executors.in_process import InProcess
 from recart.training.head_start import MEMBER_IMPORTS
+from recart.training.heartbeat import Heartbeat
 from recart.training.jobs import Recipes
 from recart.training.member_file import LoadedMember, load_member
 from recart.training.member_job import Trainers
 from recart.training.progress import say
 from recart.training.readouts import build_head
 from recart.training.receptor_version import check_receptor_version
-from recart.training.run_directory import RunDirectory, configuration_hash
+from recart.training.run_directory import RunDirectory
 from recart.training.shared_store import SharedStore
 from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
-from recart.training.states import States, program
+from recart.training.states import States
 from recart.training.trackers import tracking
-from recart.training.trainer import TrainerSettings
 
 __all__ = ["load_members", "recipes", "train_run"]
 
@@ -83,7 +85,7 @@ def train_run(config: DictConfig) -> float:
     run = RunDirectory.create(folder, config, seeds)
     if cohort.store.receptor_dim:
         check_receptor_version(run, say)
-    with run.locked():
+    with run.locked(), goes_on_with(f"paths.run={_shown(run.path)}"):
         say(f"run directory: {_shown(run.path)}")
         split = _split(run, cohort, scheme, config.seed)
         _record_cohort(run, cohort)
@@ -107,13 +109,14 @@ def train_run(config: DictConfig) -> float:
                     settings=settings,
                     callbacks=others,
                     folder=run.path,
-                    states=_states(run, key, settings),
+                    states=States.of_run(run, key, settings),
                 )
-                watchers = [*displays, EpochMeans(loggers)]
+                watchers = [*displays, EpochMeans(loggers), Heartbeat(run.path)]
                 _train(validation, config.members_per_job, executor, trainers, watchers)
         else:
             say("all members are there already")
         trained = load_members(run)
+        shutil.rmtree(run.states, ignore_errors=True)  # nothing is left to go on with
     if warning := collapse_warning({member.name: member.history for member in trained}):
         say(warning)
     say(f"trained. Next: python evaluate.py run={_shown(run.path)}")
@@ -129,19 +132,6 @@ def load_members(run: RunDirectory) -> list[LoadedMember]:
     """All trained members of a run, by name."""
     model, head = build(run.config.model), build_head(run.config)
     return [load_member(path, model, head) for path in sorted(run.checkpoints.glob("*.ckpt"))]
-
-
-def _states(run: RunDirectory, cohort: str, settings: TrainerSettings) -> States:
-    """States of the run's trainings; they belong to all that their numbers follow from."""
-    belongs = {
-        "configuration": configuration_hash(run.config),
-        "cohort": cohort,
-        "program": program(),
-        "accelerator": "cuda" if settings.on_gpu else settings.accelerator,
-        "precision": settings.precision,
-        "deterministic": settings.deterministic,
-    }
-    return States(folder=run.states, belongs=belongs, every=settings.checkpoint_every)
 
 
 def _record_cohort(run: RunDirectory, cohort: PreparedCohort) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import fcntl
 import hashlib
 import json
-import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +17,13 @@ from yaml import YAMLError
 from recart.problems import InputError, Problem
 from recart.training.atomic_files import write_atomically
 from recart.training.receptor_version import receptor_fingerprint
+from recart.training.run_lock import locked
 from recart.training.versions import versions
 
 __all__ = ["RunDirectory", "configuration_hash", "write_atomically"]
 
 SCHEMA: Final = 1
-_CONFIG, _RUN, _VERSIONS, _LOCK = "config.yaml", "run.json", "versions.json", "run.lock"
+_CONFIG, _RUN, _VERSIONS = "config.yaml", "run.json", "versions.json"
 _LOOKED_FOR: Final = (_CONFIG, _RUN, _VERSIONS)
 # Keys that may differ when a run goes on: they say where and how it runs, not what it is.
 _FREE: Final = frozenset(
@@ -189,36 +187,10 @@ class RunDirectory:
         Raises
         ------
         InputError
-            If another process holds it, and which; or if the file system knows no locks.
+            If another process holds it: which one.
         """
-        path = self.path / _LOCK
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
-                problem = Problem(
-                    code="E-RUN-003",
-                    file=self.path.name,
-                    what=f"{holder} is writing into this run",
-                    mend="wait for it or end it, or name another folder, paths.run=...",
-                )
-                raise InputError([problem]) from None
-            except OSError as error:
-                problem = Problem(
-                    code="E-RUN-005",
-                    file=self.path.name,
-                    what=f"the file system of this folder knows no locks ({error.strerror})",
-                    mend="put the run on another disk, paths.run=...",
-                )
-                raise InputError([problem]) from error
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        with locked(self.path):
             yield
-            os.ftruncate(descriptor, 0)
-        finally:
-            os.close(descriptor)
 
 
 def configuration_hash(config: DictConfig) -> str:

@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
-import torch
-
 from recart.training.atomic_files import sweep_parts, write_atomically
-from recart.training.checkpoints import plain
 
 __all__ = ["Found", "StateFiles"]
 
@@ -54,6 +51,10 @@ class StateFiles:
         TypeError
             If the state holds what would not be read back: anything but tensors and plain Python.
         """
+        import torch  # seconds, not for who only asks how far a run is
+
+        from recart.training.checkpoints import plain
+
         content = plain(content, "state")
         numbers = self._numbers()
         number = numbers[-1] + 1 if numbers else 0
@@ -76,6 +77,18 @@ class StateFiles:
             else:
                 yield found
 
+    def reached(self) -> tuple[int, int] | None:
+        """Epoch and step that the newest state says it is of, without reading the state."""
+        for number in reversed(self._numbers()):
+            try:
+                with self._path(number).open("rb") as file:
+                    file.readline()
+                    about = json.loads(file.readline())
+                return int(about["epoch"]), int(about["step"])
+            except (OSError, ValueError, KeyError):  # it was replaced meanwhile, or is damaged
+                continue
+        return None
+
     def remove(self) -> None:
         """Remove the folder with all states."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -92,6 +105,8 @@ class StateFiles:
 
 def _read(path: Path) -> Found | None:
     """None where the file is not what was written."""
+    import torch
+
     whole = memoryview(path.read_bytes())
     edge = len(_MARK) + 64
     body = whole[edge + 1 :]

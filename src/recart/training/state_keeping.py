@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import replace
 from typing import Any, Final, final
 
 import lightning.pytorch as pl
@@ -46,13 +47,17 @@ def fit(
     writes
         False where another process of the same training writes the states.
     """
-    found = None if module.states is None else module.states.newest()
+    states = module.states
+    if states is not None:
+        device = trainer.strategy.root_device.type
+        states = replace(states, belongs={**states.belongs, "device": device})
+    found = None if states is None else states.newest()
     if found is not None and found["finished"]:
         take_results(module, found["results"])
         return
     keeping = None
-    if module.states is not None:
-        keeping = StateKeeping(module.states, found, writes=writes)
+    if states is not None:
+        keeping = StateKeeping(states, found, writes=writes)
         trainer.callbacks.append(keeping)  # type: ignore[attr-defined]
     try:
         trainer.fit(module, train, validation)
@@ -64,9 +69,9 @@ def fit(
         if trainer.interrupted:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
         raise
-    if module.states is not None and writes:
-        epoch = len(module.history)
-        module.states.write({"finished": True, "results": results_of(module)}, epoch, 0)
+    if states is not None and writes:
+        epoch = 1 + max(row["epoch"] for row in module.history)
+        states.write({"finished": True, "results": results_of(module)}, epoch, 0)
     if keeping is not None and keeping.asked is not None:
         signal.raise_signal(keeping.asked)
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -16,8 +16,12 @@ from recart.contracts import Member
 from recart.data.features import Features
 from recart.problems import InputError
 from recart.training.progress import say
+from recart.training.run_directory import RunDirectory, configuration_hash
 from recart.training.state_files import StateFiles
 from recart.training.versions import installed_version
+
+if TYPE_CHECKING:
+    from recart.training.trainer import TrainerSettings
 
 __all__ = ["JobStates", "States", "program"]
 
@@ -45,6 +49,19 @@ class States:
     folder: Path
     belongs: Mapping[str, Any]
     every: float
+
+    @classmethod
+    def of_run(cls, run: RunDirectory, cohort: str, settings: TrainerSettings) -> States:
+        """States of a run on the prepared cohort of key `cohort`."""
+        belongs = {
+            "configuration": configuration_hash(run.config),
+            "cohort": cohort,
+            "program": program(),
+            "precision": settings.precision,
+            "deterministic": settings.deterministic,
+        }
+        folder = run.states.absolute()
+        return cls(folder=folder, belongs=belongs, every=settings.checkpoint_every)
 
     def there(self, members: Sequence[Member]) -> bool:
         """Whether these members have begun to train as one stack."""
