@@ -6,9 +6,9 @@ Its file must have the SHA-256 of the unbroken job's. `saves`: a process that wr
 a pause is killed at a random time; the newest state that can be read must be no older than the last
 that it had reported as written. TMPDIR is on another disk, where `--other` names a folder there.
 `disk`: states are written to a disk until it is full (`--full`, a small file system mounted for
-it); what was written before must be there, and what is said must name the need and the room. `runs`:
-`train.py` is killed, or one of its workers, and started again with the same command, until it is
-through, then evaluated; every file of a member and every table must have the SHA-256 of the
+it); what was written before must be there, and what is said must name the need and the room.
+`runs`: `train.py` is killed, or one of its workers, and started again with the same command, until
+it is through, then evaluated; every file of a member and every table must have the SHA-256 of the
 unbroken run's, and no file that was there may change.
 
 Processes of the first two are forked from this one, which has imported everything.
@@ -234,8 +234,8 @@ def runs(folder: Path, starts: int, who: str, rng: random.Random) -> None:
         done += 1
     say(
         f"{killed} kills of the {who} over {done - 1} runs: {sum(tables[1:])} of {done - 1} runs "
-        f"with all members and tables equal by SHA-256; {redone} finished members changed, {zombies} "
-        "processes left"
+        f"with all members and tables equal by SHA-256; {redone} finished members changed, "
+        f"{zombies} processes left"
     )
 
 

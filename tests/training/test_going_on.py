@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +22,7 @@ from recart.data.bags import Bags
 from recart.data.batches import StackBatches
 from recart.data.features import FeatureChoice
 from recart.data.store import CohortStore
+from recart.interruption import Interrupted, interruptible
 from recart.models.encoder import JointEncoder
 from recart.models.masking import Masking
 from recart.models.rna import NegativeBinomial
@@ -142,14 +147,14 @@ def train(
     bags = make_all_bags(store)
 
     def run(
-        states: States | None, members: list[Member] = MEMBERS, settings: Any = SETTINGS
+        states: States | None, members: Sequence[Member] = MEMBERS, callbacks: Sequence[Any] = ()
     ) -> list[TrainedEncoder]:
         return train_encoders(
             members,
             store,
             bags,
             RECIPES,
-            lambda epochs: settings.make(epochs, [], [], tmp_path),
+            lambda epochs: SETTINGS.make(epochs, [], callbacks, tmp_path),
             states,
         )
 
@@ -192,6 +197,133 @@ def test_goes_on_where_it_was_killed(
         assert digest(train(states_in(tmp_path / "killed"))) == expected
     backward = steps.passed.count("after backward")
     assert backward < 16 * (1.2 - share), "steps that were taken are not taken again"
+
+
+def test_what_has_ended_is_not_trained_again(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = digest(train(states_in(tmp_path, every=1e9)))  # no state but the last
+    steps = Points()
+    with watched(steps, monkeypatch):
+        assert digest(train(states_in(tmp_path, every=1e9))) == expected
+    assert not steps.passed
+
+
+@pytest.mark.parametrize("other", ["cohort", "members", "damaged"])
+def test_a_state_of_another_training_is_not_used(
+    other: str,
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    killed_at(train, tmp_path, 120, monkeypatch)
+    states, members = states_in(tmp_path), MEMBERS
+    if other == "cohort":
+        states = states_in(tmp_path, cohort="y")
+    elif other == "members":  # of the same names
+        members = [replace(MEMBERS[0], seed=9), MEMBERS[1]]
+    else:
+        for path in tmp_path.rglob("state-*.bin"):
+            path.write_bytes(path.read_bytes()[:-1])
+    expected = digest(train(None, members))
+    assert digest(train(states, members)) == expected
+    said = "is damaged" if other == "damaged" else f"a state of another {other} is not used"
+    assert said in capsys.readouterr().err
+
+
+def test_a_damaged_state_is_left_for_the_one_before(
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    killed_at(train, tmp_path, 200, monkeypatch)
+    newest = max(tmp_path.rglob("state-*.bin"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    steps = Points()
+    with watched(steps, monkeypatch):
+        assert digest(train(states_in(tmp_path))) == digest(train(None))
+    assert f"{newest.name} is damaged and is not used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["training_step", "validation_step"])
+def test_a_signal_finishes_the_step_and_writes_a_state(
+    where: str, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    inside = getattr(StackModule, where)
+
+    def asked(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return inside(*arguments)
+
+    states = states_in(tmp_path, every=1e9)
+    with monkeypatch.context() as patch:
+        patch.setattr(StackModule, where, asked)
+        with pytest.raises(Interrupted) as caught, interruptible():
+            train(states)
+    assert caught.value.number == signal.SIGTERM
+    (path,) = tmp_path.rglob("state-*.bin")
+    epoch, step = StateFiles(path.parent).reached() or (0, 0)
+    assert (epoch, step) == ((0, 3) if where == "training_step" else (epoch, 4))
+    steps = Points()
+    with watched(steps, monkeypatch):
+        assert digest(train(states)) == digest(train(None))
+
+
+def test_ctrl_c_in_a_notebook_is_what_it_is_elsewhere(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StackModule, "validation_step", asked)
+        with pytest.raises(KeyboardInterrupt):
+            train(states_in(tmp_path, every=1e9))
+    assert len(list(tmp_path.rglob("state-*.bin"))) == 1
+
+
+def test_random_streams_of_the_process_are_not_read(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noise and order follow from (seed, epoch, step): what others draw changes nothing."""
+    expected = digest(train(None))
+    killed_at(train, tmp_path, 150, monkeypatch)
+    torch.rand(7)
+    np.random.rand(3)
+    assert digest(train(states_in(tmp_path))) == expected
+
+
+def test_callbacks_go_on_too(train: Train, tmp_path: Path) -> None:
+    class Counting(pl.Callback):
+        steps = 0
+
+        def __init__(self, limit: int) -> None:
+            self.limit = limit
+
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if any(trainer.train_dataloader.dataset[trainer.fit_loop.batch_idx].active):
+                self.steps += 1
+            if self.steps == self.limit:
+                raise Killed
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"steps": self.steps}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            self.steps = state["steps"]
+
+    whole, killed, goes_on = Counting(0), Counting(7), Counting(0)
+    train(None, callbacks=[whole])
+    with pytest.raises(Killed):
+        train(states_in(tmp_path), callbacks=[killed])
+    train(states_in(tmp_path), callbacks=[goes_on])
+    assert goes_on.steps == whole.steps > 7
 
 
 @pytest.mark.slow  # some hundred short trainings: two minutes
