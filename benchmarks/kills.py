@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import os
 import random
@@ -42,6 +43,7 @@ from contenders import quiet, recipes, settings
 from recart.config.build import build
 from recart.config.compose import compose
 from recart.problems import InputError
+from recart.training.head_start import MEMBER_IMPORTS
 from recart.training.member_job import MemberJob, Trainers
 from recart.training.shared_store import SharedStore
 from recart.training.state_files import StateFiles
@@ -165,9 +167,10 @@ def saves(folder: Path, kills: int, other: str | None, rng: random.Random) -> No
 
         number = forked(write)
         os.close(writer)
-        ended(number, rng.uniform(0.02, 0.3))
         with os.fdopen(reader) as pipe:
-            told = [int(line) for line in pipe]
+            told = [int(pipe.readline())]
+            ended(number, rng.uniform(0, 0.1))
+            told += [int(line) for line in pipe]
         parts += len(list(place.glob(".*.part")))
         refused: list[str] = []
         found = next(iter(StateFiles(place).newest(refused.append)), None)
@@ -303,6 +306,8 @@ def main() -> None:
     rng = random.Random(chosen.seed)
     torch.set_num_threads(1)
     quiet()
+    for module in MEMBER_IMPORTS:  # not in each process
+        importlib.import_module(module)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "training" in chosen.what:
