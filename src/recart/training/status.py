@@ -167,7 +167,9 @@ def _alive(beat: dict[str, Any]) -> bool:
     """Whether the process runs; one on another machine can only be taken at its word."""
     if not beat or beat["ended"]:
         return False
-    return beat["host"] != socket.gethostname() or process_began(beat["process"]) == beat["began"]
+    return bool(
+        beat["host"] != socket.gethostname() or process_began(beat["process"]) == beat["began"]
+    )
 
 
 def _jobs(beat: dict[str, Any]) -> dict[str, dict[str, Any]]:
