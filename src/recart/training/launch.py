@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from recart.data.bags import Bags, with_blocks
 from recart.data.folds import PatientColumns
 from recart.data.split import Split, members
 from recart.data.store import CohortStore
+from recart.interruption import goes_on_with
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import PreparedCohort, prepare_cohort
 from recart.training.collapse import collapse_warning
@@ -29,6 +31,7 @@ from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.executor import Executor
 from recart.training.executors.in_process import InProcess
 from recart.training.head_start import MEMBER_IMPORTS
+from recart.training.heartbeat import Heartbeat
 from recart.training.jobs import Recipes
 from recart.training.member_file import LoadedMember, load_member
 from recart.training.member_job import Trainers
@@ -38,6 +41,7 @@ from recart.training.receptor_version import check_receptor_version
 from recart.training.run_directory import RunDirectory
 from recart.training.shared_store import SharedStore
 from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
+from recart.training.states import States
 from recart.training.trackers import tracking
 
 __all__ = ["load_members", "recipes", "train_run"]
@@ -81,7 +85,7 @@ def train_run(config: DictConfig) -> float:
     run = RunDirectory.create(folder, config, seeds)
     if cohort.store.receptor_dim:
         check_receptor_version(run, say)
-    with run.locked():
+    with run.locked(), goes_on_with(f"paths.run={_shown(run.path)}"):
         say(f"run directory: {_shown(run.path)}")
         split = _split(run, cohort, scheme, config.seed)
         _record_cohort(run, cohort)
@@ -95,17 +99,24 @@ def train_run(config: DictConfig) -> float:
             folder=run.checkpoints,
         )
         say(f"{len(cohort.bags)} bags, {split.words} = {len(validation.members)} members")
+        key = cohort.key
         del cohort  # whose store may be put where other processes share it
         if validation.missing():
             with tracking(trackers, run.logs, config) as loggers:
                 displays = [own for own in callbacks if isinstance(own, EpochWatcher)]
                 others = [own for own in callbacks if not isinstance(own, EpochWatcher)]
-                trainers = Trainers(settings=settings, callbacks=others, folder=run.path)
-                watchers = [*displays, EpochMeans(loggers)]
+                trainers = Trainers(
+                    settings=settings,
+                    callbacks=others,
+                    folder=run.path,
+                    states=States.of_run(run, key, settings),
+                )
+                watchers = [*displays, EpochMeans(loggers), Heartbeat(run.path)]
                 _train(validation, config.members_per_job, executor, trainers, watchers)
         else:
             say("all members are there already")
         trained = load_members(run)
+        shutil.rmtree(run.states, ignore_errors=True)  # nothing is left to go on with
     if warning := collapse_warning({member.name: member.history for member in trained}):
         say(warning)
     say(f"trained. Next: python evaluate.py run={_shown(run.path)}")
@@ -179,15 +190,16 @@ def _train(
 ) -> None:
     """Deal the missing members into jobs and run them where that is fastest."""
     gpu = on_gpu(trainers.settings.accelerator)
-    missing = len(validation.missing())
+    # the same stacks each time the run goes on, so that each finds its state
+    missing, members = len(validation.missing()), len(validation.members)
     devices = len(trainers.settings.places)
     if members_per_job is None:
-        size = missing
+        size = members
     elif isinstance(members_per_job, int):
         size = members_per_job
     else:
         # stacking does not pay on a CPU
-        size = _as_fits(validation, missing, devices) if gpu else 1
+        size = _as_fits(validation, members, devices) if gpu else 1
     # a GPU is not divided among processes; several devices start processes of their own
     if gpu or devices > 1 or executor.places == 1 or size >= missing:
         executor = InProcess()
