@@ -75,7 +75,7 @@ def train_run(config: DictConfig) -> float:
     folder, seeds = run_folder(config), {"seed": int(config.seed)}
     if (folder / "run.json").exists():
         RunDirectory.create(folder, config, seeds)  # refuses another configuration at once
-    if executor.places > 1 and not on_gpu(settings.accelerator):
+    if executor.elsewhere is None and executor.places > 1 and not on_gpu(settings.accelerator):
         executor.prepare(MEMBER_IMPORTS)  # while the cohort is read
     cohort = prepare_cohort(config.data, Path(config.paths.prepared), say)
     run = RunDirectory.create(folder, config, seeds)
@@ -92,15 +92,18 @@ def train_run(config: DictConfig) -> float:
             members=members(split),
             recipes=made,
             head=head,
-            folder=run.checkpoints,
+            folder=run.checkpoints.absolute(),
         )
         say(f"{len(cohort.bags)} bags, {split.words} = {len(validation.members)} members")
+        if executor.elsewhere is not None:
+            prepared = Path(config.paths.prepared) / f"{cohort.key}.zarr"
+            validation.shared.read_elsewhere(prepared, executor.elsewhere.jobs)
         del cohort  # whose store may be put where other processes share it
         if validation.missing():
             with tracking(trackers, run.logs, config) as loggers:
                 displays = [own for own in callbacks if isinstance(own, EpochWatcher)]
                 others = [own for own in callbacks if not isinstance(own, EpochWatcher)]
-                trainers = Trainers(settings=settings, callbacks=others, folder=run.path)
+                trainers = Trainers(settings=settings, callbacks=others, folder=run.path.absolute())
                 watchers = [*displays, EpochMeans(loggers)]
                 _train(validation, config.members_per_job, executor, trainers, watchers)
         else:
@@ -178,21 +181,26 @@ def _train(
     watchers: Sequence[EpochWatcher],
 ) -> None:
     """Deal the missing members into jobs and run them where that is fastest."""
-    gpu = on_gpu(trainers.settings.accelerator)
+    elsewhere = executor.elsewhere
+    gpu = on_gpu(trainers.settings.accelerator) if elsewhere is None else elsewhere.gpus > 0
     missing = len(validation.missing())
     devices = len(trainers.settings.places)
     if members_per_job is None:
         size = missing
     elif isinstance(members_per_job, int):
         size = members_per_job
+    elif not gpu:
+        size = 1  # stacking does not pay on a CPU
+    elif elsewhere is None:
+        size = _as_fits(validation, missing, devices)
     else:
-        # stacking does not pay on a CPU
-        size = _as_fits(validation, missing, devices) if gpu else 1
-    # a GPU is not divided among processes; several devices start processes of their own
-    if gpu or devices > 1 or executor.places == 1 or size >= missing:
-        executor = InProcess()
-    else:
-        validation.shared.share()
+        size = -(-missing // executor.places)  # what a GPU elsewhere holds can't be asked here
+    if elsewhere is None:
+        # a GPU is not divided among processes; several devices start processes of their own
+        if gpu or devices > 1 or executor.places == 1 or size >= missing:
+            executor = InProcess()
+        else:
+            validation.shared.share()
     validation.run(size, executor, trainers, watchers, say)
 
 

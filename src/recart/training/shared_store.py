@@ -4,6 +4,8 @@ The store is pickled once, its arrays out of band (PEP 574) into a file without 
 where it fits there, else on the run's disk. Processes are handed the open file and map it, so that
 unpickling copies no array. As the file has no name, nothing is left of it when the last process
 that holds it ends, however that ends.
+
+Other machines have no such memory: a process there opens the prepared cohort by its path.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import pickle
 import tempfile
 import weakref
+from functools import lru_cache
 from multiprocessing.context import get_spawning_popen
 from multiprocessing.reduction import DupFd
 from pathlib import Path
@@ -54,6 +57,7 @@ class SharedStore:
         self._folder = folder
         self._descriptor: int | None = None
         self._spans: Spans = []
+        self._elsewhere: tuple[Path, int] | None = None
 
     def share(self) -> None:
         """Write the arrays to where other processes can map them, unless they are there.
@@ -76,6 +80,13 @@ class SharedStore:
             weakref.finalize(self, os.close, self._descriptor)
             self.store = _map(self._descriptor, self._spans)
 
+    def read_elsewhere(self, path: Path, jobs: int) -> None:
+        """Let processes on other machines open the store at `path`, where it is prepared.
+
+        It is read into memory there where `jobs` processes that each do so leave half of it free.
+        """
+        self._elsewhere = (path.absolute(), jobs)
+
     def _write(self) -> int:
         buffers: list[pickle.PickleBuffer] = []
         head = pickle.dumps(self.store, protocol=5, buffer_callback=buffers.append)
@@ -91,7 +102,10 @@ class SharedStore:
             return os.dup(file.fileno())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For a process that is being started."""
+        """For a process that is being started, or one on another machine."""
+        if self._elsewhere is not None:
+            on_disk = self.store.path is not None
+            return _opened_elsewhere, (*self._elsewhere, on_disk, self._folder)
         if self.store.path is not None:
             return _reopened, (self.store.path, self._folder)
         if get_spawning_popen() is None:
@@ -103,6 +117,22 @@ class SharedStore:
 
 def _reopened(path: Path, folder: Path) -> SharedStore:
     return SharedStore(open_store(path, in_memory=False), folder)
+
+
+@lru_cache(maxsize=1)  # a worker of Ray's does one job after another
+def _opened_elsewhere(path: Path, jobs: int, on_disk: bool, folder: Path) -> SharedStore:
+    if not path.exists():
+        problem = Problem(
+            code="E-JOB-007",
+            file=path.name,
+            what="the prepared cohort can't be seen from the machine that a job runs on",
+            mend="set paths.prepared to a folder on a file system that all machines share",
+        )
+        raise InputError([problem])
+    store = open_store(path, in_memory=False if on_disk else None, sharers=jobs)
+    shared = SharedStore(store, folder)
+    shared.read_elsewhere(path, jobs)
+    return shared
 
 
 def _attached(descriptor: Any, spans: Spans, folder: Path) -> SharedStore:
