@@ -96,7 +96,7 @@ def train_run(config: DictConfig) -> float:
         )
         say(f"{len(cohort.bags)} bags, {split.words} = {len(validation.members)} members")
         if executor.elsewhere is not None:
-            prepared = Path(config.paths.prepared) / f"{cohort.key}.zarr"
+            prepared = _prepared_path(config, cohort)
             validation.shared.read_elsewhere(prepared, executor.elsewhere.jobs)
         del cohort  # whose store may be put where other processes share it
         if validation.missing():
@@ -113,6 +113,10 @@ def train_run(config: DictConfig) -> float:
         say(warning)
     say(f"trained. Next: python evaluate.py run={_shown(run.path)}")
     return float(np.mean([member.head.inner_loss for member in trained]))
+
+
+def _prepared_path(config: DictConfig, cohort: PreparedCohort) -> Path:
+    return Path(config.paths.prepared) / f"{cohort.key}.zarr"
 
 
 def _shown(path: Path) -> str:

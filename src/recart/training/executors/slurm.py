@@ -38,6 +38,7 @@ _LOOK: Final = 0.5  # seconds between looks at jobs
 _LATE: Final = {"slurm": 30.0, "local": 1.0}  # seconds until a file of another machine is seen
 _BEAT: Final = 10.0  # seconds between signs of life
 _GRACE: Final = 5.0  # seconds for cancelled jobs to be gone
+_RULE: Final = 22 * "-"  # around a trace in what submitit says
 _LINES: Final = 5  # of a job's last words
 
 
@@ -161,7 +162,7 @@ class Slurm(Executor):
         beat.touch()
 
         def live() -> None:
-            while not over.wait(_BEAT):
+            while not over.wait(min(_BEAT, self.lease / 4)):
                 beat.touch()
 
         thread = threading.Thread(target=live, daemon=True)
@@ -252,9 +253,14 @@ class _Submitted:
 
         try:
             well, value = self.submitted.result()
-        except (submitit.core.utils.FailedJobError, submitit.core.utils.UncompletedJobError) as e:
-            # before the work began, or when its value was to be written
-            return Outcome(job=self.job, failure=failure_of(e))
+        except submitit.core.utils.FailedJobError as error:
+            # before the work began, or when its value was to be written; the trace stands in the
+            # middle of what submitit says
+            _, _, trace = str(error).partition(f"{_RULE}\n")
+            trace = trace.partition(f"\n{_RULE}")[0].strip()
+            how = f"its job {self.submitted.job_id} could not be read, or its value not be written"
+            said = trace.splitlines()[-1] if trace else ""
+            return Outcome(job=self.job, failure=Failure(how=how, said=said, trace=trace))
         if well:
             return Outcome(job=self.job, value=value)
         return Outcome(job=self.job, failure=value)
