@@ -86,5 +86,7 @@ def test_a_cohort_that_other_machines_do_not_see_is_said(
     from recart.training import launch
 
     monkeypatch.setattr(launch, "_prepared_path", lambda *_: tmp_path / "not_shared.zarr")
-    with pytest.raises(InputError, match=r"members r0f0 were not trained; InputError: .*E-JOB-007.*paths.pre"):
+    with pytest.raises(
+        InputError, match=r"members r0f0 were not trained; InputError: .*E-JOB-007.*paths.pre"
+    ):
         members(tmp_path / "run", "executor=slurm", "executor.cluster=local")

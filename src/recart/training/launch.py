@@ -24,7 +24,6 @@ from recart.training.cohort_setup import PreparedCohort, prepare_cohort
 from recart.training.collapse import collapse_warning
 from recart.training.cross_validation import CrossValidation
 from recart.training.endpoints import endpoint_of
-from recart.training.epoch_means import EpochMeans
 from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.executor import Executor
 from recart.training.executors.in_process import InProcess
@@ -38,7 +37,7 @@ from recart.training.receptor_version import check_receptor_version
 from recart.training.run_directory import RunDirectory
 from recart.training.shared_store import SharedStore
 from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
-from recart.training.trackers import tracking
+from recart.training.trackers import tracked, tracking
 
 __all__ = ["load_members", "recipes", "train_run"]
 
@@ -100,11 +99,12 @@ def train_run(config: DictConfig) -> float:
             validation.shared.read_elsewhere(prepared, executor.elsewhere.jobs)
         del cohort  # whose store may be put where other processes share it
         if validation.missing():
-            with tracking(trackers, run.logs, config) as loggers:
+            known = {member.name: member for member in validation.members}
+            with tracking(trackers, tracked(run.logs, config, known, say)) as followers:
                 displays = [own for own in callbacks if isinstance(own, EpochWatcher)]
                 others = [own for own in callbacks if not isinstance(own, EpochWatcher)]
                 trainers = Trainers(settings=settings, callbacks=others, folder=run.path.absolute())
-                watchers = [*displays, EpochMeans(loggers)]
+                watchers = [*displays, *followers]
                 _train(validation, config.members_per_job, executor, trainers, watchers)
         else:
             say("all members are there already")

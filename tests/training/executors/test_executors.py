@@ -129,7 +129,10 @@ def test_no_jobs_are_no_work(executor: Executor) -> None:
 def test_outcomes_come_in_the_order_in_which_jobs_end(
     apart: Executor, errands: ModuleType, tmp_path: Path
 ) -> None:
-    jobs = [job("waits", errands.wait_for, str(tmp_path)), job("frees", errands.free, str(tmp_path))]
+    jobs = [
+        job("waits", errands.wait_for, str(tmp_path)),
+        job("frees", errands.free, str(tmp_path)),
+    ]
     assert [own.job.name for own in apart.run(jobs, lambda *_: None)] == ["frees", "waits"]
 
 

@@ -175,9 +175,7 @@ def started(tmp_path: Path) -> Iterator[Callable[[], Any]]:
 
 @pytest.mark.slow  # as above
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_job_ends_itself_when_its_driver_is_gone(
-    number: int, started: Callable[[], Any]
-) -> None:
+def test_a_job_ends_itself_when_its_driver_is_gone(number: int, started: Callable[[], Any]) -> None:
     process, pid = started()
     assert Path(f"/proc/{pid}").exists()
     process.send_signal(number)

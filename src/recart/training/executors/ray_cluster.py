@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 import threading
 from collections.abc import Generator, Iterable, Sequence
@@ -124,7 +125,7 @@ class RayCluster(Executor):
         if ray.is_initialized():
             return ray
         started_here = self.address is None
-        own = {
+        own: dict[str, Any] = {
             "num_cpus": allowed_cores(),
             "object_store_memory": _OBJECTS,
             "include_dashboard": False,
@@ -133,7 +134,7 @@ class RayCluster(Executor):
             ray.init(
                 address="local" if started_here else self.address,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 **(own if started_here else {}),
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
