@@ -30,7 +30,8 @@ _MODES: Final = ("offline", "online")
 class WandbTracker(Tracker):
     """W&B runs that hold metrics, the redacted configuration and tables of numbers, nothing else.
 
-    A job's run has its member's fold, repeat and seed in its configuration. Console, code, git
+    A job's run has its member's fold, repeat, seed and settings in its configuration, under
+    `member`. Console, code, git
     state, command line, host, packages and hardware are not recorded. Offline, nothing leaves the
     machine until `wandb sync` is called on the runs' folders.
 
@@ -163,8 +164,8 @@ class _Jobs(EpochWatcher):
     def advance(self, job: str, report: EpochReport) -> None:
         """Log an epoch."""
         if job not in self._open:
-            places = self._run.places_of(job)
-            self._open[job] = self._tracker.begin(self._run, "training", places)
+            own = {"member": self._run.places_of(job)}
+            self._open[job] = self._tracker.begin(self._run, "training", own)
         row = {**redact_metrics(report.means), "epoch": report.epoch}
         self._open[job].log(row, step=report.epoch)
 

@@ -79,8 +79,9 @@ class Uploads:
         self._started = time.monotonic()
         command = [sys.executable, "-m", __name__, str(self._patience), *map(str, self._unsent())]
         own = ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR")
+        kept = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
         environment = {
-            **os.environ,
+            **kept,
             **dict.fromkeys(own, str(self._folder.absolute())),
             "WANDB_ERROR_REPORTING": "false",
         }
@@ -100,7 +101,7 @@ def _taken_in(place: Path) -> bool:
 
 
 def _sync(patience: float, places: Sequence[Path]) -> None:
-    """Call `wandb sync`; end it when nothing moves for `patience` seconds, or the parent is gone."""
+    """Call `wandb sync`; end it when nothing moves for `patience` seconds or the parent is gone."""
     parent = os.getppid()
     # a session of its own: W&B starts processes that are to end with it
     process = subprocess.Popen(
