@@ -248,6 +248,8 @@ def test_local_trackers_write_metrics_and_no_secret(
     assert [p for p in surroundings.rglob("*") if p.is_file() and p.stat().st_size > 0]
 
 
+@pytest.mark.slow  # MLflow makes a new store: 15 seconds
+@pytest.mark.filterwarnings("ignore")  # MLflow's own on SQLAlchemy and pydantic
 def test_mlflow_writes_metrics_and_no_secret(surroundings: Path, config: DictConfig) -> None:
     pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     import sqlite3

@@ -11,7 +11,7 @@ from typing import Any, Final, final
 from recart.problems import InputError
 from recart.training.epoch_reports import EpochReport, EpochWatcher
 
-__all__ = ["Aside"]
+__all__ = ["Aside", "aside"]
 
 _MOST: Final = 100_000  # calls that wait for a tracker; one that hangs gets no more
 
@@ -92,10 +92,28 @@ class Aside(EpochWatcher):
                     getattr(watcher, method)(*arguments)
         except Exception as error:
             self._broken = True
-            what = str(error.problems[0]) if isinstance(error, InputError) else _in_words(error)
-            self._say(f"{self._name}: {what}. The training goes on without it")
+            self._say(f"{self._name}: {_in_words(error)}. The training goes on without it")
+
+
+def aside(name: str, action: Callable[[], None], say: Callable[[str], None], limit: float) -> None:
+    """Do one thing with a tracker in a thread, and wait for it no longer than `limit` seconds."""
+    over = threading.Event()
+
+    def work() -> None:
+        try:
+            action()
+        except Exception as error:
+            say(f"{name}: {_in_words(error)}")
+        finally:
+            over.set()
+
+    threading.Thread(target=work, daemon=True, name=f"tracker {name}").start()
+    if not over.wait(limit):
+        say(f"{name}: not done after {limit:g} s; what it lacks is in the run's folder")
 
 
 def _in_words(error: Exception) -> str:
+    if isinstance(error, InputError):
+        return str(error.problems[0])
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

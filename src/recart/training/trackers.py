@@ -6,9 +6,10 @@ import importlib.util
 import json
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -19,11 +20,20 @@ from recart.problems import InputError, Problem
 from recart.training.csv_metrics import CsvMetrics
 from recart.training.epoch_means import EpochMeans
 from recart.training.epoch_reports import EpochWatcher
-from recart.training.redactor import redact
+from recart.training.redactor import redact, redact_rows
 from recart.training.tensorboard_events import EventFile
-from recart.training.tracker_thread import Aside
+from recart.training.tracker_thread import Aside, aside
 
-__all__ = ["CsvTracker", "Table", "TensorBoardTracker", "Tracked", "Tracker", "tracked", "tracking"]
+__all__ = [
+    "CsvTracker",
+    "Table",
+    "TensorBoardTracker",
+    "Tracked",
+    "Tracker",
+    "record",
+    "tracked",
+    "tracking",
+]
 
 _GROUP: Final = "group.json"
 
@@ -131,6 +141,21 @@ def tracking(trackers: Mapping[str, Tracker], run: Tracked) -> Iterator[list[Epo
             stack.callback(aside.close)
             watchers.append(aside)
         yield watchers
+
+
+def record(
+    trackers: Mapping[str, Tracker],
+    run: Tracked,
+    tables: Mapping[str, Table],
+    words: Collection[str],
+) -> None:
+    """Give the tables of an evaluation to each tracker; one that fails or hangs is named.
+
+    The tables pass the redactor here; `words` are those of recart's own that they may hold.
+    """
+    harmless = {name: redact_rows(rows, words) for name, rows in tables.items()}
+    for name, tracker in trackers.items():
+        aside(name, partial(tracker.record, run, harmless), run.say, tracker.limit)
 
 
 @final
