@@ -29,6 +29,7 @@ def evaluate(config: DictConfig) -> Path:
     study = read_study(find_study(run.path, config.study))
     from recart.evaluation.launch import evaluate_run
     from recart.report.run_report import write_run_report
+    from recart.report.tracked_evaluation import track_evaluation
     from recart.training.progress import say
 
     checks = build_each(config.audit)
@@ -38,6 +39,7 @@ def evaluate(config: DictConfig) -> Path:
         )
         say("drawing the report")
         page = write_run_report(evaluated, run, study)
+        track_evaluation(evaluated, run)
     say(f"audit: {evaluated.audit.summary}")
     claim = evaluated.assessment.claim
     say(f"{claim.headline}. {claim.text}")

@@ -26,7 +26,6 @@ from recart.training.cohort_setup import PreparedCohort, prepare_cohort
 from recart.training.collapse import collapse_warning
 from recart.training.cross_validation import CrossValidation
 from recart.training.endpoints import endpoint_of
-from recart.training.epoch_means import EpochMeans
 from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.executor import Executor
 from recart.training.executors.in_process import InProcess
@@ -42,7 +41,7 @@ from recart.training.run_directory import RunDirectory
 from recart.training.shared_store import SharedStore
 from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
 from recart.training.states import States
-from recart.training.trackers import tracking
+from recart.training.trackers import tracked, tracking
 
 __all__ = ["load_members", "recipes", "train_run"]
 
@@ -79,7 +78,7 @@ def train_run(config: DictConfig) -> float:
     folder, seeds = run_folder(config), {"seed": int(config.seed)}
     if (folder / "run.json").exists():
         RunDirectory.create(folder, config, seeds)  # refuses another configuration at once
-    if executor.places > 1 and not on_gpu(settings.accelerator):
+    if executor.elsewhere is None and executor.places > 1 and not on_gpu(settings.accelerator):
         executor.prepare(MEMBER_IMPORTS)  # while the cohort is read
     cohort = prepare_cohort(config.data, Path(config.paths.prepared), say)
     run = RunDirectory.create(folder, config, seeds)
@@ -96,22 +95,26 @@ def train_run(config: DictConfig) -> float:
             members=members(split),
             recipes=made,
             head=head,
-            folder=run.checkpoints,
+            folder=run.checkpoints.absolute(),
         )
         say(f"{len(cohort.bags)} bags, {split.words} = {len(validation.members)} members")
         key = cohort.key
+        if executor.elsewhere is not None:
+            prepared = _prepared_path(config, cohort)
+            validation.shared.read_elsewhere(prepared, executor.elsewhere.jobs)
         del cohort  # whose store may be put where other processes share it
         if validation.missing():
-            with tracking(trackers, run.logs, config) as loggers:
+            known = {member.name: member for member in validation.members}
+            with tracking(trackers, tracked(run.logs, config, known, say)) as followers:
                 displays = [own for own in callbacks if isinstance(own, EpochWatcher)]
                 others = [own for own in callbacks if not isinstance(own, EpochWatcher)]
                 trainers = Trainers(
                     settings=settings,
                     callbacks=others,
-                    folder=run.path,
+                    folder=run.path.absolute(),
                     states=States.of_run(run, key, settings),
                 )
-                watchers = [*displays, EpochMeans(loggers), Heartbeat(run.path)]
+                watchers = [*displays, *followers, Heartbeat(run.path)]
                 _train(validation, config.members_per_job, executor, trainers, watchers)
         else:
             say("all members are there already")
@@ -121,6 +124,10 @@ def train_run(config: DictConfig) -> float:
         say(warning)
     say(f"trained. Next: python evaluate.py run={_shown(run.path)}")
     return float(np.mean([member.head.inner_loss for member in trained]))
+
+
+def _prepared_path(config: DictConfig, cohort: PreparedCohort) -> Path:
+    return Path(config.paths.prepared) / f"{cohort.key}.zarr"
 
 
 def _shown(path: Path) -> str:
@@ -189,7 +196,8 @@ def _train(
     watchers: Sequence[EpochWatcher],
 ) -> None:
     """Deal the missing members into jobs and run them where that is fastest."""
-    gpu = on_gpu(trainers.settings.accelerator)
+    elsewhere = executor.elsewhere
+    gpu = on_gpu(trainers.settings.accelerator) if elsewhere is None else elsewhere.gpus > 0
     # the same stacks each time the run goes on, so that each finds its state
     missing, members = len(validation.missing()), len(validation.members)
     devices = len(trainers.settings.places)
@@ -197,14 +205,18 @@ def _train(
         size = members
     elif isinstance(members_per_job, int):
         size = members_per_job
+    elif not gpu:
+        size = 1  # stacking does not pay on a CPU
+    elif elsewhere is None:
+        size = _as_fits(validation, members, devices)
     else:
-        # stacking does not pay on a CPU
-        size = _as_fits(validation, members, devices) if gpu else 1
-    # a GPU is not divided among processes; several devices start processes of their own
-    if gpu or devices > 1 or executor.places == 1 or size >= missing:
-        executor = InProcess()
-    else:
-        validation.shared.share()
+        size = -(-members // executor.places)  # what a GPU elsewhere holds can't be asked here
+    if elsewhere is None:
+        # a GPU is not divided among processes; several devices start processes of their own
+        if gpu or devices > 1 or executor.places == 1 or size >= missing:
+            executor = InProcess()
+        else:
+            validation.shared.share()
     validation.run(size, executor, trainers, watchers, say)
 
 
