@@ -156,8 +156,11 @@ def _of_parts(sweep: Sweep, space: Mapping[str, Distribution]) -> Iterator[Probl
         )
     if sweep.budget is not None and sweep.budget < 2:
         yield replace(
-            _problem("", f"a budget of {sweep.budget}", "at least 2: the first trial is the "
-                     "configuration as it stands"),
+            _problem(
+                "",
+                f"a budget of {sweep.budget}",
+                "at least 2: the first trial is the configuration as it stands",
+            ),
             column="sweep.budget",
         )
     if sweep.repeats < 1:
@@ -188,8 +191,8 @@ def _of_parts(sweep: Sweep, space: Mapping[str, Distribution]) -> Iterator[Probl
 def _keys(tree: Any, place: str) -> Iterator[str]:
     """Every dotted key, those of groups too."""
     if isinstance(tree, DictConfig):
-        for key in tree:
-            path = f"{place}.{key}" if place else str(key)
+        for key in map(str, tree):
+            path = f"{place}.{key}" if place else key
             if key == "_target_":
                 continue
             yield path

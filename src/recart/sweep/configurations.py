@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -23,7 +23,7 @@ SEARCHED: Final = (*OF_ENCODER, "head")
 
 def plain_base(config: DictConfig, repeats: int) -> DictConfig:
     """The configuration without its sweep, with at most so many repeats of the folds."""
-    base: DictConfig = OmegaConf.create(OmegaConf.to_container(config, resolve=False))
+    base = DictConfig(OmegaConf.to_container(config, resolve=False))
     OmegaConf.set_struct(base, True)
     base.sweep = None
     folds = base.data.folds
@@ -37,7 +37,7 @@ def configured(base: DictConfig, values: Mapping[str, Value]) -> DictConfig:
 
     Groups come first: keys below them are set in the file that was chosen.
     """
-    config: DictConfig = OmegaConf.create(OmegaConf.to_container(base, resolve=False))
+    config = DictConfig(OmegaConf.to_container(base, resolve=False))
     OmegaConf.set_struct(config, True)
     for key, value in sorted(values.items(), key=lambda own: not is_group(base, own[0])):
         if is_group(base, key):

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, final
 
-from recart.sweep.samplers import Sampler, queued
+from recart.sweep.samplers import Sampler
 from recart.sweep.scores import TrialScore
 from recart.sweep.space import Distribution, Value
 
@@ -31,8 +31,7 @@ class Proposals:
     sampler
         Draws configurations.
     first
-        Values of the configuration as it stands, which is trial 0; keys whose value lies outside
-        their distribution are left out.
+        Values of the configuration as it stands, which is trial 0.
     budget, objectives, seed
         Trials at most, scores that are made small, and the sampler's seed.
     """
@@ -49,7 +48,7 @@ class Proposals:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._space, self._sampler, self._seed = dict(space), sampler, seed
+        self._sampler, self._first = sampler, dict(first)
         self._objectives, self._budget = list(objectives), budget
         self._distributions = {key: own.optuna() for key, own in space.items()}
         with warnings.catch_warnings():
@@ -58,14 +57,14 @@ class Proposals:
         self._study = optuna.create_study(
             directions=["minimize"] * len(self._objectives), sampler=own_sampler
         )
-        if first == {key: first.get(key) for key in space}:
-            self._study.enqueue_trial(dict(first))
-        sampler.queue(self._study, space, seed)
+        every = sampler.every(space, seed)
+        self._counted = None if every is None else iter(every)
+        # a configuration that lies outside of the space teaches the sampler nothing
+        self._inside = all(own.contains(first.get(key)) for key, own in space.items())
         self._seen: set[str] = set()
-        self._asked: list[Any] = []  # trials of Optuna of the present generation
+        self._asked: list[Any] = []  # Optuna's trials of the present generation, None without one
         self.trials: list[dict[str, Value]] = []
         self.told = 0
-        self._first = dict(first)
         self._ended = False
 
     @property
@@ -92,6 +91,8 @@ class Proposals:
         from optuna.trial import TrialState
 
         for trial, score in zip(self._asked, scores, strict=True):
+            if trial is None:
+                continue
             if score.state == "complete":
                 self._study.tell(trial, [score.scores[name] for name in self._objectives])
             elif score.state == "pruned":
@@ -106,24 +107,30 @@ class Proposals:
     def _ask_one(self) -> bool:
         from optuna.trial import TrialState
 
+        if not self.trials:
+            if self._inside:
+                self._study.enqueue_trial(dict(self._first))
+            return self._take(self._first, self._draw() if self._inside else None)
+        if self._counted is not None:
+            return any(self._take(values, None) for values in self._counted)
         for _ in range(_TRIES):
-            if queued(self._sampler) and self.trials and not self._waiting():
-                return False
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                trial = self._study.ask(self._distributions)
-            # the configuration as it stands comes first, and may lie outside of the space
-            values = dict(trial.params) if self.trials else self._first
-            key = repr(sorted(values.items()))
-            if key not in self._seen:
-                self._seen.add(key)
-                self._asked.append(trial)
-                self.trials.append(values)
+            trial = self._draw()
+            if self._take(trial.params, trial):
                 return True
             self._study.tell(trial, state=TrialState.FAIL)
         return False
 
-    def _waiting(self) -> bool:
-        from optuna.trial import TrialState
+    def _draw(self) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._study.ask(self._distributions)
 
-        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+    def _take(self, values: Mapping[str, Value], trial: Any) -> bool:
+        """Take a configuration, unless it was there before."""
+        key = repr(sorted(values.items()))
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        self._asked.append(trial)
+        self.trials.append(dict(values))
+        return True

@@ -28,7 +28,7 @@ class Pruner(ABC):
 
     @abstractmethod
     def bars(self, finished: Sequence[Curve]) -> dict[int, float]:
-        """The highest inner loss that may go on, by epoch; `finished` are curves of other trials."""
+        """The highest inner loss that may go on, by epoch, given the curves of finished trials."""
 
 
 @final

@@ -7,14 +7,13 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from recart.sweep.space import Distribution
+from recart.sweep.space import Distribution, Value
 
 if TYPE_CHECKING:
-    from optuna import Study
     from optuna.samplers import BaseSampler
 
 __all__ = ["CmaEs", "Grid", "Nsga2", "Random", "Sampler", "Tpe"]
@@ -38,8 +37,9 @@ class Sampler(ABC):
     def optuna(self, space: Space, seed: int) -> BaseSampler:
         """The sampler in Optuna's terms."""
 
-    def queue(self, study: Study, space: Space, seed: int) -> None:
-        """Put configurations before those that are drawn; none by default."""
+    def every(self, space: Space, seed: int) -> list[dict[str, Value]] | None:  # noqa: ARG002
+        """All configurations in their order, where they are counted and not drawn."""
+        return None
 
 
 @final
@@ -70,17 +70,16 @@ class Grid(Sampler):
         return None
 
     def optuna(self, space: Space, seed: int) -> BaseSampler:  # noqa: ARG002
-        """Never asked: all combinations are queued."""
+        """Never asked."""
         from optuna.samplers import RandomSampler
 
         return RandomSampler(seed=seed)
 
-    def queue(self, study: Study, space: Space, seed: int) -> None:
+    def every(self, space: Space, seed: int) -> list[dict[str, Value]] | None:
         """All combinations."""
-        values = [own.values or () for own in space.values()]
-        every = list(itertools.product(*values))
-        for place in np.random.default_rng(seed).permutation(len(every)):
-            study.enqueue_trial(dict(zip(space, every[int(place)], strict=True)))
+        combinations = list(itertools.product(*(own.values or () for own in space.values())))
+        order = np.random.default_rng(seed).permutation(len(combinations))
+        return [dict(zip(space, combinations[int(place)], strict=True)) for place in order]
 
 
 @final
@@ -149,8 +148,3 @@ class Nsga2(Sampler):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its notes on arguments that it calls experimental
             return NSGAIISampler(population_size=self.population, seed=seed)
-
-
-def queued(sampler: Any) -> bool:
-    """Whether the sampler has an end: a grid is done when every combination was tried."""
-    return isinstance(sampler, Grid)
