@@ -29,6 +29,7 @@ def evaluate(config: DictConfig) -> Path:
     study = read_study(find_study(run.path, config.study))
     from recart.evaluation.launch import evaluate_run
     from recart.report.run_report import write_run_report
+    from recart.sweep.page import refresh_page
     from recart.training.progress import say
 
     checks = build_each(config.audit)
@@ -42,6 +43,8 @@ def evaluate(config: DictConfig) -> Path:
     claim = evaluated.assessment.claim
     say(f"{claim.headline}. {claim.text}")
     say(f"report: {page}")
+    if beside := refresh_page(run.path):
+        say(f"sweep: {beside}")
     return page
 
 

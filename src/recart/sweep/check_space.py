@@ -15,9 +15,11 @@ from recart.config.compose import config_folder
 from recart.config.targets import nearest
 from recart.problems import InputError, Problem, Problems
 from recart.sweep.configurations import OF_ENCODER, SEARCHED, configured, is_group
+from recart.sweep.pruners import Pruner
 from recart.sweep.recipe import OBJECTIVES, Sweep
-from recart.sweep.samplers import Grid, Nsga2
+from recart.sweep.samplers import Grid, Nsga2, Sampler
 from recart.sweep.space import Choice, Distribution, flat_space
+from recart.sweep.storages import Storage
 from recart.training.launch import recipes
 from recart.training.readouts import build_head
 
@@ -34,6 +36,9 @@ def check_sweep(sweep: Sweep, base: DictConfig) -> dict[str, Distribution]:
         wrong types or beyond what a component takes, parts that don't fit each other.
     """
     problems, found = Problems(), {}
+    for problem in _no_parts(sweep):
+        problems.error(problem)
+    problems.raise_if_any()
     for key, own in flat_space(sweep.space).items():
         errors = list(_faults(key, own, base))
         if not errors and isinstance(own, Distribution):
@@ -47,6 +52,23 @@ def check_sweep(sweep: Sweep, base: DictConfig) -> dict[str, Distribution]:
         problems.error(problem)
     problems.raise_if_any()
     return found
+
+
+def _no_parts(sweep: Sweep) -> Iterator[Problem]:
+    """Parts that are words where they should be components."""
+    kinds = {"sampler": Sampler, "pruner": Pruner, "storage": Storage}
+    for name, kind in kinds.items():
+        own = getattr(sweep, name)
+        if not isinstance(own, kind):
+            yield Problem(
+                code="E-SWEEP-003",
+                column=f"sweep.{name}",
+                what=f"{own!r} is no {name}",
+                mend=f"choose a file of configs/sweep/{name}: sweep/{name}={own}",
+            )
+    space: object = sweep.space
+    if not isinstance(space, Mapping):
+        yield _problem("", f"{space!r} is no search space", "name keys and distributions")
 
 
 def _faults(key: str, own: Any, base: DictConfig) -> Iterator[Problem]:

@@ -17,6 +17,8 @@ from recart.data.split import members
 from recart.problems import InputError, Problem
 from recart.sweep.check_space import check_sweep
 from recart.sweep.configurations import OF_ENCODER, plain_base
+from recart.sweep.development import development_of
+from recart.sweep.page import write_page
 from recart.sweep.proposals import Proposals
 from recart.sweep.recipe import Sweep
 from recart.sweep.record import Record
@@ -104,9 +106,26 @@ def run_sweep(config: DictConfig) -> float:
         finally:
             record.close()
         rounds.complete(searches, executor, displays)
-        write_tables(folder, searches, space)
         write_runs(folder, searches, base, seeds)
+        write_tables(
+            folder,
+            searches,
+            space,
+            {
+                "seed": int(base.seed),
+                "unit": str(base.data.unit),
+                "patients": len(split.patients),
+                "budget": budget,
+                "default_budget": sweep.budget is None,
+                "sampler": type(sweep.sampler).__name__,
+                "pruner": type(sweep.pruner).__name__,
+                "objectives": list(sweep.objectives),
+            },
+            {own.member.name: development_of(own.member, rounds.bags) for own in searches},
+        )
+    page = write_page(folder)
     losses = [own.scores[own.chosen or 0].scores["inner_loss"] for own in searches]
+    say(f"page: {page}")
     say(f"swept. Next: python evaluate.py run={folder / 'chosen'}, and run={folder / 'default'}")
     return float(np.mean(losses))
 
