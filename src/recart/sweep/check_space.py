@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from recart.config.check import check_config
 from recart.config.compose import config_folder
 from recart.config.targets import nearest
+from recart.contracts import MemberSettings
 from recart.problems import InputError, Problem, Problems
 from recart.sweep.configurations import OF_ENCODER, SEARCHED, configured, is_group
 from recart.sweep.pruners import Pruner
@@ -97,14 +98,18 @@ def _faults(key: str, own: Any, base: DictConfig) -> Iterator[Problem]:
             what=f"there is no key {key}",
             mend=mend,
         )
-    elif is_group(base, key):
-        yield from _no_options(key, own)
+    elif is_group(base, key) and (files := _files(key)):
+        yield from _no_options(key, own, files)
     elif isinstance(OmegaConf.select(base, key), DictConfig):
         yield _problem(key, f"{key} holds further keys", "name one of them")
 
 
-def _no_options(key: str, own: Distribution) -> Iterator[Problem]:
-    files = [path.stem for path in (config_folder() / key.replace(".", "/")).glob("*.yaml")]
+def _files(key: str) -> list[str]:
+    """Options of a group: names of its files."""
+    return [path.stem for path in (config_folder() / key.replace(".", "/")).glob("*.yaml")]
+
+
+def _no_options(key: str, own: Distribution, files: Sequence[str]) -> Iterator[Problem]:
     if not isinstance(own, Choice):
         what = f"{key} is a component, not a number"
         yield _problem(key, what, f"a Choice of its files: {', '.join(sorted(files))}")
@@ -121,8 +126,11 @@ def _refused(key: str, own: Distribution, base: DictConfig) -> Iterator[Problem]
         try:
             config = configured(base, {key: value})
             check_config(config)
-            recipes(config)
+            made = recipes(config)
             build_head(config)
+            MemberSettings(
+                lr=made.training.lr, dropout=made.model.dropout, latent=made.model.latent
+            )
         except InputError as error:
             for problem in error.problems:
                 where = f"sweep.space.{key}"

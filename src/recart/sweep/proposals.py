@@ -49,13 +49,13 @@ class Proposals:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sampler, self._first = sampler, dict(first)
-        self._objectives, self._budget = list(objectives), budget
+        self.objectives, self._budget = list(objectives), budget
         self._distributions = {key: own.optuna() for key, own in space.items()}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes on arguments that Optuna calls experimental
             own_sampler = sampler.optuna(space, seed)
         self._study = optuna.create_study(
-            directions=["minimize"] * len(self._objectives), sampler=own_sampler
+            directions=["minimize"] * len(self.objectives), sampler=own_sampler
         )
         every = sampler.every(space, seed)
         self._counted = None if every is None else iter(every)
@@ -94,10 +94,10 @@ class Proposals:
             if trial is None:
                 continue
             if score.state == "complete":
-                self._study.tell(trial, [score.scores[name] for name in self._objectives])
+                self._study.tell(trial, [score.scores[name] for name in self.objectives])
             elif score.state == "pruned":
                 for epoch, value in sorted(score.curve.items()):
-                    trial.report(value, epoch)
+                    trial.report(value, epoch)  # trials of several objectives are never pruned
                 self._study.tell(trial, state=TrialState.PRUNED)
             else:
                 self._study.tell(trial, state=TrialState.FAIL)
