@@ -17,6 +17,7 @@ from recart.data.cohort import Cohort
 from recart.evaluation.launch import evaluate_run
 from recart.problems import InputError
 from recart.sweep.launch import run_sweep
+from recart.sweep.outer_scores import check_not_seen
 from recart.sweep.page import refresh_page
 from recart.sweep.trial_job import TrialJob
 from recart.training.checkpoints import load_checkpoint
@@ -111,8 +112,9 @@ def test_its_runs_are_evaluated_as_any_other_and_the_page_says_so(swept: Path) -
         assert "Not evaluated yet" not in page
         assert "rival" in page
         # whoever has seen the outer score does not search on
-        config = compose(["sweep=default"])
-        assert config.sweep.budget is None
+        with pytest.raises(InputError, match="keep sweep"):
+            check_not_seen(swept, budget=5)
+        check_not_seen(swept, budget=4)
     finally:
         run.metrics.unlink()
         refresh_page(run.path)
@@ -220,6 +222,26 @@ def test_a_choice_whose_file_is_gone_is_fitted_again(place: Place, swept: Path) 
         assert same(load_checkpoint(copy / path), load_checkpoint(swept / path))
 
 
+def test_stacked_trials_are_what_they_are_alone(place: Place) -> None:
+    rates = "+sweep.space.training={lr:{_target_:recart.sweep.space.Float,low:0.002,high:0.02}}"
+    drop = "+sweep.space.model.dropout={_target_:recart.sweep.space.Float,low:0.0,high:0.3}"
+    tables = []
+    for name, size in (("each", "1"), ("stack", "null")):
+        run_sweep(
+            sweeping(
+                place,
+                name,
+                *(rates, drop, "sweep.space.model.latent=null", "sweep.budget=3"),
+                f"members_per_job={size}",
+            )
+        )
+        tables.append(pd.read_csv(place.folder / name / "trials.csv"))
+    alone, stacked = tables
+    assert alone["training.lr"].nunique() == 3
+    for column in ("inner_loss", "encoder_loss"):
+        assert np.allclose(alone[column], stacked[column], rtol=1e-3)
+
+
 def test_another_space_does_not_go_on_in_the_same_folder(place: Place, swept: Path) -> None:
     with pytest.raises(InputError, match="another configuration"):
         run_sweep(sweeping(place, swept.name, "sweep.space.head.prototypes.high=7"))
@@ -233,7 +255,8 @@ def test_trials_that_are_worse_on_their_way_are_given_up(place: Place) -> None:
         *("sweep/pruner=median", "sweep.pruner.rungs=[1]", "sweep.pruner.at_least=2"),
         # none is good enough
         "sweep.pruner.percentile=0.0",
-        "sweep.space.model.latent={_target_:recart.sweep.space.Int,low:2,high:9}",
+        "sweep.space.model.latent=null",
+        "+sweep.space.training={lr:{_target_:recart.sweep.space.Float,low:0.002,high:0.02}}",
         "sweep.budget=6",
     )
     run_sweep(config)

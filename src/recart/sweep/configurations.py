@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -13,7 +13,15 @@ from recart.config.build import TARGET, plain
 from recart.config.compose import compose
 from recart.sweep.space import Value
 
-__all__ = ["OF_ENCODER", "SEARCHED", "configured", "encoder_key", "is_group", "plain_base"]
+__all__ = [
+    "OF_ENCODER",
+    "SEARCHED",
+    "configured",
+    "encoder_key",
+    "is_group",
+    "plain_base",
+    "stack_key",
+]
 
 OF_ENCODER: Final = ("features", "model", "training")
 """Parts of a configuration that make an encoder; trials that agree in them share it."""
@@ -60,6 +68,17 @@ def is_group(base: DictConfig, key: str) -> bool:
 
 def encoder_key(config: DictConfig) -> str:
     """Ten hexadecimal digits over all that makes the encoder of a member."""
+    return _digest({name: plain(config[name]) for name in OF_ENCODER})
+
+
+def stack_key(config: DictConfig) -> str:
+    """The same but for what members of one stack may have of their own: learning rate, dropout."""
     parts = {name: plain(config[name]) for name in OF_ENCODER}
+    for part, key in (("training", "lr"), ("model", "dropout")):
+        parts[part].pop(key, None)
+    return _digest(parts)
+
+
+def _digest(parts: dict[str, Any]) -> str:
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]

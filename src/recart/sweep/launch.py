@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
@@ -14,10 +14,12 @@ from recart.config.check import check_config
 from recart.config.compose import run_folder
 from recart.data.bags import with_blocks
 from recart.data.split import members
+from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
 from recart.sweep.check_space import check_sweep
 from recart.sweep.configurations import OF_ENCODER, plain_base
 from recart.sweep.development import development_of
+from recart.sweep.outer_scores import check_not_seen
 from recart.sweep.page import write_page
 from recart.sweep.proposals import Proposals
 from recart.sweep.recipe import Sweep
@@ -37,9 +39,11 @@ from recart.training.progress import say
 from recart.training.readouts import build_head
 from recart.training.run_directory import RunDirectory
 from recart.training.shared_store import SharedStore
-from recart.training.stack_size import on_gpu
+from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
 
 __all__ = ["run_sweep"]
+
+MOST_IN_STACK: Final = 128  # encoders; more only wait for each other
 
 
 def run_sweep(config: DictConfig) -> float:
@@ -80,6 +84,7 @@ def run_sweep(config: DictConfig) -> float:
         split = split_of(place, cohort, scheme, base.seed)
         record_cohort(place, cohort)
         budget = sweep.budget_for(len(split.patients))
+        check_not_seen(folder, budget)
         say(f"sweep directory: {folder}")
         say(f"{budget} configurations in each of {split.words}, {len(split.patients)} patients")
         searches = _searches(sweep, space, base, members(split), budget, folder)
@@ -95,6 +100,7 @@ def run_sweep(config: DictConfig) -> float:
             ),
             donors=donors(space),
             folder=folder,
+            members_per_job=_stack_size(config, base, cohort.store),
         )
         del cohort
         if executor.places > 1:
@@ -128,6 +134,19 @@ def run_sweep(config: DictConfig) -> float:
     say(f"page: {page}")
     say(f"swept. Next: python evaluate.py run={folder / 'chosen'}, and run={folder / 'default'}")
     return float(np.mean(losses))
+
+
+def _stack_size(config: DictConfig, base: DictConfig, store: CohortStore) -> int | None:
+    """Encoders of a stack: one on a CPU, where stacking does not pay; on a GPU as memory allows."""
+    asked = config.members_per_job
+    if asked != "auto":
+        return None if asked is None else int(asked)
+    if not on_gpu(base.trainer.accelerator):
+        return 1
+    import torch
+
+    free, _ = torch.cuda.mem_get_info()
+    return members_that_fit(free, member_bytes(recipes(base), store), MOST_IN_STACK)
 
 
 def donors(space: dict[str, Distribution]) -> bool:
@@ -185,10 +204,13 @@ def _search(
 
 
 def _about(config: DictConfig, base: DictConfig) -> DictConfig:
-    """What the directory says of the sweep; the storage, which may hold a password, is left out."""
+    """What the directory says of the sweep.
+
+    Without the storage, which may hold a password, and without the budget, which may grow.
+    """
     about = DictConfig(OmegaConf.to_container(base, resolve=False))
     about.sweep = OmegaConf.to_container(config.sweep, resolve=False)
-    about.sweep.storage = None
+    about.sweep.storage = about.sweep.budget = None
     return about
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from recart.problems import InputError, Problem
 from recart.sweep.runs import RUNS
+from recart.sweep.tables import SUMMARY
 
-__all__ = ["OuterScore", "evaluated", "outer_scores"]
+__all__ = ["OuterScore", "check_not_seen", "outer_scores"]
 
 _NAMES: Final = {"chosen": "chosen by the sweep", "default": "configuration as it stands"}
 
@@ -28,9 +30,25 @@ class OuterScore:
     brier: float | None
 
 
-def evaluated(folder: Path) -> bool:
-    """Whether any run of the sweep was evaluated."""
-    return any((folder / run / "metrics.json").exists() for run in RUNS)
+def check_not_seen(folder: Path, budget: int) -> None:
+    """Refuse to search on where the outer score is known.
+
+    Raises
+    ------
+    InputError
+        If a run of the sweep was evaluated, and the budget is no longer what it was.
+    """
+    path = folder / SUMMARY
+    before = json.loads(path.read_text(encoding="utf-8"))["budget"] if path.exists() else budget
+    if before != budget and any((folder / run / "metrics.json").exists() for run in RUNS):
+        problem = Problem(
+            code="E-SWEEP-013",
+            column="sweep.budget",
+            what=f"held-out patients have judged what {before} configurations led to; a search "
+            f"with {budget} would be chosen by that",
+            mend=f"keep sweep.budget={before}, or begin another sweep on other folds",
+        )
+        raise InputError([problem])
 
 
 def outer_scores(folder: Path) -> list[OuterScore]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
 import pandas as pd
 
+from recart.contracts import MemberSettings
 from recart.data.bags import Bags
 from recart.problems import InputError, Problem
+from recart.sweep.configurations import stack_key
 from recart.sweep.pruners import Pruner
 from recart.sweep.search import Search, Trial
-from recart.sweep.trial_job import TrialJob, Watch, trial_path
+from recart.sweep.trial_job import TrialJob, Unit, trial_path
 from recart.training.cross_validation import JobError
 from recart.training.epoch_reports import EpochReport, EpochWatcher
 from recart.training.executors.executor import Executor, Failure, Job
@@ -31,7 +33,8 @@ __all__ = ["Rounds"]
 class Rounds:
     """Runs what is missing of the present generation of every fold, all jobs in one pool.
 
-    `donors` says whether a later trial may take the encoder of an earlier one from its file.
+    `donors` says whether a later trial may take the encoder of an earlier one from its file;
+    `members_per_job` how many encoders whose shapes agree are trained in one stack, None all.
     """
 
     shared: SharedStore
@@ -41,6 +44,7 @@ class Rounds:
     trainers: Trainers
     donors: bool
     folder: Path
+    members_per_job: int | None
 
     def run(
         self, searches: Sequence[Search], executor: Executor, watchers: Sequence[EpochWatcher]
@@ -52,16 +56,16 @@ class Rounds:
         InputError
             If a job died: names its trials and how. All others have run by then.
         """
-        jobs = [
-            job for search in searches for job in self._jobs(search, search.missing(), prune=True)
+        units = [
+            unit for search in searches for unit in self._units(search, search.missing(), bars=True)
         ]
-        self._run(jobs, executor, watchers)
+        self._run(self._jobs(units), executor, watchers)
 
     def complete(
         self, searches: Sequence[Search], executor: Executor, watchers: Sequence[EpochWatcher]
     ) -> None:
         """Fit those again that were chosen or are trial 0, and whose file is gone."""
-        jobs = []
+        units = []
         for search in searches:
             wanted = {0, search.chosen or 0}
             complete = {own.trial for own in search.scores if own.state == "complete"}
@@ -70,38 +74,66 @@ class Rounds:
                 for number in sorted(wanted & complete)
                 if not trial_path(self.folder, search.member.name, number).exists()
             ]
-            jobs += self._jobs(search, lost, prune=False)
-        self._run(jobs, executor, watchers)
+            units += self._units(search, lost, bars=False)
+        self._run(self._jobs(units), executor, watchers)
 
-    def _jobs(self, search: Search, trials: Sequence[Trial], *, prune: bool) -> list[Job]:
-        """One job for each encoder."""
+    def _units(
+        self, search: Search, trials: Sequence[Trial], *, bars: bool
+    ) -> list[tuple[Trial, Unit]]:
+        """One for each encoder, with its first trial."""
         alike: dict[str, list[Trial]] = {}
         for trial in trials:
             alike.setdefault(trial.encoder, []).append(trial)
+        curves = [own.curve for own in search.scores if own.state == "complete"]
+        units = []
+        for encoder, own in alike.items():
+            # trial 0 is the configuration as it stands, which is trained to its end in any case
+            pruned = bars and own[0].number != 0
+            unit = Unit(
+                member=search.member,
+                fits=[trial.fit for trial in own],
+                donor=search.donor(encoder, self.donors),
+                bars=self.pruner.bars(curves) if pruned else {},
+            )
+            units.append((own[0], unit))
+        return units
+
+    def _jobs(self, units: Sequence[tuple[Trial, Unit]]) -> list[Job]:
+        """Stacks of encoders whose shapes agree; those that are there already by themselves."""
+        alike: dict[str, list[tuple[Trial, Unit]]] = {}
+        for trial, unit in units:
+            name = f"{unit.member.name} {trial.number}" if unit.donor else stack_key(trial.config)
+            alike.setdefault(name, []).append((trial, unit))
         return [
-            self._job(search, encoder, own, prune=prune and 0 not in [t.number for t in own])
-            for encoder, own in alike.items()
+            self._job(own[i : i + size])
+            for own in alike.values()
+            for size in [self.members_per_job or len(own)]
+            for i in range(0, len(own), size)
         ]
 
-    def _job(self, search: Search, encoder: str, trials: Sequence[Trial], *, prune: bool) -> Job:
-        fold = search.member.name
-        curves = [own.curve for own in search.scores if own.state == "complete"]
-        # trial 0 is the configuration as it stands, which is trained to its end in any case
-        bars = self.pruner.bars(curves) if prune else {}
+    def _job(self, units: Sequence[tuple[Trial, Unit]]) -> Job:
+        recipes = units[0][0].recipes
+        own = [unit for _, unit in units]
+        if len(units) > 1:  # what differs in a stack is each member's own
+            own = [
+                replace(unit, member=replace(unit.member, settings=_settings(trial)))
+                for trial, unit in units
+            ]
         work = TrialJob(
-            member=search.member,
-            fits=[own.fit for own in trials],
-            recipes=trials[0].recipes,
-            donor=search.donor(encoder, self.donors),
-            watch=Watch(epochs=self.pruner.epochs, bars=bars),
+            units=own,
+            recipes=recipes,
+            rungs=self.pruner.epochs,
             shared=self.shared,
             bags=self.bags,
             extras=self.extras,
             trainers=self.trainers,
             folder=self.folder,
         )
-        heads = {type(own.head).__module__ for own in work.fits}
-        name = f"{fold} trials {', '.join(str(own.number) for own in trials)}"
+        heads = {type(fit.head).__module__ for unit in own for fit in unit.fits}
+        name = "; ".join(
+            f"{unit.member.name} trials {', '.join(str(fit.trial) for fit in unit.fits)}"
+            for unit in own
+        )
         return Job(name=name, work=work, imports=(*MEMBER_IMPORTS, *sorted(heads)))
 
     def _run(
@@ -111,9 +143,11 @@ class Rounds:
             return
         at_once = min(executor.places, len(jobs))
         works = [job.work for job in jobs if isinstance(job.work, TrialJob)]
-        fits = sum(len(own.fits) for own in works)
-        say(f"{fits} fits on {len(jobs)} encoders, {at_once} at a time")
+        units = [unit for own in works for unit in own.units]
+        fits = sum(len(unit.fits) for unit in units)
+        say(f"{fits} fits on {len(units)} encoders in {len(jobs)} jobs, {at_once} at a time")
         epochs = max(own.recipes.training.epochs for own in works)
+        members = {job.name: len(own.units) for job, own in zip(jobs, works, strict=True)}
         failures: dict[str, Failure] = {}
 
         def advance(job: Job, report: EpochReport) -> None:
@@ -122,7 +156,7 @@ class Rounds:
 
         with ExitStack() as stack:
             for watcher in watchers:
-                watcher.start({job.name: 1 for job in jobs}, epochs)
+                watcher.start(members, epochs)
                 stack.callback(watcher.stop)
             for outcome in stack.enter_context(closing(executor.run(jobs, advance))):
                 for watcher in watchers:
@@ -135,6 +169,11 @@ class Rounds:
             raise InputError(
                 _problem(name, failure) for name, failure in failures.items()
             ) from JobError(traces)
+
+
+def _settings(trial: Trial) -> MemberSettings:
+    config = trial.config
+    return MemberSettings(lr=float(config.training.lr), dropout=float(config.model.dropout))
 
 
 def _problem(name: str, failure: Failure) -> Problem:

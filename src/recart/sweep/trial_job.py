@@ -1,4 +1,4 @@
-"""The work of one job of a sweep: one encoder in one outer fold, and the trials that share it.
+"""The work of one job of a sweep: encoders of outer folds, each with the trials that share it.
 
 A trial's score is its head's log loss over inner folds of the outer fold's development patients:
 each of them is judged by a head, strengths and a slope that saw no label of that patient. The
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -39,9 +39,9 @@ from recart.training.trainer import quiet_lightning
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
-    from recart.sweep.rungs import Rungs
+    from recart.sweep.rungs import Watch
 
-__all__ = ["Fit", "TrialJob", "Watch", "trial_path"]
+__all__ = ["Fit", "TrialJob", "Unit", "trial_path"]
 
 
 def trial_path(folder: Path, fold: str, trial: int) -> Path:
@@ -58,27 +58,39 @@ class Fit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watch:
-    """After which numbers of epochs trials are looked at, and the highest loss that may go on."""
+class Unit:
+    """An encoder in one outer fold, and the trials that share it.
 
-    epochs: Sequence[int] = ()
+    Attributes
+    ----------
+    member
+        The outer fold's, with settings of its own where units of a stack differ.
+    fits
+        The trials.
+    donor
+        File of an earlier trial with the same encoder; None trains it.
+    bars
+        The highest inner loss that may go on, by number of epochs.
+    """
+
+    member: Member
+    fits: Sequence[Fit]
+    donor: Path | None = None
     bars: Mapping[int, float] = field(default_factory=dict)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class TrialJob:
-    """Trains the encoder of `member`, or takes it from the file `donor`; fits and scores all heads.
+    """Trains the encoders of `units` in one stack, fits and scores all their heads.
 
-    Of each trial the member's file appears in `folder`, then its score. Held-out patients of the
-    member are read by nothing here.
+    Of each trial the member's file appears in `folder`, then its score. Held-out patients of a
+    member are read by nothing here. `rungs` are numbers of epochs after which trials are looked at.
     """
 
-    member: Member
-    fits: Sequence[Fit]
+    units: Sequence[Unit]
     recipes: Recipes
-    donor: Path | None
-    watch: Watch
+    rungs: Sequence[int]
     shared: SharedStore
     bags: Bags
     extras: pd.DataFrame
@@ -87,23 +99,59 @@ class TrialJob:
 
     def __call__(self, report: Report) -> None:
         """Train, fit, save; `report` is given an `EpochReport` after each epoch."""
-        fold = self.member.name
+        trained = [unit for unit in self.units if unit.donor is None]
         try:
-            encoder, rungs = self._encoder(report)
+            encoders, watches = self._train(trained, report) if trained else ([], [])
         except FloatingPointError as error:
-            for fit in self.fits:
-                self._failed(fit, error)
+            if len(trained) > 1:  # one of a stack is no longer finite: the others go on alone
+                for unit in self.units:
+                    replace(self, units=[unit])(report)
+                return
+            for fit in trained[0].fits:
+                self._failed(trained[0], fit, error)
             return
+        for unit, encoder, watch in zip(trained, encoders, watches, strict=True):
+            self._score(unit, encoder, watch)
+        for unit in self.units:
+            if unit.donor is not None:
+                self._score(unit, load_encoder(unit.donor, unit.member), None)
+
+    def _train(
+        self, units: Sequence[Unit], report: Report
+    ) -> tuple[list[TrainedEncoder], list[Watch | None]]:
+        from recart.sweep.rungs import Rungs, Watch
+        from recart.training.reporting_logger import ReportingLogger
+
+        own = self.trainers
+        watches: list[Watch | None] = [None] * len(units)
+        further: list[Any] = []
+        if self.rungs:
+            watched = [Watch(self._look(unit), unit.bars, len(unit.fits)) for unit in units]
+            watches, further = list(watched), [Rungs(self.rungs, watched)]
+
+        def make_trainer(epochs: int) -> pl.Trainer:
+            callbacks = [*copy.deepcopy(list(own.callbacks)), *further]
+            return own.settings.make(epochs, [ReportingLogger(report)], callbacks, own.folder)
+
+        members = [unit.member for unit in units]
+        with quiet_lightning():
+            encoders = train_encoders(
+                members, self.shared.store, self.bags, self.recipes, make_trainer
+            )
+        return encoders, watches
+
+    def _score(self, unit: Unit, encoder: TrainedEncoder, watch: Watch | None) -> None:
+        fold = unit.member.name
         development = self._development(encoder)
-        for place, fit in enumerate(self.fits):
-            curve = {} if rungs is None else rungs.curves[place]
-            if rungs is not None and rungs.pruned[place]:
+        for place, fit in enumerate(unit.fits):
+            curve = {} if watch is None else watch.curves[place]
+            if watch is not None and watch.pruned[place]:
                 pruned = TrialScore(trial=fit.trial, fold=fold, state="pruned", curve=curve)
                 write_score(self.folder, pruned)
                 continue
-            head = fit.head.fit(development.seen, development.labels, self.member.seed)
+            head = fit.head.fit(development.seen, development.labels, unit.member.seed)
             if not math.isfinite(head.inner_loss):
-                self._failed(fit, FloatingPointError("the inner loss is not finite"))
+                self._failed(unit, fit, FloatingPointError("the inner loss is not finite"))
                 continue
             path = trial_path(self.folder, fold, fit.trial)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,40 +167,22 @@ class TrialJob:
             )
             write_score(self.folder, score)
 
-    def _encoder(self, report: Report) -> tuple[TrainedEncoder, Rungs | None]:
-        if self.donor is not None:
-            return load_encoder(self.donor, self.member), None
-        from recart.sweep.rungs import Rungs
-        from recart.training.reporting_logger import ReportingLogger
+    def _look(self, unit: Unit) -> Callable[[Features, Mapping[str, Tensor], int], list[float]]:
+        """What gives the inner loss of each trial with the encoder as it is after some epochs."""
 
-        own, rungs = self.trainers, None
-        if self.watch.epochs:
-            rungs = Rungs(self.watch.epochs, self.watch.bars, len(self.fits), self._look)
-
-        def make_trainer(epochs: int) -> pl.Trainer:
-            callbacks: list[Any] = copy.deepcopy(list(own.callbacks))
-            if rungs is not None:
-                callbacks.append(rungs)
-            return own.settings.make(epochs, [ReportingLogger(report)], callbacks, own.folder)
-
-        with quiet_lightning():
-            encoders = train_encoders(
-                [self.member], self.shared.store, self.bags, self.recipes, make_trainer
+        def look(features: Features, state: Mapping[str, Tensor], epochs: int) -> list[float]:
+            encoder = TrainedEncoder(
+                member=unit.member,
+                features=features,
+                state=dict(state),
+                best_epoch=epochs,
+                best_loss=math.nan,
+                history=[],
             )
-        return encoders[0], rungs
+            seen, labels = self._development(encoder)
+            return [fit.head.fit(seen, labels, unit.member.seed).inner_loss for fit in unit.fits]
 
-    def _look(self, features: Features, state: Mapping[str, Tensor], epochs: int) -> list[float]:
-        """Inner loss of each trial with the encoder as it is after some epochs."""
-        encoder = TrainedEncoder(
-            member=self.member,
-            features=features,
-            state=dict(state),
-            best_epoch=epochs,
-            best_loss=math.nan,
-            history=[],
-        )
-        seen, labels = self._development(encoder)
-        return [fit.head.fit(seen, labels, self.member.seed).inner_loss for fit in self.fits]
+        return look
 
     def _development(self, encoder: TrainedEncoder) -> DevelopmentBags:
         model, store = self.recipes.model, self.shared.store
@@ -165,8 +195,8 @@ class TrialJob:
         losses = log_losses(np.asarray(head.inner_logits), development.labels)
         return [float(own) if math.isfinite(own) else None for own in losses]
 
-    def _failed(self, fit: Fit, error: FloatingPointError) -> None:
+    def _failed(self, unit: Unit, fit: Fit, error: FloatingPointError) -> None:
         score = TrialScore(
-            trial=fit.trial, fold=self.member.name, state="failed", reason=str(error)
+            trial=fit.trial, fold=unit.member.name, state="failed", reason=str(error)
         )
         write_score(self.folder, score)
