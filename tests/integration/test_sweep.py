@@ -74,6 +74,7 @@ def test_trial_0_is_what_training_without_a_sweep_gives(place: Place, swept: Pat
         assert same(own, alone)
 
 
+@pytest.mark.slow
 def test_the_chosen_run_is_what_training_at_the_choice_gives(place: Place, swept: Path) -> None:
     choice = pd.read_csv(swept / "choice.csv").set_index("fold").loc["r0f0"]
     trials = pd.read_csv(swept / "trials.csv")
@@ -183,7 +184,9 @@ class _Stopped(BaseException):
     """As a kill: no `except Exception` sees it."""
 
 
-@pytest.mark.parametrize("after", [1, 2, 3])
+@pytest.mark.parametrize(
+    "after", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_a_sweep_that_was_broken_off_ends_as_the_unbroken_one(
     place: Place, swept: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
@@ -210,6 +213,7 @@ def test_a_sweep_that_was_broken_off_ends_as_the_unbroken_one(
         assert (place.folder / f"broken{after}" / name).read_bytes() == (swept / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_choice_whose_file_is_gone_is_fitted_again(place: Place, swept: Path) -> None:
     copy = place.folder / "gone"
     shutil.copytree(swept, copy)
@@ -222,6 +226,7 @@ def test_a_choice_whose_file_is_gone_is_fitted_again(place: Place, swept: Path) 
         assert same(load_checkpoint(copy / path), load_checkpoint(swept / path))
 
 
+@pytest.mark.slow
 def test_stacked_trials_are_what_they_are_alone(place: Place) -> None:
     rates = "+sweep.space.training={lr:{_target_:recart.sweep.space.Float,low:0.002,high:0.02}}"
     drop = "+sweep.space.model.dropout={_target_:recart.sweep.space.Float,low:0.0,high:0.3}"
@@ -247,6 +252,7 @@ def test_another_space_does_not_go_on_in_the_same_folder(place: Place, swept: Pa
         run_sweep(sweeping(place, swept.name, "sweep.space.head.prototypes.high=7"))
 
 
+@pytest.mark.slow
 def test_trials_that_are_worse_on_their_way_are_given_up(place: Place) -> None:
     config = sweeping(
         place,
