@@ -30,6 +30,7 @@ def evaluate(config: DictConfig) -> Path:
     from recart.evaluation.launch import evaluate_run
     from recart.report.run_report import write_run_report
     from recart.report.tracked_evaluation import track_evaluation
+    from recart.sweep.page import refresh_page
     from recart.training.progress import say
 
     checks = build_each(config.audit)
@@ -44,6 +45,8 @@ def evaluate(config: DictConfig) -> Path:
     claim = evaluated.assessment.claim
     say(f"{claim.headline}. {claim.text}")
     say(f"report: {page}")
+    if beside := refresh_page(run.path):
+        say(f"sweep: {beside}")
     return page
 
 

@@ -130,6 +130,8 @@ class TrainConfig:
         Node: where jobs run if there are several; a GPU's always run in this process.
     callbacks, logger, baselines
         Name -> node; null leaves one out.
+    sweep
+        Node: which configurations are tried on inner folds; None trains the one that stands here.
     """
 
     seed: int = MISSING
@@ -146,6 +148,7 @@ class TrainConfig:
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
     baselines: dict[str, Any] = field(default_factory=dict)
+    sweep: Any = None
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 

@@ -32,6 +32,7 @@ from recart.training.executors.in_process import InProcess
 from recart.training.head_start import MEMBER_IMPORTS
 from recart.training.heartbeat import Heartbeat
 from recart.training.jobs import Recipes
+from recart.training.member_configuration import member_config, own_values
 from recart.training.member_file import LoadedMember, load_member
 from recart.training.member_job import Trainers
 from recart.training.progress import say
@@ -43,7 +44,7 @@ from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
 from recart.training.states import States
 from recart.training.trackers import tracked, tracking
 
-__all__ = ["load_members", "recipes", "train_run"]
+__all__ = ["load_members", "recipes", "record_cohort", "split_of", "train_run"]
 
 
 def recipes(config: DictConfig) -> Recipes:
@@ -86,8 +87,8 @@ def train_run(config: DictConfig) -> float:
         check_receptor_version(run, say)
     with run.locked(), goes_on_with(f"paths.run={_shown(run.path)}"):
         say(f"run directory: {_shown(run.path)}")
-        split = _split(run, cohort, scheme, config.seed)
-        _record_cohort(run, cohort)
+        split = split_of(run, cohort, scheme, config.seed)
+        record_cohort(run, cohort)
         validation = CrossValidation(
             shared=SharedStore(cohort.store, run.path),
             bags=with_blocks(cohort.bags, split.block_of),
@@ -136,12 +137,19 @@ def _shown(path: Path) -> str:
 
 
 def load_members(run: RunDirectory) -> list[LoadedMember]:
-    """All trained members of a run, by name."""
-    model, head = build(run.config.model), build_head(run.config)
-    return [load_member(path, model, head) for path in sorted(run.checkpoints.glob("*.ckpt"))]
+    """All trained members of a run, by name; each by its own configuration where it has one."""
+    own = own_values(run.path)
+    found, recipe = [], (build(run.config.model), build_head(run.config))
+    for path in sorted(run.checkpoints.glob("*.ckpt")):
+        model, head = recipe
+        if own:
+            config = member_config(run.config, own.get(path.stem, {}))
+            model, head = build(config.model), build_head(config)
+        found.append(load_member(path, model, head))
+    return found
 
 
-def _record_cohort(run: RunDirectory, cohort: PreparedCohort) -> None:
+def record_cohort(run: RunDirectory, cohort: PreparedCohort) -> None:
     """Write which cohort the run is of; refuse to go on with members of another."""
     path = run.path / "cohort.json"
     there = json.loads(path.read_text())["key"] if path.exists() else cohort.key
@@ -157,7 +165,7 @@ def _record_cohort(run: RunDirectory, cohort: PreparedCohort) -> None:
     run.write_json("cohort.json", {"key": cohort.key, "flow": cohort.bags.flow})
 
 
-def _split(run: RunDirectory, cohort: PreparedCohort, scheme: Any, seed: int) -> Split:
+def split_of(run: RunDirectory, cohort: PreparedCohort, scheme: Any, seed: int) -> Split:
     """The split of the run: read where it stands already, else made and written."""
     names = list(cohort.store.patients.index)
     if run.split.exists():
