@@ -161,6 +161,14 @@ class TotalVIStack(nn.Module):
         """Share of each batch category of one member (sums to 1)."""
         self.batch_prior_me[member, : len(share_e)] = share_e
 
+    @torch.no_grad()
+    def set_levels(
+        self, member: int, gene_g: Float[Tensor, " g"], protein_a: Float[Tensor, " a"]
+    ) -> None:
+        """How much each of one member's features counts for the depth of a cell; 1 on average."""
+        self.rna.set_gene_weight(member, gene_g)
+        self.encoder.protein_weight_m1a[member, 0] = protein_a
+
     def member_state(self, member: int) -> dict[str, Tensor]:
         """A copy of one member's weights on the CPU: member axis of length 1, own sizes only."""
         return take_member(self, member, self._shapes(self.sizes.of([member])))

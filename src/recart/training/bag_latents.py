@@ -46,7 +46,7 @@ def bag_latents(
         extra_groups=[feature_group(str(name)) for name in extras.columns],
         token_of_cell=token_of_cell,
         tokens=tokens,
-        markers=BagMarkers(store, bags, chosen),
+        markers=BagMarkers(store, bags, chosen, bound),
         marker_names=marker_names(store, bags),
     )
 

@@ -27,7 +27,11 @@ __all__ = ["Recipes", "TrainedEncoder", "labelled_bags", "restore_stack", "train
 
 logger = logging.getLogger(__name__)
 
-_NEWER = ("latent_mask_ml", "encoder.missing_rna")  # what files of before lack
+# what files of before lack
+_NEWER = (
+    *("latent_mask_ml", "encoder.missing_rna"),
+    *("encoder.protein_weight_m1a", "rna.gene_weight_mg"),
+)
 
 TrainerFactory = Callable[[int], "pl.Trainer"]
 
@@ -181,4 +185,6 @@ def _new_stack(
         )
         stack.set_background_prior(i, mean, scale)
         stack.set_batch_prior(i, torch.from_numpy(own.batch_share))
+        weights = (own.levels.gene_weight, own.levels.protein_weight)
+        stack.set_levels(i, *map(torch.from_numpy, weights))
     return stack
