@@ -28,6 +28,13 @@ class InModelWords:
     genes: NameMatches
     proteins: NameMatches
 
+    def exported(self, given: Cohort) -> Cohort:
+        """The renamed cohort, with the names that it came with in a column `given_name`."""
+        names = [str(name) for name in given.genes.index]
+        if names == [str(name) for name in self.cohort.genes.index]:
+            return self.cohort
+        return replace(self.cohort, genes=self.cohort.genes.assign(given_name=names))
+
     def table(self, given: Cohort) -> pd.DataFrame:
         """How every name was matched; `given` is the cohort with its own names."""
         parts = (
@@ -39,15 +46,19 @@ class InModelWords:
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """Genes with their Ensembl ids (empty where not known), and proteins."""
+    """Genes with their Ensembl ids (empty where not known), and proteins.
+
+    `optional` genes are looked for, and not missed.
+    """
 
     genes: tuple[str, ...]
     gene_ids: tuple[str, ...]
     proteins: tuple[str, ...]
+    optional: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, specs: Iterable[FeatureSpec], genes: Sequence[str] = ()) -> Vocabulary:
-        """What any of the members knows, and further `genes` by name."""
+        """What any of the members knows, and further `genes` by name, which are optional."""
         ids: dict[str, str] = {}
         proteins: dict[str, None] = {}
         for spec in specs:
@@ -55,9 +66,14 @@ class Vocabulary:
             for name, gene in zip(spec.genes, own, strict=True):
                 ids[name] = ids.get(name) or gene
             proteins |= dict.fromkeys(spec.proteins)
-        for name in genes:
-            ids.setdefault(name, "")
-        return cls(genes=tuple(ids), gene_ids=tuple(ids.values()), proteins=tuple(proteins))
+        optional = frozenset(genes) - ids.keys()
+        ids |= dict.fromkeys((name for name in genes if name in optional), "")
+        return cls(
+            genes=tuple(ids),
+            gene_ids=tuple(ids.values()),
+            proteins=tuple(proteins),
+            optional=optional,
+        )
 
     def translate(self, cohort: Cohort) -> InModelWords:
         """Find these names in a cohort and rename what was found; nothing is summed or left out."""
@@ -105,7 +121,9 @@ class Vocabulary:
             ),
             Pass(how="name without suffix", **stripped),
         )
-        return match_names("gene", self.genes, given, passes)
+        found = match_names("gene", self.genes, given, passes)
+        wanted = [own for own in self.genes if own in found.found or own not in self.optional]
+        return replace(found, wanted=tuple(wanted))
 
     def _match_proteins(self, given: Sequence[str]) -> NameMatches:
         def by(of: Any) -> dict[str, Any]:
