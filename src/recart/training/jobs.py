@@ -90,6 +90,9 @@ def train_encoders(
         features.append(recipes.features.fit(store, cells, member.seed))
         logger.debug("features of %s: %d genes", member.name, len(features[-1].spec.genes))
     stack = _new_stack(members, features, recipes.model)
+    if recipes.training.start is not None:
+        for i, own in enumerate(features):
+            recipes.training.start.apply(stack, i, own)
     bound = [bind(own, store) for own in features]
 
     def batches(patients: Sequence[Sequence[int]], shuffled: bool) -> DataLoader[CellBatch]:

@@ -78,8 +78,7 @@ class Vocabulary:
     def translate(self, cohort: Cohort) -> InModelWords:
         """Find these names in a cohort and rename what was found; nothing is summed or left out."""
         names = [str(name) for name in cohort.genes.index]
-        genes = self._match_genes(names, _given_ids(cohort, names))
-        proteins = self._match_proteins(cohort.proteins)
+        genes, proteins = self.match(names, _given_ids(cohort, names), cohort.proteins)
         index = list(names)
         for name, (position, _) in genes.found.items():
             index[position] = name
@@ -93,11 +92,18 @@ class Vocabulary:
         )
         return InModelWords(cohort=renamed, genes=genes, proteins=proteins)
 
+    def match(
+        self, genes: Sequence[str], gene_ids: Sequence[str], proteins: Sequence[str]
+    ) -> tuple[NameMatches, NameMatches]:
+        """Where each gene and protein stands in these lists."""
+        return self._match_genes(genes, gene_ids), self._match_proteins(proteins)
+
     def _match_genes(self, given: Sequence[str], ids: Sequence[str]) -> NameMatches:
         def by(of: Any) -> dict[str, Any]:
             return {"wanted": lambda _, name: (of(name),), "given": lambda _, name: (of(name),)}
 
-        wanted_ids = known_ids(self.genes, self.gene_ids)
+        own_ids = self.gene_ids or ("",) * len(self.genes)
+        wanted_ids = known_ids(self.genes, own_ids)
         stripped = {
             "wanted": lambda i, name: (folded(name), wanted_ids[i]),
             "given": lambda _, name: (
@@ -109,7 +115,7 @@ class Vocabulary:
             Pass(how="name", **by(str)),
             Pass(
                 how="Ensembl id",
-                wanted=lambda i, name: (self.gene_ids[i] or ensembl_id(bare_gene(name)),),
+                wanted=lambda i, name: (own_ids[i] or ensembl_id(bare_gene(name)),),
                 given=lambda i, name: (ids[i] or ensembl_id(bare_gene(name)),),
             ),
             Pass(how="name without prefix or version", **by(bare_gene)),
