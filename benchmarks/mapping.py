@@ -17,6 +17,7 @@ which more than 10 % change sides is where a prediction is to be refused.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -188,7 +189,11 @@ def measure(seed: int, options: argparse.Namespace, folder: Path) -> list[dict[s
     whole = see(members, cohort, cohort.store)
     rows = [_row("everything", label, whole, [whole])]
     for name, draws in changes():
-        rows.append(_row(name, label, whole, [see(members, cohort, own(cohort.store)) for own in draws]))
+        if not re.search(options.only, name):
+            continue
+        rows.append(
+            _row(name, label, whole, [see(members, cohort, own(cohort.store)) for own in draws])
+        )
     return [{**row, "cohort": seed} for row in rows]
 
 
@@ -211,24 +216,37 @@ DATA: Any = None
 def main() -> None:
     """Print a table, the goals, and where to refuse."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, value in (("cohorts", 1), ("first", 0), ("patients", 40), ("new", 60), ("epochs", 30)):
+    for name, value in (
+        ("cohorts", 1),
+        ("first", 0),
+        ("patients", 40),
+        ("new", 60),
+        ("epochs", 30),
+    ):
         parser.add_argument(f"--{name}", type=int, default=value)
     for name, value in (("genes", 600), ("cells", 150)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("--only", default="", help="changes whose name has this in it")
+    parser.add_argument("--folder", type=Path, help="keeps the runs, and goes on with them")
     parser.add_argument("more", nargs="*", help="further settings of the training")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for seed in range(options.first, options.first + options.cohorts):
         with tempfile.TemporaryDirectory() as folder:
-            rows += measure(seed, options, Path(folder))
+            own = Path(folder) if options.folder is None else options.folder / str(seed)
+            rows += measure(seed, options, own)
     table = pd.DataFrame(rows)
     mean = table.groupby("change", sort=False).mean(numeric_only=True).drop(columns="cohort")
     sys.stdout.write(mean.to_string(float_format=lambda x: f"{x:.3f}") + "\n")
-    genes = [mean.loc[f"{share:.0%} of genes hidden"] for share in GENES]
-    flips = dict(zip(GENES, (row["flips"] for row in genes), strict=True))
+    if not options.only:
+        sys.stdout.write(_goals(mean))
+
+
+def _goals(mean: pd.DataFrame) -> str:
+    flips = {share: mean.loc[f"{share:.0%} of genes hidden", "flips"] for share in GENES}
     five, half = mean.loc["5% of genes hidden"], mean.loc["50% of antibodies hidden"]
-    sys.stdout.write(
+    return (
         f"5 % of genes hidden: median change {five['median change']:.3f} (goal .03), "
         f"flips {five['flips']:.1%} (goal 2 %)\n"
         f"half the antibodies hidden: AUROC lost {half['lost']:.3f} (goal .03)\n"

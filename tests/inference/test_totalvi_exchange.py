@@ -125,7 +125,9 @@ def _totalvi(adata: Any, **more: Any) -> Any:
     import scvi
 
     torch.manual_seed(0)
-    scvi.model.TOTALVI.setup_anndata(adata, protein_expression_obsm_key="protein", batch_key="batch")
+    scvi.model.TOTALVI.setup_anndata(
+        adata, protein_expression_obsm_key="protein", batch_key="batch"
+    )
     settings = {"use_layer_norm": "both", "use_batch_norm": "none", **more}
     model = scvi.model.TOTALVI(
         adata, n_latent=4, n_hidden=16, n_layers_encoder=2, n_layers_decoder=1, **settings
@@ -154,7 +156,10 @@ def test_an_imported_totalvi_gives_the_same_latent_means(
     output = tmp_path / "start.safetensors"
     command = [sys.executable, "-m", "recart.inference.scvi.import_totalvi"]
     done = subprocess.run(
-        [*command, str(tmp_path / "totalvi"), str(output)], check=False, capture_output=True, text=True
+        [*command, str(tmp_path / "totalvi"), str(output)],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert b"SECRETBATCH" not in output.read_bytes()
@@ -203,9 +208,7 @@ def test_members_that_totalvi_has_no_place_for_are_refused(make_store: MakeStore
     assert columns == {"model/encoder", "model/rna", "data/receptors"}
 
 
-def test_a_start_that_does_not_fit_says_what_to_set(
-    make_store: MakeStore, tmp_path: Path
-) -> None:
+def test_a_start_that_does_not_fit_says_what_to_set(make_store: MakeStore, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     about = {"genes": [], "gene_ids": [], "proteins": [], "hidden": 256, "latent": 20}
@@ -223,5 +226,3 @@ def test_a_start_that_does_not_fit_says_what_to_set(
         PretrainedEncoder(pretrained=str(tmp_path / "no")).apply(
             _stack(features, RECIPE, 0), 0, features
         )
-
-

@@ -32,7 +32,7 @@ def _same(one: Path, other: Path) -> None:
 
 @pytest.fixture(scope="module")
 def plain(
-    trained: Path, new_patients: Cohort, tmp_path_factory: pytest.TempPathFactory
+    new_patients: Cohort, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Embed], Path]:
     """The new patients under their own names; written once."""
     output = tmp_path_factory.mktemp("plain") / "new.h5mu"

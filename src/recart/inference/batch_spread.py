@@ -24,7 +24,7 @@ def batch_spread(
     bags: Bags,
     extras: pd.DataFrame,
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(n) highest less lowest probability, taking a bag's unseen batches for each known one in turn.
+    """(n) highest less lowest probability, with unseen batches taken for each known one in turn.
 
     The prediction itself is that of the mean over batches. 0 where every batch is known.
     """

@@ -109,7 +109,6 @@ class MemberNoise(Noise):
         scale_m = _on_device(tuple(scale), like.dtype, like.device).view(shape)
         return (drawn >= least_m).to(like.dtype).mul_(scale_m)
 
-
     def _words(
         self, like: Tensor, draws_m: Sequence[bool], lengths_m: Sequence[int] | None
     ) -> Tensor:

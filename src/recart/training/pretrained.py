@@ -1,4 +1,4 @@
-"""An encoder that was trained elsewhere, as a start: what it knows by name, and zero for the rest."""
+"""A start for members: an encoder trained elsewhere, in what it knows by name; zero for the rest."""
 
 from __future__ import annotations
 

@@ -22,12 +22,15 @@ _TAG: Final = re.compile(
 _PARENTHESES: Final = re.compile(r"[\(\[]([^\)\]]*)[\)\]]")
 _PUNCTUATION: Final = re.compile(r"[\s_./,:-]+")
 _BETWEEN_FIGURES: Final = re.compile(r"(?<=\d)[\s_./,:-]+(?=\d)")  # CD4.1 is not CD41
-_GREEK: Final = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon"}
+_GREEK: Final = {
+    *(("\u03b1", "alpha"), ("\u03b2", "beta"), ("\u03b3", "gamma")),
+    *(("\u03b4", "delta"), ("\u03b5", "epsilon")),
+}
 
 
 def bare_protein(name: str) -> str:
     """A name without `anti-human` before it and without the tag of its product line after it."""
-    for letter, word in _GREEK.items():
+    for letter, word in _GREEK:
         name = name.replace(letter, word)
     bare = _BEFORE.sub("", name.strip())
     while (shorter := _TAG.sub("", bare)) not in (bare, ""):

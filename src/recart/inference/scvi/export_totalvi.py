@@ -1,4 +1,4 @@
-"""A trained member as a TOTALVI of scvi-tools; a process of its own, for scvi-tools is slow to load.
+"""A trained member as a TOTALVI of scvi-tools; a process of its own: scvi-tools loads slowly.
 
     python -m recart.inference.scvi.export_totalvi RUN MEMBER FOLDER
 
