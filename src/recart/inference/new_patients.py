@@ -13,6 +13,7 @@ from recart.data.bag_features import bag_features
 from recart.data.bags import Bags
 from recart.data.features import BoundFeatures, bind
 from recart.data.store import CohortStore
+from recart.inference.batch_spread import batch_spread
 from recart.training.bag_latents import bag_latents
 from recart.training.encoding import encode
 from recart.training.heads import BagLatents
@@ -40,6 +41,7 @@ class Coverage:
 class MemberView:
     """How one member sees the new patients: calibrated log-odds (n) and bag features (n, f).
 
+    `batch_spread` (n) is how far its probability goes between known batches where a bag's are not.
     `outputs` (n) each are what its endpoint says besides: probabilities of levels, survival.
     """
 
@@ -47,6 +49,7 @@ class MemberView:
     logits: np.ndarray[Any, Any]
     bag_features: np.ndarray[Any, Any]
     feature_names: list[str]
+    batch_spread: np.ndarray[Any, Any]
     outputs: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
@@ -116,6 +119,7 @@ def _views(
             logits=member.rule.log_odds(member.head.logits(seen)),
             bag_features=features,
             feature_names=names,
+            batch_spread=batch_spread(member, bound, store, bags, extras),
             outputs=member.head.outputs(seen),
         )
 
@@ -153,6 +157,7 @@ def _patient_table(
                 "gene_coverage": covered.genes,
                 "protein_coverage": covered.proteins,
                 "known_batch": bool(covered.known_batch[samples].all()),
+                "batch_spread": float(np.mean([view.batch_spread[n] for view in views])),
                 "flags": ";".join(flags),
             }
         )
