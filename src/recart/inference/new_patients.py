@@ -161,9 +161,8 @@ def _patient_table(
         in_training = str(store.patients.index[int(row["patient"])]) in known
         refused = in_training
         if trusted is not None:
-            refused, in_training = (
-                bool(trusted.table[c].iloc[n]) for c in ("refused", "in_training")
-            )
+            refused = bool(trusted.table["refused"].iloc[n])
+            in_training = bool(trusted.table["in_training"].iloc[n])
         flags += ["in-training"] if in_training else []
         own = np.full(len(views), np.nan) if refused else logits_mn[:, n]
         rows.append(
@@ -182,10 +181,10 @@ def _patient_table(
                 "protein_coverage": covered.proteins,
                 "known_batch": bool(covered.known_batch[samples].all()),
                 "flags": ";".join(flags),
-                **({} if trusted is None else trusted.table.iloc[n].to_dict()),
             }
         )
-    return pd.DataFrame(rows).set_index("bag")
+    table = pd.DataFrame(rows).set_index("bag")
+    return table if trusted is None else table.join(trusted.table)
 
 
 def _outputs(views: Sequence[MemberView], n: int, refused: bool) -> dict[str, float]:

@@ -72,14 +72,13 @@ def measure_cells(
             )
             parts.append([own.cpu().numpy() for own in found])
     if not parts:
-        return CellMeasures(np.zeros((0, stack.recipe.latent)), *np.zeros((4, 0)))
-    latents, rna, protein, rna_depth, protein_depth = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
-    )
+        parts = [[np.zeros((0, stack.recipe.latent)), *np.zeros((4, 0))]]
+    latents, *costs = (np.concatenate(column) for column in zip(*parts, strict=True))
+    rna, protein, rna_depth, protein_depth = (own.astype(np.float64) for own in costs)
     return CellMeasures(
         latents=latents,
-        rna=rna.astype(np.float64),
-        protein=protein.astype(np.float64),
-        rna_depth=rna_depth.astype(np.float64),
-        protein_depth=protein_depth.astype(np.float64),
+        rna=rna,
+        protein=protein,
+        rna_depth=rna_depth,
+        protein_depth=protein_depth,
     )

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-__all__ = ["DepthCurve"]
+__all__ = ["NOTHING_MEASURED", "DepthCurve"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -32,7 +32,7 @@ class DepthCurve:
         """From cells (c) that the member did not see."""
         sound = np.isfinite(cost) & np.isfinite(depth)
         if sound.sum() < _FEWEST:
-            return cls()
+            return NOTHING_MEASURED
         depth, cost = depth[sound], cost[sound]
         low, high = (float(q) for q in np.quantile(depth, (0.01, 0.99)))
         clipped = np.clip(depth, low, high)
@@ -65,3 +65,6 @@ class DepthCurve:
     def from_plain(cls, plain: dict[str, Any]) -> DepthCurve:
         """What `plain` was made of."""
         return cls(**{**plain, "coefficients": tuple(plain["coefficients"])})
+
+
+NOTHING_MEASURED: Final = DepthCurve()

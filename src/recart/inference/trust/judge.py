@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from recart.inference.trust.cell_measures import CellMeasures
-from recart.inference.trust.depth_curve import DepthCurve
+from recart.inference.trust.depth_curve import NOTHING_MEASURED, DepthCurve
 from recart.inference.trust.landmarks import Landmarks
 
 __all__ = ["CELL_SCORES", "MEASURES", "Judge"]
@@ -40,8 +40,8 @@ class Judge:
     landmarks: Landmarks
     composition: Array
     precision: Array
-    rna: DepthCurve = DepthCurve()
-    protein: DepthCurve = DepthCurve()
+    rna: DepthCurve = NOTHING_MEASURED
+    protein: DepthCurve = NOTHING_MEASURED
     typical: tuple[float, ...] = (0.0,) * len(CELL_SCORES)
     limits: tuple[float, ...] = (np.inf,) * len(CELL_SCORES)
 
@@ -158,8 +158,9 @@ def _over_finite(statistic: Callable[[Array], Any], values: Array) -> float:
 def _composition(nearest: Array, landmarks: Landmarks) -> Array:
     """(k) centred log-ratio of the shares of landmarks."""
     count = np.bincount(nearest, minlength=len(landmarks.centres)) + _PSEUDO
-    log: Array = np.log(count / count.sum())
-    return log - log.mean()
+    log = np.log(count / count.sum())
+    centred: Array = log - log.mean()
+    return centred
 
 
 def _quantile(values: Array, weight: Array, q: float) -> float:

@@ -96,7 +96,7 @@ class RefusalPolicy:
         return list(dict.fromkeys(broken))
 
     def summary(self, reasons: Sequence[str], unit: str) -> list[str]:
-        """Lines for the screen, given the `reasons` column of the table: how many, why, the mend."""
+        """Lines for the screen, from the `reasons` of the table: how many, why, and the mend."""
         of_patient = [own.split(";") for own in reasons if own]
         lines = [f"{len(of_patient)} of {len(reasons)} {unit}s get no prediction"]
         for rule in {rule.code: rule for rule in self.in_force}.values():
