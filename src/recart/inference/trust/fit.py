@@ -13,7 +13,7 @@ from scipy.special import logit
 from recart.data.features import bind
 from recart.evaluation.launch import Evaluated
 from recart.inference.trust.conformal import ConformalSets
-from recart.inference.trust.facts import kinds_of_sample
+from recart.inference.trust.facts import car_positive, kinds_of_sample
 from recart.inference.trust.fingerprints import Fingerprints
 from recart.inference.trust.novelty import Novelty, judging_members
 from recart.inference.trust.refusal import RefusalPolicy
@@ -41,6 +41,7 @@ def fit_trust(evaluated: Evaluated, policy: RefusalPolicy) -> Trust:
     patients = sorted(set().union(*(own.held_out for own in members)))
     of_name = {name: code for code, name in enumerate(store.patients.index)}
     seed = int(evaluated.config.seed)
+    car = car_positive(store, bags)
     return Trust(
         sets=ConformalSets.fit(known) if known["y"].nunique() == 2 else None,
         novelty=Novelty.fit(members, store, bags, seed, _CELLS),
@@ -52,6 +53,7 @@ def fit_trust(evaluated: Evaluated, policy: RefusalPolicy) -> Trust:
         ),
         policy=policy,
         kinds=kinds_of_sample(store, bags),
+        most_car=None if car is None else float(car.max()),
         claim_level=int(evaluated.assessment.claim.level),
         classes=endpoint_of(bags).classes,
     )

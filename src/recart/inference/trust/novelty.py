@@ -26,6 +26,10 @@ __all__ = ["Novelty", "judging_members"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _TWO_SIDED: Final = ("rna_depth", "protein_depth")
+# Of log depths. Libraries of one cohort differ less than those of two, and a new patient's is
+# another one: a factor of two is a standard deviation and a half, whatever the cohort's spread.
+_LEAST_DEPTH_SCALE: Final = 0.45
+_LEAST_SCALE: Final = 1e-3
 _MAD: Final = 1.4826
 _LANDMARKS: Final = 32
 
@@ -142,7 +146,8 @@ def _location_and_scale(measured: Array) -> tuple[Array, Array]:
         known = column[np.isfinite(column)]
         location[f] = np.median(known) if len(known) else np.nan
         spread = _MAD * np.median(np.abs(known - location[f])) if len(known) else 1.0
-        scale[f] = max(float(spread), 1e-3)
+        least = _LEAST_DEPTH_SCALE if MEASURES[f] in _TWO_SIDED else _LEAST_SCALE
+        scale[f] = max(float(spread), least)
     return location, scale
 
 

@@ -18,6 +18,8 @@ FACTS: Final = {
     "genes_missing": "share of the model's genes that the data lack",
     "proteins_missing": "share of the model's proteins that were not measured",
     "unknown_time_or_tissue": "share of cells of time points or tissues that no member has seen",
+    "car_positive": "CAR-positive cells over the largest share of a training patient, in standard "
+    "deviations of such a count",
     "in_training": "1 where the patient was in the training cohort",
     "claim_level": "0 to 4, what the evaluation of the model may claim",
     "training_patients": "patients that the model was trained on and evaluated with",

@@ -65,6 +65,8 @@ class Trust:
         When no prediction is given.
     kinds
         Time points and tissues of the training cohort, by column.
+    most_car
+        Largest share of CAR-positive cells of a training bag; None where that is not known.
     claim_level
         What the evaluation may claim, 0 to 4.
     classes
@@ -76,6 +78,7 @@ class Trust:
     fingerprints: Fingerprints
     policy: RefusalPolicy
     kinds: dict[str, list[str]]
+    most_car: float | None
     claim_level: int
     classes: tuple[str, str]
 
@@ -117,7 +120,7 @@ class Trust:
             )
         unlike = np.mean([self.novelty.standardised(own) for own in measured], axis=0)
         unlike = unlike / self.novelty.limit(self.policy.unlike)
-        facts = of_the_data(bound, store, bags, self.kinds)
+        facts = of_the_data(bound, store, bags, self.kinds, self.most_car)
         for n, own in enumerate(facts):
             name = str(store.patients.index[int(bags.table["patient"].iloc[n])])
             met = name in known or self.fingerprints.recognised(bound, store, rows[n])
@@ -157,6 +160,7 @@ class Trust:
             "fingerprints": self.fingerprints.plain(),
             "policy": self.policy.plain(),
             "kinds": self.kinds,
+            "most_car": self.most_car,
             "claim_level": self.claim_level,
             "classes": list(self.classes),
         }
@@ -171,6 +175,7 @@ class Trust:
             fingerprints=Fingerprints.from_plain(plain["fingerprints"]),
             policy=RefusalPolicy.from_plain(plain["policy"]),
             kinds=plain["kinds"],
+            most_car=plain["most_car"],
             claim_level=plain["claim_level"],
             classes=(plain["classes"][0], plain["classes"][1]),
         )
