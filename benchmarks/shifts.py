@@ -146,7 +146,7 @@ def fitted_trust(given: Settings, members: list[LoadedMember], store: CohortStor
     )
 
 
-def log_normalised(store: CohortStore, rng: np.random.Generator) -> CohortStore:
+def log_normalised(store: CohortStore, _: np.random.Generator) -> CohortStore:
     """log1p of counts per 10,000, given as counts."""
     rna = store.rna[:].astype(np.float32).tocsr()
     total = np.maximum(np.asarray(rna.sum(axis=1)).ravel(), 1)
@@ -161,7 +161,7 @@ def shuffled_genes(store: CohortStore, rng: np.random.Generator) -> CohortStore:
     )
 
 
-def mouse_symbols(store: CohortStore, rng: np.random.Generator) -> CohortStore:
+def mouse_symbols(store: CohortStore, _: np.random.Generator) -> CohortStore:
     """Genes as mice have them: Cd3e for CD3E."""
     return replace(store, genes=tuple(name.capitalize() for name in store.genes))
 
@@ -175,7 +175,7 @@ def shallower(store: CohortStore, rng: np.random.Generator) -> CohortStore:
     return replace(store, rna=thin)
 
 
-def protein_zeros(store: CohortStore, rng: np.random.Generator) -> CohortStore:
+def protein_zeros(store: CohortStore, _: np.random.Generator) -> CohortStore:
     """Proteins that were not measured, given as zeros that were."""
     return replace(store, protein=np.zeros_like(store.protein))
 
@@ -190,12 +190,12 @@ def swapped_proteins(store: CohortStore, rng: np.random.Generator) -> CohortStor
     return replace(store, protein=protein)
 
 
-def said_to_be_before(store: CohortStore, rng: np.random.Generator) -> CohortStore:
+def said_to_be_before(store: CohortStore, _: np.random.Generator) -> CohortStore:
     """Samples of blood before infusion, if one believes the table."""
     return replace(store, samples=store.samples.assign(timepoint="pre", tissue="PB"))
 
 
-def as_it_is(store: CohortStore, rng: np.random.Generator) -> CohortStore:
+def as_it_is(store: CohortStore, _: np.random.Generator) -> CohortStore:
     """Nothing is changed."""
     return store
 

@@ -92,21 +92,20 @@ class ConformalSets:
             found.append((1 + of_class @ as_strange) / (1 + self.patients(label)))
         return np.stack(found)
 
-    def sets(self, logits_mn: Array, level: float) -> list[str]:
-        """The set of each new bag at a level such as 0.9, in words."""
-        not_r, r = self.p_values(logits_mn) > 1 - level + 1e-12
+    def holds(self, logits_mn: Array | Sequence[Array], level: float) -> Array:
+        """(2, n) bool: whether the set at a level such as 0.9 holds class 0, class 1."""
+        held: Array = self.p_values(np.asarray(logits_mn)) > 1 - level + 1e-12
+        return held
+
+    def sets(self, logits_mn: Array | Sequence[Array], level: float) -> list[str]:
+        """The set of each new bag at a level, in words."""
+        not_r, r = self.holds(logits_mn, level)
         return [_words(bool(a), bool(b)) for a, b in zip(r, not_r, strict=True)]
 
     def too_few(self, level: float) -> list[str]:
         """Classes with too few training patients to be left out of any set at a level."""
         names = {1: "R", 0: "NR"}
         return [name for label, name in names.items() if 1 / (1 + self.patients(label)) > 1 - level]
-
-    def logits_of(self, names: Sequence[str], logits: Array) -> Array:
-        """Rows of `logits` (m, n), given under other order of names, in the order of `members`."""
-        place = {name: row for row, name in enumerate(names)}
-        chosen: Array = logits[[place[name] for name in self.members]]
-        return chosen
 
     def plain(self) -> dict[str, Any]:
         """Plain Python and tensors. No ids: rows can't be told whose they are."""
