@@ -22,6 +22,7 @@ LEVELS: Final = (0.8, 0.9)
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _DECIMALS = 9  # of logits: below, patients are as likely as each other
+_TIE = 1e-12  # of p-values that are equal but for rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ class ConformalSets:
 
     def holds(self, logits_mn: Array | Sequence[Array], level: float) -> Array:
         """(2, n) bool: whether the set at a level such as 0.9 holds class 0, class 1."""
-        held: Array = self.p_values(np.asarray(logits_mn)) > 1 - level + 1e-12
+        held: Array = self.p_values(np.asarray(logits_mn)) > 1 - level + _TIE
         return held
 
     def sets(self, logits_mn: Array | Sequence[Array], level: float) -> list[str]:
@@ -105,7 +106,11 @@ class ConformalSets:
     def too_few(self, level: float) -> list[str]:
         """Classes with too few training patients to be left out of any set at a level."""
         names = {1: "R", 0: "NR"}
-        return [name for label, name in names.items() if 1 / (1 + self.patients(label)) > 1 - level]
+        return [
+            name
+            for label, name in names.items()
+            if 1 / (1 + self.patients(label)) > 1 - level + _TIE
+        ]
 
     def plain(self) -> dict[str, Any]:
         """Plain Python and tensors. No ids: rows can't be told whose they are."""
