@@ -25,6 +25,8 @@ from recart.inference.model_words import in_model_words
 from recart.inference.new_patients import NewPatients, embed_new_patients
 from recart.inference.outputs.exported import ExportedOutputs, check_outputs
 from recart.inference.outputs.of_members import all_outputs
+from recart.inference.trust.fit import read_trust
+from recart.inference.trust.trust import Trust
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import admission, preparation, prepared_folder, reading_of
 from recart.training.launch import load_members
@@ -115,7 +117,11 @@ def embed_run(config: DictConfig) -> NewPatients:
         reading=reading_of(store, trained.data),
     )
     say(f"embedding {len(store.cells):,} cells of {len(bags)} {unit}s with {len(members)} members")
-    new = embed_new_patients(members, store, bags, _known(pseudonyms, members, store))
+    trust = _trust(run, config.refusal)
+    known = _known(pseudonyms, members, store)
+    new = embed_new_patients(members, store, bags, known, trust)
+    if trust is not None:
+        _tell(trust, new, unit)
     model = {
         "recart": __version__,
         "members": _members_digest(members),
@@ -131,6 +137,24 @@ def embed_run(config: DictConfig) -> NewPatients:
     words.table(cohort).to_csv(matched, index=False)
     say(f"wrote {matched}")
     return new
+
+
+def _trust(run: RunDirectory, refusal: Any) -> Trust | None:
+    """The run's, under another policy where one is asked for."""
+    trust = read_trust(run)
+    if trust is None:
+        say(
+            "no prediction sets, and nobody is refused for being unlike the training patients: "
+            f"trust.ckpt is missing; python evaluate.py run={run.path} makes it"
+        )
+        return None
+    return trust if refusal is None else replace(trust, policy=build(refusal))
+
+
+def _tell(trust: Trust, new: NewPatients, unit: str) -> None:
+    """Who is refused and why, on the screen."""
+    for line in (*trust.notes(), *trust.policy.summary(new.patients["reasons"].tolist(), unit)):
+        say(line)
 
 
 def _same_columns(new: Any, trained: Any) -> None:
