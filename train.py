@@ -2,8 +2,9 @@
 
     python train.py data=h5mu data.path=cohort.h5mu data.endpoint=response
 
-Every key of configs/ can be set on the command line; -m runs a grid. Started again with
-paths.run=<its folder>, a run trains only the members that are missing.
+Every key of configs/ can be set on the command line; -m runs a grid, and sweep=default searches
+configurations on inner folds. Started again with paths.run=<its folder>, a run trains only the
+members that are missing, a sweep only the trials.
 
     python train.py status=<folder of a run>
 """
@@ -25,8 +26,12 @@ def train(config: DictConfig) -> float:
 
     with head_start(config):
         with collector_at_rest():
-            from recart.training.launch import train_run  # imports torch: seconds, not for --help
-        return train_run(config)
+            # imports torch: seconds, not for --help
+            if config.sweep is not None:
+                from recart.sweep.launch import run_sweep as run
+            else:
+                from recart.training.launch import train_run as run
+        return run(config)
 
 
 @hydra.main(config_path="configs", config_name="train", version_base="1.3")

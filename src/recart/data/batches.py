@@ -254,4 +254,6 @@ def _chosen(
     else:
         kept = np.concatenate(([0], np.cumsum(keep)))
         start, value, column = kept[own.indptr], own.data[keep], column[keep]
-    return sparse.csr_matrix((value, column, start), shape=(len(cells), width))
+    chosen = sparse.csr_matrix((value, column, start), shape=(len(cells), width))
+    in_order = (np.diff(genes[genes >= 0]) > 0).all()
+    return chosen if in_order else chosen.sorted_indices()  # sums are to the bit in any order

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
@@ -24,6 +26,10 @@ from recart.training.shared_store import SharedStore
 from recart.training.states import States
 
 __all__ = ["CrossValidation", "JobError"]
+
+
+_LATE: Final = 60.0  # seconds until a file that another machine has written is seen here
+_LOOK: Final = 0.5  # seconds between looks for it
 
 
 class JobError(RuntimeError):
@@ -78,7 +84,8 @@ class CrossValidation:
             progress(f"{len(self.members) - len(missing)} members are there already")
         stacks = self._stacks(size, trainers.states)
         jobs = [self._job(stack, trainers) for stack in stacks]
-        members = {job.name: len(stack) for job, stack in zip(jobs, stacks, strict=True)}
+        named = {job.name: stack for job, stack in zip(jobs, stacks, strict=True)}
+        members = {name: len(stack) for name, stack in named.items()}
         at_once = min(executor.places, len(jobs))
         progress(f"{len(missing)} members in {len(jobs)} jobs, {at_once} at a time")
         failures: dict[str, Failure] = {}
@@ -94,9 +101,10 @@ class CrossValidation:
             for outcome in stack.enter_context(closing(executor.run(jobs, advance))):
                 for watcher in watchers:
                     watcher.end(outcome.job.name)
-                if outcome.failure is not None:
-                    failures[outcome.job.name] = outcome.failure
-                    progress(f"{outcome.job.name} failed; {outcome.failure}")
+                failure = outcome.failure or self._lost(named[outcome.job.name], executor)
+                if failure is not None:
+                    failures[outcome.job.name] = failure
+                    progress(f"{outcome.job.name} failed; {failure}")
         if failures:
             traces = "\n".join(f"{name}:\n{own.trace or own}" for name, own in failures.items())
             raise InputError(_problem(*failed) for failed in failures.items()) from JobError(traces)
@@ -118,6 +126,19 @@ class CrossValidation:
             elif begun and states is not None:  # killed between its last file and this
                 states.forget(whole)
         return stacks
+
+    def _lost(self, members: Sequence[Member], executor: Executor) -> Failure | None:
+        """Whether a job on another machine wrote its files where they can't be seen from here."""
+        files = {member_path(self.folder, member.name).name for member in members}
+        until = time.monotonic() + (_LATE if executor.elsewhere else 0)
+        while lacking := files - {path.name for path in self.folder.iterdir()}:
+            if time.monotonic() >= until:
+                return Failure(
+                    how=f"{', '.join(sorted(lacking))} can't be seen from here",
+                    said="paths.run must lie on a file system that all machines share",
+                )
+            time.sleep(_LOOK)
+        return None
 
     def _job(self, members: Sequence[Member], trainers: Trainers) -> Job:
         """Named after its members."""

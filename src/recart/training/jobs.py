@@ -28,7 +28,11 @@ __all__ = ["Recipes", "TrainedEncoder", "labelled_bags", "restore_stack", "train
 
 logger = logging.getLogger(__name__)
 
-_NEWER = ("latent_mask_ml", "encoder.missing_rna")  # what files of before lack
+# what files of before lack
+_NEWER = (
+    *("latent_mask_ml", "encoder.missing_rna"),
+    *("encoder.protein_weight_m1a", "rna.gene_weight_mg"),
+)
 
 TrainerFactory = Callable[[int], "pl.Trainer"]
 
@@ -90,6 +94,9 @@ def train_encoders(
         features.append(recipes.features.fit(store, cells, member.seed))
         logger.debug("features of %s: %d genes", member.name, len(features[-1].spec.genes))
     stack = _new_stack(members, features, recipes.model)
+    if recipes.training.start is not None:
+        for i, own in enumerate(features):
+            recipes.training.start.apply(stack, i, own)
     bound = [bind(own, store) for own in features]
 
     def batches(patients: Sequence[Sequence[int]], shuffled: bool) -> DataLoader[CellBatch]:
@@ -185,4 +192,6 @@ def _new_stack(
         )
         stack.set_background_prior(i, mean, scale)
         stack.set_batch_prior(i, torch.from_numpy(own.batch_share))
+        weights = (own.levels.gene_weight, own.levels.protein_weight)
+        stack.set_levels(i, *map(torch.from_numpy, weights))
     return stack

@@ -76,6 +76,11 @@ class LocalProcesses(Executor):
         """Processes at a time."""
         return self.processes or allowed_cores()
 
+    @property
+    def elsewhere(self) -> None:
+        """Here."""
+        return None
+
     def prepare(self, imports: Sequence[str]) -> None:
         """Start the server of processes. It is heard once: one that runs imports nothing more."""
         # a module that can't be imported is left to the job that needs it
