@@ -15,6 +15,7 @@ from recart.config.compose import run_folder
 from recart.data.bags import with_blocks
 from recart.data.split import members
 from recart.data.store import CohortStore
+from recart.interruption import goes_on_with
 from recart.problems import InputError, Problem
 from recart.sweep.check_space import check_sweep
 from recart.sweep.configurations import OF_ENCODER, plain_base
@@ -33,6 +34,7 @@ from recart.training.cohort_setup import prepare_cohort
 from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.in_process import InProcess
 from recart.training.head_start import MEMBER_IMPORTS
+from recart.training.heartbeat import Heartbeat
 from recart.training.launch import recipes, record_cohort, split_of
 from recart.training.member_job import Trainers
 from recart.training.progress import say
@@ -80,11 +82,12 @@ def run_sweep(config: DictConfig) -> float:
         executor.prepare(MEMBER_IMPORTS)  # while the cohort is read
     cohort = prepare_cohort(base.data, Path(base.paths.prepared), say)
     place = RunDirectory.create(folder, about, seeds)
-    with place.locked():
+    with place.locked(), goes_on_with(f"paths.run={folder}"):
         split = split_of(place, cohort, scheme, base.seed)
         record_cohort(place, cohort)
         budget = sweep.budget_for(len(split.patients))
         check_not_seen(folder, budget)
+        place.write_json("budget.json", {"trials": budget * len(members(split))})  # for the status
         say(f"sweep directory: {folder}")
         say(f"{budget} configurations in each of {split.words}, {len(split.patients)} patients")
         searches = _searches(sweep, space, base, members(split), budget, folder)
@@ -107,6 +110,7 @@ def run_sweep(config: DictConfig) -> float:
             rounds.shared.share()
         record = Record(sweep.storage, folder, space, sweep.objectives)
         displays = [own for own in callbacks if isinstance(own, EpochWatcher)]
+        displays.append(Heartbeat(folder))
         try:
             _search(searches, rounds, record, executor, displays)
         finally:

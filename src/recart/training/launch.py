@@ -207,7 +207,7 @@ def _train(
     elsewhere = executor.elsewhere
     gpu = on_gpu(trainers.settings.accelerator) if elsewhere is None else elsewhere.gpus > 0
     # the same stacks each time the run goes on, so that each finds its state
-    missing, members = len(validation.missing()), len(validation.members)
+    members = len(validation.members)
     devices = len(trainers.settings.places)
     if members_per_job is None:
         size = members
@@ -220,8 +220,9 @@ def _train(
     else:
         size = -(-members // executor.places)  # what a GPU elsewhere holds can't be asked here
     if elsewhere is None:
-        # a GPU is not divided among processes; several devices start processes of their own
-        if gpu or devices > 1 or executor.places == 1 or size >= missing:
+        # a GPU is not divided among processes; several devices start processes of their own. The
+        # last member that is missing does not come here, where it would have other threads
+        if gpu or devices > 1 or executor.places == 1 or size >= members:
             executor = InProcess()
         else:
             validation.shared.share()
