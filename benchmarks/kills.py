@@ -52,7 +52,7 @@ from recart.training.states import States, program
 ROOT = Path(__file__).parents[1]
 SMALL = (
     *("data.reader.patients=10", "data.reader.cells_per_sample=150", "data.folds.k=4"),
-    *("data.folds.repeats=1", "training.epochs=40", "training.patience=40", "model.hidden=16"),
+    *("data.folds.repeats=1", "training.epochs=20", "training.patience=20", "model.hidden=16"),
     *("model.latent=4", "features.n_genes=150", "head.prototypes=4", "head.inner_folds=2"),
     *("trainer.checkpoint_every=0.5", "executor.processes=2"),
 )
@@ -96,10 +96,10 @@ def ended(number: int, within: float) -> int | None:
 
 
 def job_in(folder: Path) -> MemberJob:
-    """One member on 1,200 random cells, 15 epochs; a state every tenth of a second."""
+    """One member on 1,200 random cells, 8 epochs; a state every twentieth of a second."""
     store = random_store(1200, 120, 10, 8)
     bags = bags_of(store)
-    made = recipes(120, epochs=15, batch=128)
+    made = recipes(120, epochs=8, batch=128)
     made = replace(made, model=replace(made.model, latent=5, hidden=32))
     belongs = {"program": program()}
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def job_in(folder: Path) -> MemberJob:
             settings=settings(),
             callbacks=[],
             folder=folder,
-            states=States(folder=folder / "states", belongs=belongs, every=0.1),
+            states=States(folder=folder / "states", belongs=belongs, every=0.05),
         ),
         folder=folder,
     )
