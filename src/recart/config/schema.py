@@ -130,6 +130,8 @@ class TrainConfig:
         Node: where jobs run if there are several; a GPU's always run in this process.
     callbacks, logger, baselines
         Name -> node; null leaves one out.
+    sweep
+        Node: which configurations are tried on inner folds; None trains the one that stands here.
     """
 
     seed: int = MISSING
@@ -146,6 +148,7 @@ class TrainConfig:
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
     baselines: dict[str, Any] = field(default_factory=dict)
+    sweep: Any = None
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 
@@ -161,6 +164,8 @@ class EvaluateConfig:
         File of what only the authors know; None: study.yaml in the run's folder, where it is there.
     audit
         Name -> node of a check; null leaves one out.
+    refusal
+        Node: when new patients get no prediction.
     permutations
         Permutations of the labels that the heads are refitted to; 0 leaves the test out.
     permutation_repeats
@@ -172,6 +177,7 @@ class EvaluateConfig:
     run: str = MISSING
     study: str | None = None
     audit: dict[str, Any] = field(default_factory=dict)
+    refusal: Any = MISSING
     permutations: int = MISSING
     permutation_repeats: int = MISSING
     permute_within: str | None = None
@@ -192,6 +198,8 @@ class EmbedConfig:
         `protein_foreground_prob`, `imputed_protein`.
     seed
         Of a simulated cohort.
+    refusal
+        Node: when new patients get no prediction; None: as the run was evaluated.
     data
         The new patients. No endpoint is needed.
     """
@@ -200,6 +208,7 @@ class EmbedConfig:
     output: str = MISSING
     outputs: list[str] = MISSING
     seed: int = MISSING
+    refusal: Any = None
     data: DataConfig = field(default_factory=DataConfig)
 
 

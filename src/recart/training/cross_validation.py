@@ -14,6 +14,7 @@ import pandas as pd
 from recart.contracts import Member
 from recart.data.bags import Bags
 from recart.problems import InputError, Problem
+from recart.training.atomic_files import sweep_parts
 from recart.training.epoch_reports import EpochReport, EpochWatcher
 from recart.training.executors.executor import Executor, Failure, Job
 from recart.training.head_start import MEMBER_IMPORTS
@@ -22,6 +23,7 @@ from recart.training.jobs import Recipes
 from recart.training.member_file import member_path
 from recart.training.member_job import MemberJob, Trainers
 from recart.training.shared_store import SharedStore
+from recart.training.states import States
 
 __all__ = ["CrossValidation", "JobError"]
 
@@ -76,12 +78,11 @@ class CrossValidation:
         InputError
             If a job failed: names its members and how. All others have run by then.
         """
-        for part in self.folder.glob(".*.part"):  # of a process that was killed as it wrote
-            part.unlink()
+        sweep_parts(self.folder)
         missing = self.missing()
         if len(missing) < len(self.members):
             progress(f"{len(self.members) - len(missing)} members are there already")
-        stacks = [missing[i : i + size] for i in range(0, len(missing), size)]
+        stacks = self._stacks(size, trainers.states)
         jobs = [self._job(stack, trainers) for stack in stacks]
         named = {job.name: stack for job, stack in zip(jobs, stacks, strict=True)}
         members = {name: len(stack) for name, stack in named.items()}
@@ -107,6 +108,24 @@ class CrossValidation:
         if failures:
             traces = "\n".join(f"{name}:\n{own.trace or own}" for name, own in failures.items())
             raise InputError(_problem(*failed) for failed in failures.items()) from JobError(traces)
+
+    def _stacks(self, size: int, states: States | None) -> list[list[Member]]:
+        """Members of each job: dealt from all, so that those of an earlier start are found again.
+
+        A stack that has begun and of which some files are written already is gone on with whole,
+        for its members would not be the same to the bit in another company.
+        """
+        missing = {member.name for member in self.missing()}
+        stacks = []
+        for i in range(0, len(self.members), size):
+            whole = list(self.members[i : i + size])
+            lacking = [member for member in whole if member.name in missing]
+            begun = states is not None and states.there(whole)
+            if lacking:
+                stacks.append(whole if begun else lacking)
+            elif begun and states is not None:  # killed between its last file and this
+                states.forget(whole)
+        return stacks
 
     def _lost(self, members: Sequence[Member], executor: Executor) -> Failure | None:
         """Whether a job on another machine wrote its files where they can't be seen from here."""
