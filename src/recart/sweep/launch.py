@@ -76,9 +76,9 @@ def run_sweep(config: DictConfig) -> float:
     about = _about(config, base)
     if (folder / "run.json").exists():
         RunDirectory.create(folder, about, seeds)  # refuses another sweep at once
-    if on_gpu(settings.accelerator):
+    if executor.elsewhere is None and on_gpu(settings.accelerator):
         executor = InProcess()
-    elif executor.places > 1:
+    elif executor.elsewhere is None and executor.places > 1:
         executor.prepare(MEMBER_IMPORTS)  # while the cohort is read
     cohort = prepare_cohort(base.data, Path(base.paths.prepared), say)
     place = RunDirectory.create(folder, about, seeds)
@@ -105,9 +105,9 @@ def run_sweep(config: DictConfig) -> float:
             folder=folder,
             members_per_job=_stack_size(config, base, cohort.store),
         )
+        prepared = Path(base.paths.prepared) / f"{cohort.key}.zarr"
         del cohort
-        if executor.places > 1:
-            rounds.shared.share()
+        rounds.shared.reach(executor, prepared)
         record = Record(sweep.storage, folder, space, sweep.objectives)
         displays = [own for own in callbacks if isinstance(own, EpochWatcher)]
         displays.append(Heartbeat(folder))
