@@ -63,7 +63,10 @@ def sweep_plots(
             found["parallel"] = plot_parallel_coordinate(
                 study, params=varied, target=_value, target_name=_SCORE
             )
-            found["slice"] = plot_slice(study, params=varied, target=_value, target_name=_SCORE)
+            slices = plot_slice(study, params=varied, target=_value, target_name=_SCORE)
+            several = {"row": "all", "col": "all"} if len(varied) > 1 else {}
+            _add_band(slices, chances, **several)
+            found["slice"] = slices
     return {name: _dressed(figure) for name, figure in found.items()}
 
 
@@ -134,24 +137,20 @@ def _history(folds: Sequence[FoldTrials], chances: Mapping[str, Selection]) -> g
                 hoverinfo="skip",
             )
         )
+    _add_band(figure, chances)
+    figure.add_hline(y=0, line={"color": "#5a6672", "width": 1, "dash": "dot"})
+    figure.update_layout(xaxis_title="Trial", yaxis_title=_SCORE)
+    return figure
+
+
+def _add_band(figure: go.Figure, chances: Mapping[str, Selection], **where: Any) -> None:
+    """Where the best would lie were all configurations equally good; mean over folds."""
     known = [own for own in chances.values() if own.low == own.low]
     if known:
         low = sum(own.low for own in known) / len(known)
         high = sum(own.high for own in known) / len(known)
-        figure.add_hrect(y0=-high, y1=-low, fillcolor="#5a6672", opacity=0.16, line_width=0)
-        figure.add_annotation(
-            x=1,
-            xref="paper",
-            y=-low,
-            yanchor="bottom",
-            xanchor="right",
-            showarrow=False,
-            text="band: the best of as many equally good configurations (95 %)",
-            font={"color": "#5a6672", "size": 12},
-        )
-    figure.add_hline(y=0, line={"color": "#5a6672", "width": 1, "dash": "dot"})
-    figure.update_layout(xaxis_title="Trial", yaxis_title=_SCORE)
-    return figure
+        band = {"fillcolor": "#5a6672", "opacity": 0.16, "line_width": 0}
+        figure.add_hrect(y0=-high, y1=-low, **band, **where)
 
 
 def _dressed(figure: go.Figure) -> go.Figure:
@@ -162,8 +161,9 @@ def _dressed(figure: go.Figure) -> go.Figure:
         font={"family": _FONT, "color": INK, "size": 13},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 60, "r": 20, "t": 24, "b": 50},
+        margin={"l": 70, "r": 20, "t": 40, "b": 50},
         height=420,
+        width=None,  # as wide as the page
         colorway=list(PALETTE),
     )
     figure.update_traces(marker_color=POSITIVE, selector={"type": "bar"})
