@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from recart.report.canvas import INK, NEGATIVE, PALETTE, POSITIVE
+from recart.report.canvas import INK, PALETTE, POSITIVE
 from recart.sweep.selection import Selection
 from recart.sweep.space import Distribution
 from recart.sweep.tables import FoldTrials
@@ -82,19 +82,20 @@ def _pooled(
     """A study of all folds' complete trials, each about the mean of its fold."""
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="minimize")
     distributions = {key: own.optuna() for key, own in space.items()}
-    for fold in folds:
-        for score in fold.scores:
-            values = fold.values[score.trial]
-            inside = all(own.contains(values.get(key)) for key, own in space.items())
-            if score.state == "complete" and inside:
-                loss = score.scores["inner_loss"] - chances[fold.name].typical
-                study.add_trial(
-                    optuna.trial.create_trial(
-                        value=loss, params=dict(values), distributions=distributions
-                    )
+    rows = [(score.trial, fold, score) for fold in folds for score in fold.scores]
+    for trial, fold, score in sorted(rows, key=lambda row: row[0]):
+        values = fold.values[trial]
+        inside = all(own.contains(values.get(key)) for key, own in space.items())
+        if score.state == "complete" and inside:
+            loss = score.scores["inner_loss"] - chances[fold.name].typical
+            study.add_trial(
+                optuna.trial.create_trial(
+                    value=loss, params=dict(values), distributions=distributions
                 )
+            )
     return study
 
 
@@ -167,11 +168,4 @@ def _dressed(figure: go.Figure) -> go.Figure:
         colorway=list(PALETTE),
     )
     figure.update_traces(marker_color=POSITIVE, selector={"type": "bar"})
-    figure.update_traces(
-        line={
-            "colorscale": [[0, POSITIVE], [0.5, "#c9c5bb"], [1, NEGATIVE]],
-            "reversescale": False,
-        },
-        selector={"type": "parcoords"},
-    )
     return figure
