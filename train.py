@@ -5,14 +5,19 @@
 Every key of configs/ can be set on the command line; -m runs a grid, and sweep=default searches
 configurations on inner folds. Started again with paths.run=<its folder>, a run trains only the
 members that are missing, a sweep only the trials.
+
+    python train.py status=<folder of a run>
 """
 
 from __future__ import annotations
+
+import sys
 
 import hydra
 from omegaconf import DictConfig
 
 from recart.config.command import run_command
+from recart.training.status import status_command
 
 
 def train(config: DictConfig) -> float:
@@ -35,5 +40,5 @@ def main(config: DictConfig) -> float:
     return train(config)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and not status_command(sys.argv[1:]):
     run_command(main, "train")

@@ -164,6 +164,8 @@ class EvaluateConfig:
         File of what only the authors know; None: study.yaml in the run's folder, where it is there.
     audit
         Name -> node of a check; null leaves one out.
+    refusal
+        Node: when new patients get no prediction.
     permutations
         Permutations of the labels that the heads are refitted to; 0 leaves the test out.
     permutation_repeats
@@ -175,6 +177,7 @@ class EvaluateConfig:
     run: str = MISSING
     study: str | None = None
     audit: dict[str, Any] = field(default_factory=dict)
+    refusal: Any = MISSING
     permutations: int = MISSING
     permutation_repeats: int = MISSING
     permute_within: str | None = None
@@ -195,6 +198,8 @@ class EmbedConfig:
         `protein_foreground_prob`, `imputed_protein`.
     seed
         Of a simulated cohort.
+    refusal
+        Node: when new patients get no prediction; None: as the run was evaluated.
     data
         The new patients. No endpoint is needed.
     """
@@ -203,6 +208,7 @@ class EmbedConfig:
     output: str = MISSING
     outputs: list[str] = MISSING
     seed: int = MISSING
+    refusal: Any = None
     data: DataConfig = field(default_factory=DataConfig)
 
 

@@ -110,6 +110,9 @@ def _cells(cohort: Cohort, new: NewPatients, model: dict[str, str]) -> Any:
     adata = anndata.AnnData(X=cohort.rna, obs=obs, var=cohort.genes.copy())
     adata.obsm["X_recart"] = new.latents
     adata.uns["recart"] = {**model, "reference_member": new.reference}
+    if new.cell_flags is not None:
+        for name, values in new.cell_flags.items():
+            adata.obs[name] = values.to_numpy()
     return adata
 
 

@@ -21,11 +21,14 @@ from recart.data.prepare import read_checked, to_store
 from recart.data.pseudonyms import Pseudonyms
 from recart.data.store import CohortStore
 from recart.inference.export import check_output, export
+from recart.inference.model_words import in_model_words
 from recart.inference.new_patients import NewPatients, embed_new_patients
 from recart.inference.outputs.exported import ExportedOutputs, check_outputs
 from recart.inference.outputs.of_members import all_outputs
+from recart.inference.trust.fit import read_trust
+from recart.inference.trust.trust import Trust
 from recart.problems import InputError, Problem
-from recart.training.cohort_setup import admission, preparation, prepared_folder, reading
+from recart.training.cohort_setup import admission, preparation, prepared_folder, reading_of
 from recart.training.launch import load_members
 from recart.training.member_file import LoadedMember
 from recart.training.progress import say
@@ -98,10 +101,11 @@ def embed_run(config: DictConfig) -> NewPatients:
     cohort = read_checked(made, say)
     if cohort.chains is not None and any(m.features.spec.receptor_dim for m in members):
         check_receptor_version(run, say)
-    present = set(cohort.genes.index.astype(str))
+    words = in_model_words(members, trained.data, cohort, say)
+    present = set(words.cohort.genes.index.astype(str))
     made = replace(made, car_genes=[gene for gene in made.car_genes if gene in present])
     pseudonyms = Pseudonyms(folder / "pseudonym.key")
-    store = to_store(cohort, made, _OwnNames(pseudonyms))
+    store = to_store(words.cohort, made, _OwnNames(pseudonyms))
     unit = trained.data.unit
     names = store.patients.index if unit == "patient" else store.samples.index
     labels = pd.Series(float("nan"), index=names)
@@ -110,10 +114,14 @@ def embed_run(config: DictConfig) -> NewPatients:
         labels,
         unit=unit,
         admission=admission(trained.data),
-        reading=reading(trained.data),
+        reading=reading_of(store, trained.data),
     )
     say(f"embedding {len(store.cells):,} cells of {len(bags)} {unit}s with {len(members)} members")
-    new = embed_new_patients(members, store, bags, _known(pseudonyms, members, store))
+    trust = _trust(run, config.refusal)
+    known = _known(pseudonyms, members, store)
+    new = embed_new_patients(members, store, bags, known, trust)
+    if trust is not None:
+        _tell(trust, new, unit)
     model = {
         "recart": __version__,
         "members": _members_digest(members),
@@ -123,9 +131,30 @@ def embed_run(config: DictConfig) -> NewPatients:
     if asked != ["latents"]:
         say(f"decoding {', '.join(asked)}: the mean over {len(members)} members")
         exported = ExportedOutputs(all_outputs(members, store), asked)
-    for path in export(cohort, new, output, model, exported):
+    for path in export(words.exported(cohort), new, output, model, exported):
         say(f"wrote {path}")
+    matched = output.with_name(f"{output.stem}.features.csv")
+    words.table(cohort).to_csv(matched, index=False)
+    say(f"wrote {matched}")
     return new
+
+
+def _trust(run: RunDirectory, refusal: Any) -> Trust | None:
+    """The run's, under another policy where one is asked for."""
+    trust = read_trust(run)
+    if trust is None:
+        say(
+            "no prediction sets, and nobody is refused for being unlike the training patients: "
+            f"trust.ckpt is missing; python evaluate.py run={run.path} makes it"
+        )
+        return None
+    return trust if refusal is None else replace(trust, policy=build(refusal))
+
+
+def _tell(trust: Trust, new: NewPatients, unit: str) -> None:
+    """Who is refused and why, on the screen."""
+    for line in (*trust.notes(), *trust.policy.summary(new.patients["reasons"].tolist(), unit)):
+        say(line)
 
 
 def _same_columns(new: Any, trained: Any) -> None:

@@ -13,6 +13,8 @@ from recart.data.bag_features import bag_features
 from recart.data.bags import Bags
 from recart.data.features import BoundFeatures, bind
 from recart.data.store import CohortStore
+from recart.inference.batch_spread import batch_spread
+from recart.inference.trust.trust import Trust, Trusted
 from recart.training.bag_latents import bag_latents
 from recart.training.encoding import encode
 from recart.training.heads import BagLatents
@@ -40,6 +42,7 @@ class Coverage:
 class MemberView:
     """How one member sees the new patients: calibrated log-odds (n) and bag features (n, f).
 
+    `batch_spread` (n) is how far its probability goes between known batches where a bag's are not.
     `outputs` (n) each are what its endpoint says besides: probabilities of levels, survival.
     """
 
@@ -47,6 +50,7 @@ class MemberView:
     logits: np.ndarray[Any, Any]
     bag_features: np.ndarray[Any, Any]
     feature_names: list[str]
+    batch_spread: np.ndarray[Any, Any]
     outputs: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
@@ -57,13 +61,17 @@ class NewPatients:
     `latents` (c, l) are posterior means of every cell under the reference member, rows as the
     cells were read. `patients` has one row per bag: prediction, spread over members, coverage,
     flags, and where the endpoint is more than yes or no, `level:` and `survival:` columns (means
-    over members). `embedding` (n, f) are the bag features of the reference member.
+    over members). `embedding` (n, f) are the bag features of the reference member. Where the run
+    has its `Trust`, `cell_flags` (c) are `recart_ood` and `recart_ood_score`, rows as the cells
+    were read, `patients` has the columns of `Trust`, and `facts` what refusals were decided by.
     """
 
     latents: np.ndarray[Any, np.dtype[np.float32]]
     reference: str
     patients: pd.DataFrame
     embedding: pd.DataFrame
+    cell_flags: pd.DataFrame | None = None
+    facts: pd.DataFrame | None = None
 
 
 def coverage(bound: BoundFeatures) -> Coverage:
@@ -77,12 +85,16 @@ def coverage(bound: BoundFeatures) -> Coverage:
 
 
 def embed_new_patients(
-    members: Sequence[LoadedMember], store: CohortStore, bags: Bags, known: frozenset[str]
+    members: Sequence[LoadedMember],
+    store: CohortStore,
+    bags: Bags,
+    known: frozenset[str],
+    trust: Trust | None = None,
 ) -> NewPatients:
     """Embed and predict every bag of `store` with every member.
 
-    `known` are the pseudonyms of the patients of the run; who is among them is flagged and gets no
-    prediction as if new.
+    `known` are the names of the patients of the run; who is among them is flagged and gets no
+    prediction as if new. Whom `trust` refuses gets none either.
     """
     extras = bag_features(store, bags)
     views = list(_views(members, store, bags, extras))
@@ -90,16 +102,29 @@ def embed_new_patients(
     bound = bind(reference.features, store)
     ranges = [store.sample_slice(s) for s in range(len(store.samples))]
     sorted_latents = encode(reference.stack, bound, store, ranges)
+    source = store.cells["source"].to_numpy()
     latents = np.empty_like(sorted_latents)
-    latents[store.cells["source"].to_numpy()] = sorted_latents
+    latents[source] = sorted_latents
+    trusted = None
+    if trust is not None:
+        log_odds = {view.name: view.logits for view in views}
+        trusted = trust.of(members, store, bags, log_odds, known)
     return NewPatients(
         latents=latents,
         reference=reference.name,
-        patients=_patient_table(views, coverage(bound), store, bags, known),
+        patients=_patient_table(views, coverage(bound), store, bags, known, trusted),
         embedding=pd.DataFrame(
             views[0].bag_features, index=bags.table.index, columns=views[0].feature_names
         ),
+        cell_flags=None if trusted is None else _cell_flags(trusted, source),
+        facts=None if trusted is None else trusted.facts,
     )
+
+
+def _cell_flags(trusted: Trusted, source: np.ndarray[Any, Any]) -> pd.DataFrame:
+    score = np.empty(len(source), dtype=np.float32)
+    score[source] = trusted.oddness
+    return pd.DataFrame({"recart_ood": score > 1, "recart_ood_score": score})
 
 
 def _views(
@@ -116,6 +141,7 @@ def _views(
             logits=member.rule.log_odds(member.head.logits(seen)),
             bag_features=features,
             feature_names=names,
+            batch_spread=batch_spread(member, bound, store, bags, extras),
             outputs=member.head.outputs(seen),
         )
 
@@ -126,6 +152,7 @@ def _patient_table(
     store: CohortStore,
     bags: Bags,
     known: frozenset[str],
+    trusted: Trusted | None,
 ) -> pd.DataFrame:
     logits_mn = np.stack([view.logits for view in views])
     sample_of_bag = [
@@ -136,8 +163,12 @@ def _patient_table(
         samples = sample_of_bag[n]
         flags = _flags(covered, int(row["n_cells"]), samples, store)
         in_training = str(store.patients.index[int(row["patient"])]) in known
+        refused = in_training
+        if trusted is not None:
+            refused = bool(trusted.table["refused"].iloc[n])
+            in_training = bool(trusted.table["in_training"].iloc[n])
         flags += ["in-training"] if in_training else []
-        own = np.full(len(views), np.nan) if in_training else logits_mn[:, n]
+        own = np.full(len(views), np.nan) if refused else logits_mn[:, n]
         rows.append(
             {
                 "bag": bag,
@@ -149,22 +180,22 @@ def _patient_table(
                 "logit_mean": own.mean(),
                 "logit_sd": own.std(),
                 "members": len(views),
-                **_outputs(views, n, in_training),
+                **_outputs(views, n, refused),
                 "gene_coverage": covered.genes,
                 "protein_coverage": covered.proteins,
                 "known_batch": bool(covered.known_batch[samples].all()),
+                "batch_spread": float(np.mean([view.batch_spread[n] for view in views])),
                 "flags": ";".join(flags),
             }
         )
-    return pd.DataFrame(rows).set_index("bag")
+    table = pd.DataFrame(rows).set_index("bag")
+    return table if trusted is None else table.join(trusted.table)
 
 
-def _outputs(views: Sequence[MemberView], n: int, in_training: bool) -> dict[str, float]:
-    """Mean over members of what the endpoint says of bag `n`, by name; none for a known patient."""
+def _outputs(views: Sequence[MemberView], n: int, refused: bool) -> dict[str, float]:
+    """Mean over members of what the endpoint says of bag `n`, by name; none where refused."""
     return {
-        name: float("nan")
-        if in_training
-        else float(np.mean([own.outputs[name][n] for own in views]))
+        name: float("nan") if refused else float(np.mean([own.outputs[name][n] for own in views]))
         for name in views[0].outputs
     }
 

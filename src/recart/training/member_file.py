@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from recart.contracts import FeatureSpec, Member, MemberSettings
+from recart.data.feature_levels import FeatureLevels
 from recart.data.features import Features
 from recart.models.totalvi import TotalVI, TotalVIStack
 from recart.training.checkpoints import load_checkpoint, save_checkpoint
@@ -86,6 +87,7 @@ def save_member(
                 key: list(value) if isinstance(value, tuple) else value
                 for key, value in asdict(features.spec).items()
             },
+            **{key: torch.from_numpy(level) for key, level in vars(features.levels).items()},
             "protein_seen": torch.from_numpy(features.protein_seen),
             "background_mean": torch.from_numpy(features.background_mean),
             "background_scale": torch.from_numpy(features.background_scale),
@@ -147,9 +149,22 @@ def _features(own: dict[str, Any]) -> Features:
             patients=tuple(own["patients"]),
             timepoints=tuple(own.get("timepoints", ())),
             stages=tuple(own.get("stages", ())),
+            gene_ids=tuple(own.get("gene_ids", ())),
         ),
         protein_seen=own["protein_seen"].numpy(),
         background_mean=own["background_mean"].numpy(),
         background_scale=own["background_scale"].numpy(),
         batch_share=own["batch_share"].numpy(),
+        levels=_levels(own),
+    )
+
+
+def _levels(own: dict[str, Any]) -> FeatureLevels:
+    """Levels of features; files of before have none."""
+    if "gene_weight" not in own:
+        return FeatureLevels.even(len(own["genes"]), len(own["proteins"]))
+    return FeatureLevels(
+        gene_weight=own["gene_weight"].numpy(),
+        protein_weight=own["protein_weight"].numpy(),
+        protein_log=own["protein_log"].numpy(),
     )
