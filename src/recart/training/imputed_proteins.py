@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from recart.data.bag_markers import BagMarkers
-from recart.data.bags import Bags
 from recart.data.batches import gather
 from recart.data.features import BoundFeatures
 from recart.data.rows import pieces, read_rows

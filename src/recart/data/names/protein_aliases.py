@@ -12,7 +12,7 @@ __all__ = ["PROTEIN_ALIASES_VERSION", "bare_protein", "marker_gene", "marker_of"
 PROTEIN_ALIASES_VERSION: Final = "2026-11"
 
 _BEFORE: Final = re.compile(
-    r"^(?:(?:anti[- ]|(?:human|hu|mouse|ms)(?:[/ .-]|(?=ms\.))|hums\.|(?:ADT|AB|PROT|protein)[_:-])+)",
+    r"^(?:anti[- ]|(?:human|hu|mouse|ms)[/ .-]|hums\.|(?:ADT|AB|PROT|protein)[_:-])+",
     re.IGNORECASE,
 )
 _TAG: Final = re.compile(
