@@ -40,13 +40,14 @@ def bag_latents(
     """
     chosen = [int(n) for n in rows]
     token_of_cell, tokens = _tokens(bound, store, bags, chosen)
-    markers: Sequence[np.ndarray[Any, Any]] = BagMarkers(store, bags, chosen, bound)
+    of_bags = BagMarkers(store, bags, chosen, bound)
+    markers: Sequence[np.ndarray[Any, Any]] = of_bags
     names = marker_names(store, bags)
     if lacks_proteins(bound, store).any():
         of_genes = names[len(store.proteins) :]
         names = (*(f"protein:{name}" for name in bound.features.spec.proteins), *of_genes)
         cells = [bags.cells([n]) for n in chosen]
-        markers = ImputedProteins(markers, stack, bound, store, cells)
+        markers = ImputedProteins(of_bags, stack, bound, store, cells)
     return BagLatents(
         latents=[encode(stack, bound, store, bags.slices[n]) for n in chosen],
         extras=extras.iloc[chosen].to_numpy(dtype=np.float64),
