@@ -55,7 +55,7 @@ def test_cells_sum_to_the_score_of_the_patient(make_rich_bags: MakeBags, ensembl
 def test_the_growth_finds_the_sum_by_itself(
     make_rich_bags: MakeBags, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cells share because the steps are coarse is next to nothing, and less with more steps."""
+    """What cells share because the steps are coarse is next to nothing."""
     from recart.inference import attribution
 
     bags, labels = make_rich_bags(16, cells=200)

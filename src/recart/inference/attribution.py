@@ -125,7 +125,7 @@ def _by_growth(head: FittedPrototypeHead, bag: BagLatents) -> CellAttribution:
         for t in (_TRACE, 1.0)
     )
     given = _of_cells(head, slope, bag)
-    # the steps leave a little over or out, and so do features cut off on the way; all cells share it
+    # what the steps leave over or out, all cells share
     given += (score - base - given.sum()) / max(cells, 1)
     return CellAttribution(contributions=given, base=base, rest=0.0, method="growth")
 
@@ -194,12 +194,12 @@ def _of_cells(head: FittedPrototypeHead, slope: CellSums, bag: BagLatents) -> Fl
     view_cd = own.view.of(bag, 0)
     for prototypes, slope_k in zip(own.prototypes[1:], slope.fine, strict=True):
         given += prototypes.assign(view_cd) @ slope_k
-    for slot, (of_positive, of_all) in zip(own.car_slots, slope.car, strict=True):
-        within = np.array([slot.holds(token) for token in bag.tokens], dtype=bool)
-        positive = within & np.array([token.car == "+" for token in bag.tokens], dtype=bool)
+    positive = np.array([token.car == "+" for token in bag.tokens], dtype=np.bool_)
+    for pooled, (of_positive, of_all) in zip(own.car_slots, slope.car, strict=True):
+        within = np.array([pooled.holds(token) for token in bag.tokens], dtype=np.bool_)
         if len(bag.token_of_cell):
             token = bag.token_of_cell[0]
-            given += torch.from_numpy(positive[token]) * of_positive
+            given += torch.from_numpy((positive & within)[token]) * of_positive
             given += torch.from_numpy(within[token]) * of_all
     values: Floats = given.numpy()
     return values

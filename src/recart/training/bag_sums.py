@@ -99,7 +99,7 @@ def bag_cells(
     rows = [torch.arange(len(z_cl))]
     for slot in slots[1:]:
         holds = np.array([slot.holds(token) for token in bags.tokens], dtype=bool)
-        inside = holds[bags.token_of_cell[n]] if len(bags.token_of_cell) else []
+        inside = holds[bags.token_of_cell[n]] if len(bags.token_of_cell) else holds[:0]
         rows.append(torch.from_numpy(np.flatnonzero(inside)))
     return BagCells(weight_ck, x_cf.nan_to_num(nan=0.0), torch.isfinite(x_cf), rows)
 
