@@ -1,9 +1,9 @@
 """Evaluate a run on its held-out patients.
 
-    python evaluate.py run=outputs/<run> [audit=full]
+    python evaluate.py run=outputs/<run> [audit=full] [bundle=<folder>]
 
 The only door to held-out patients. Writes predictions, metrics, figures and the report into the
-run's folder.
+run's folder, and with `bundle` the model as a folder that may leave the lab.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ def evaluate(config: DictConfig) -> Path:
     run = RunDirectory.open(Path(config.run))  # before imports that take seconds
     study = read_study(find_study(run.path, config.study))
     from recart.evaluation.launch import evaluate_run
+    from recart.inference.bundle.write import check_target, write_bundle
     from recart.report.run_report import write_run_report
     from recart.training.progress import say
 
+    if config.bundle is not None:
+        check_target(Path(config.bundle))
     checks = build_each(config.audit)
     with run.locked():
         evaluated = evaluate_run(
@@ -42,6 +45,9 @@ def evaluate(config: DictConfig) -> Path:
     claim = evaluated.assessment.claim
     say(f"{claim.headline}. {claim.text}")
     say(f"report: {page}")
+    if config.bundle is not None:
+        digest = write_bundle(evaluated, run, Path(config.bundle), force=config.bundle_force)
+        say(f"bundle: {config.bundle}, SHA-256 {digest}")
     return page
 
 

@@ -1,154 +1,96 @@
-"""`embed.py`'s work: new patients through the members of a run, and out into files."""
+"""`embed.py`'s work: new patients through a trained model, and out into files."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, final
 
-import pandas as pd
 from omegaconf import DictConfig
 
-from recart import __version__
 from recart.config.build import build
 from recart.config.check import check_config
 from recart.config.schema import EmbedConfig
-from recart.data.bags import make_bags
-from recart.data.checks import Limits
-from recart.data.prepare import read_checked, to_store
-from recart.data.pseudonyms import Pseudonyms
-from recart.data.store import CohortStore
 from recart.inference.export import check_output, export
-from recart.inference.new_patients import NewPatients, embed_new_patients
+from recart.inference.model import Model
+from recart.inference.new_patients import NewPatients
 from recart.inference.outputs.exported import ExportedOutputs, check_outputs
 from recart.inference.outputs.of_members import all_outputs
 from recart.problems import InputError, Problem
-from recart.training.cohort_setup import admission, preparation, prepared_folder, reading
-from recart.training.launch import load_members
-from recart.training.member_file import LoadedMember
+from recart.training.cohort_setup import reader_of
 from recart.training.progress import say
-from recart.training.receptor_version import check_receptor_version
 from recart.training.run_directory import RunDirectory
 
-__all__ = ["embed_run"]
-
-
-@final
-class _OwnNames:
-    """Ids as they are: an export for the user's own patients speaks of them by their names.
-
-    Batches get the run's pseudonyms, by which its members know them.
-    """
-
-    def __init__(self, of_run: Pseudonyms) -> None:
-        self._of_run = of_run
-
-    def patient(self, patient: str) -> str:
-        return patient
-
-    def sample(self, sample: str) -> str:
-        return sample
-
-    def batch(self, batch: str) -> str:
-        return self._of_run.batch(batch)
-
-    def receptor(self, sequence: str) -> str:
-        return self._of_run.receptor(sequence)
+__all__ = ["embed_run", "open_model"]
 
 
 def embed_run(config: DictConfig) -> NewPatients:
-    """Embed and predict the patients of `config.data` with the run `config.run`.
+    """Embed and predict the patients of `config.data` with `config.run` or `config.bundle`.
 
-    Model, features, decision time and receptor embedding come from the run's directory; of the
+    Model, features, decision time and receptor embedding come from the run or the bundle; of the
     new data only the place and the names of columns are asked. Labels are not looked at.
 
     Raises
     ------
     InputError
         With every problem of the new data, before anything is written; or if receptors would be
-        embedded by another version than the run's.
+        embedded by another version than the model's.
     """
     check_config(config, EmbedConfig)
     output = Path(config.output)
     check_output(output)
     asked = list(config.get("outputs") or ["latents"])
     check_outputs(asked)
-    run = RunDirectory.open(Path(config.run))
-    trained = run.config
-    members = load_members(run)
-    if not members:
-        problem = Problem(
-            code="E-RUN-010",
-            what="the run has no trained member",
-            mend=f"python train.py paths.run={run.path} trains what is missing",
-            file=run.path.name,
-        )
-        raise InputError([problem])
-    folder = prepared_folder(run)
-    _same_columns(config.data, trained.data)
-    made = replace(
-        preparation(config.data, folder, receptors=trained.data.receptors, labelled=False),
-        normalised=bool(trained.data.normalised),
-        car_genes=list(config.data.car_genes or trained.data.car_genes),
+    model = open_model(config.get("run"), config.get("bundle"))
+    if model.watermark:
+        say(f"[bold red]{model.watermark}[/bold red]")
+    _same_columns(config.data, model)
+    new = model.read(
+        reader_of(config.data),
+        say,
+        car_genes=list(config.data.car_genes),
+        limits=build(config.data.limits),
     )
-    if made.limits == Limits():  # none was set: the rules that the model was trained under
-        made = replace(made, limits=build(trained.data.limits))
-    cohort = read_checked(made, say)
-    if cohort.chains is not None and any(m.features.spec.receptor_dim for m in members):
-        check_receptor_version(run, say)
-    present = set(cohort.genes.index.astype(str))
-    made = replace(made, car_genes=[gene for gene in made.car_genes if gene in present])
-    pseudonyms = Pseudonyms(folder / "pseudonym.key")
-    store = to_store(cohort, made, _OwnNames(pseudonyms))
-    unit = trained.data.unit
-    names = store.patients.index if unit == "patient" else store.samples.index
-    labels = pd.Series(float("nan"), index=names)
-    bags = make_bags(
-        store,
-        labels,
-        unit=unit,
-        admission=admission(trained.data),
-        reading=reading(trained.data),
+    say(
+        f"embedding {len(new.store.cells):,} cells of {len(new.bags)} {model.unit}s with "
+        f"{len(model.members)} members"
     )
-    say(f"embedding {len(store.cells):,} cells of {len(bags)} {unit}s with {len(members)} members")
-    new = embed_new_patients(members, store, bags, _known(pseudonyms, members, store))
-    model = {
-        "recart": __version__,
-        "members": _members_digest(members),
-        "use": "research use only: not for decisions on patients",
-    }
+    found = model.embed(new)
     exported = None
     if asked != ["latents"]:
-        say(f"decoding {', '.join(asked)}: the mean over {len(members)} members")
-        exported = ExportedOutputs(all_outputs(members, store), asked)
-    for path in export(cohort, new, output, model, exported):
+        say(f"decoding {', '.join(asked)}: the mean over {len(model.members)} members")
+        exported = ExportedOutputs(all_outputs(model.members, new.store), asked)
+    for path in export(new.cohort, found, output, model.about, exported):
         say(f"wrote {path}")
-    return new
+    return found
 
 
-def _same_columns(new: Any, trained: Any) -> None:
-    """Where no column is named for the new data, those of the training data are tried."""
-    if new.columns and trained.columns:
-        for role, name in trained.columns.items():
+def open_model(run: str | None, bundle: str | None) -> Model:
+    """The model of a run or of a bundle, whichever is named.
+
+    Raises
+    ------
+    InputError
+        If both are named, or neither; or as `Model.of_run` and `Model.of_bundle`.
+    """
+    if run is not None and bundle is None:
+        return Model.of_run(RunDirectory.open(Path(run)))
+    if bundle is not None and run is None:
+        return Model.of_bundle(Path(bundle))
+    problem = Problem(
+        code="E-CONFIG-006",
+        column="run, bundle",
+        what="both are named" if run is not None else "neither run nor bundle has a value",
+        mend="give one: run=outputs/<run>, or bundle=<folder of a bundle>",
+    )
+    raise InputError([problem])
+
+
+def _same_columns(new: DictConfig, model: Model) -> None:
+    """Where no column is named for the new data, those of the training data are tried.
+
+    A bundle has no names of columns.
+    """
+    trained = model.config.data.get("columns")
+    if new.columns and trained:
+        for role, name in trained.items():
             if role in new.columns and new.columns[role] is None:
                 new.columns[role] = name
-
-
-def _known(
-    pseudonyms: Pseudonyms, members: Sequence[LoadedMember], store: CohortStore
-) -> frozenset[str]:
-    """Patients of the new data whose pseudonym is among those of the run."""
-    of_run = {name for m in members for name in m.held_out | m.fitted_on["head"]}
-    return frozenset(name for name in store.patients.index if pseudonyms.patient(name) in of_run)
-
-
-def _members_digest(members: Sequence[LoadedMember]) -> str:
-    """One hash over the weights of all members."""
-    digest = hashlib.sha256()
-    for member in members:
-        for name, tensor in sorted(member.stack.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

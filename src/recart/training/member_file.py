@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from recart.training.decision_rule import DecisionRule
 from recart.training.heads import FittedHead, Head
 from recart.training.jobs import TrainedEncoder, restore_stack
 
-__all__ = ["LoadedMember", "load_member", "member_path", "save_member"]
+__all__ = ["LoadedMember", "load_member", "member_path", "restore_member", "save_member"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,11 @@ def save_member(
 
 def load_member(path: Path, model: TotalVI, head: Head) -> LoadedMember:
     """Rebuild one member from its file and the run's recipes."""
-    content = load_checkpoint(path)
+    return restore_member(load_checkpoint(path), model, head)
+
+
+def restore_member(content: Mapping[str, Any], model: TotalVI, head: Head) -> LoadedMember:
+    """Rebuild one member from what its file holds."""
     own, member = content["features"], content["member"]
     features = Features(
         spec=FeatureSpec(
