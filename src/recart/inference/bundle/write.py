@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from recart import __version__
+from recart.config.build import build
 from recart.evaluation.audit.audit import Audit
 from recart.evaluation.audit.finding import Severity
 from recart.evaluation.launch import Evaluated
-from recart.evaluation.outcomes import endpoint_words
 from recart.inference.bundle.card import FIGURES, USE, bundle_card, use_note
 from recart.inference.bundle.manifest import seal
 from recart.inference.bundle.plain_tree import Shelf
@@ -25,7 +25,7 @@ from recart.inference.bundle.shareable import (
 )
 from recart.problems import InputError, Problem
 from recart.training.checkpoints import SCHEMA, load_checkpoint
-from recart.training.endpoints import endpoint_of
+from recart.training.endpoints import BinaryEndpoint
 from recart.training.member_file import member_path
 from recart.training.redactor import redact
 from recart.training.run_directory import RunDirectory
@@ -120,10 +120,8 @@ def _fill(folder: Path, evaluated: Evaluated, run: RunDirectory, watermark: str 
         shutil.copyfile(figure, folder / "figures" / figure.name)
     card = (run.path / "model_card.md").read_text(encoding="utf-8")
     names = [figure.name for figure in figures]
-    (folder / "model_card.md").write_text(
-        bundle_card(nameless(card), claim, names), encoding="utf-8"
-    )
-    (folder / "USE.md").write_text(use_note(claim), encoding="utf-8")
+    _write_text(folder / "model_card.md", bundle_card(nameless(card), claim, names))
+    _write_text(folder / "USE.md", use_note(claim))
 
 
 def _claim(evaluated: Evaluated, watermark: str | None) -> dict[str, Any]:
@@ -131,14 +129,12 @@ def _claim(evaluated: Evaluated, watermark: str | None) -> dict[str, Any]:
     assessment, audit = evaluated.assessment, evaluated.audit
     own, metrics = assessment.claim, assessment.model.metrics
     interval = assessment.model.auroc_interval
-    yes, no = endpoint_of(evaluated.cohort.bags).classes
+    yes, no = _classes(evaluated)
     return {
         "level": f"L{int(own.level)}",
         "headline": nameless(own.headline),
         "text": nameless(own.text),
-        "endpoint": endpoint_words(
-            evaluated.config.data.endpoint, endpoint_of(evaluated.cohort.bags)
-        ),
+        "endpoint": str(evaluated.config.data.endpoint),
         "yes": yes,
         "no": no,
         "unit": str(evaluated.config.data.unit),
@@ -156,6 +152,14 @@ def _claim(evaluated: Evaluated, watermark: str | None) -> dict[str, Any]:
         "watermark": watermark,
         "use": USE,
     }
+
+
+def _classes(evaluated: Evaluated) -> tuple[str, str]:
+    """What a probability is of, and what it is against, in the words of the cohort."""
+    node = evaluated.config.get("endpoint")
+    endpoint = BinaryEndpoint() if node is None else build(node)
+    yes, no = endpoint.classes
+    return str(yes), str(no)
 
 
 def _receptors(run: RunDirectory, dim: int) -> dict[str, Any]:
@@ -216,5 +220,6 @@ def _write_tensors(path: Path, shelf: Shelf) -> None:
     from safetensors.torch import save_file
 
     save_file(shelf.tensors, path, metadata={"format": "pt"})
+    path.chmod(path.parent.stat().st_mode & 0o666)  # safetensors writes for the owner alone
     with path.open("rb") as file:
         os.fsync(file.fileno())
