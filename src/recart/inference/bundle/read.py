@@ -113,7 +113,7 @@ def _json(folder: Path, name: str) -> Any:
 def _tensors(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
-    # copies where torch would put them: sums over a file that is mapped may round another way
+    # copies where torch puts them: on addresses of a file, sums of float64 round another way
     return {name: own.clone() for name, own in load_file(folder / "weights.safetensors").items()}
 
 

@@ -13,7 +13,14 @@ from typing import Any, Final
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["TRUST", "inference_settings", "member_content", "nameless", "shareable_member"]
+__all__ = [
+    "TRUST",
+    "inference_settings",
+    "member_content",
+    "nameless",
+    "shareable_member",
+    "without_scores",
+]
 
 # where a run keeps what is known of its limits: conformal scores, thresholds
 TRUST: Final = "trust.ckpt"
@@ -63,7 +70,7 @@ def shareable_member(content: Mapping[str, Any], gene_row: Mapping[str, int]) ->
             "batches": 0 if nameless else len(features["batches"]),
         },
         "encoder": dict(content["encoder"]),
-        "head": _without_scores(content["head"]),
+        "head": without_scores(content["head"]),
         "calibration": dict(content["decision_rule"]),
         "best_epoch": content["best_epoch"],
         "best_loss": content["best_loss"],
@@ -100,13 +107,14 @@ def nameless(text: str) -> str:
     return _PSEUDONYM.sub(lambda found: _INSTEAD[found[1]], text)
 
 
-def _without_scores(tree: Any) -> Any:
+def without_scores(tree: Any) -> Any:
+    """The state of a head without scores of the patients that it was fitted to."""
     if isinstance(tree, dict):
         return {
-            key: [] if key == _OF_PATIENTS else _without_scores(own) for key, own in tree.items()
+            key: [] if key == _OF_PATIENTS else without_scores(own) for key, own in tree.items()
         }
     if type(tree) in (list, tuple):
-        return type(tree)(_without_scores(own) for own in tree)
+        return type(tree)(without_scores(own) for own in tree)
     return tree
 
 
