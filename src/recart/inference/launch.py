@@ -9,11 +9,11 @@ from omegaconf import DictConfig
 from recart.config.build import build
 from recart.config.check import check_config
 from recart.config.schema import EmbedConfig
-from recart.inference.export import check_output, export
+from recart.inference.export import check_output
+from recart.inference.in_parts import Embedding, embed_in_parts
 from recart.inference.model import Model
 from recart.inference.new_patients import NewPatients
-from recart.inference.outputs.exported import ExportedOutputs, check_outputs
-from recart.inference.outputs.of_members import all_outputs
+from recart.inference.outputs.exported import check_outputs
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import reader_of
 from recart.training.progress import say
@@ -43,24 +43,17 @@ def embed_run(config: DictConfig) -> NewPatients:
     if model.watermark:
         say(f"[bold red]{model.watermark}[/bold red]")
     _same_columns(config.data, model)
-    new = model.read(
-        reader_of(config.data),
-        say,
+    wanted = Embedding(
+        outputs=asked,
         car_genes=list(config.data.car_genes),
         limits=build(config.data.limits),
+        say=say,
     )
-    say(
-        f"embedding {len(new.store.cells):,} cells of {len(new.bags)} {model.unit}s with "
-        f"{len(model.members)} members"
-    )
-    found = model.embed(new)
-    exported = None
-    if asked != ["latents"]:
-        say(f"decoding {', '.join(asked)}: the mean over {len(model.members)} members")
-        exported = ExportedOutputs(all_outputs(model.members, new.store), asked)
-    for path in export(new.cohort, found, output, model.about, exported):
+    say(f"embedding {model.unit}s with {len(model.members)} members")
+    new, files = embed_in_parts(model, reader_of(config.data), output, wanted)
+    for path in files:
         say(f"wrote {path}")
-    return found
+    return new
 
 
 def open_model(run: str | None, bundle: str | None) -> Model:
