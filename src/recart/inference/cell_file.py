@@ -18,6 +18,7 @@ __all__ = ["CellFile"]
 
 _LAYERS_OF_PROTEIN = ("denoised_protein", "protein_foreground_prob")
 _ROWS = 1024  # of a chunk of the file
+_HEAD = 512  # bytes before the HDF5 file, in which mudata says that it is MuData
 
 
 @final
@@ -35,8 +36,8 @@ class CellFile:
     def __init__(self, path: Path, about: dict[str, str]) -> None:
         self.path = path
         self.about = about
-        self._file = h5py.File(path, "w")
         self._mudata = path.suffix == ".h5mu"
+        self._file = h5py.File(path, "w", userblock_size=_HEAD if self._mudata else 0)
         self._rna = self._file.require_group("mod/rna") if self._mudata else self._file
         self._obs: list[pd.DataFrame] = []
         self._genes = pd.DataFrame()
@@ -72,10 +73,14 @@ class CellFile:
         self._without_measured()
         try:
             self._write_tables(whole)
-            with h5py.File(whole, "r") as tables:
-                _fill(self._file, tables)
+            with h5py.File(whole, "r") as file:
+                _fill(self._file, file)
             if self._mudata and "obsm/X_recart" in self._rna:
                 self._file.copy(self._rna["obsm/X_recart"], self._file["obsm"], "X_recart")
+            self.close()
+            if self._mudata:
+                with whole.open("rb") as tables, self.path.open("r+b") as written:
+                    written.write(tables.read(_HEAD))
         finally:
             whole.unlink(missing_ok=True)
             self.close()

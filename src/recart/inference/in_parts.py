@@ -33,6 +33,7 @@ class Embedding:
     """What is asked of new patients, see `EmbedConfig`; `say` writes one line to the terminal."""
 
     outputs: Sequence[str]
+    reports: Sequence[str]
     car_genes: Sequence[str]
     limits: Limits
     say: Callable[[str], None]
@@ -89,7 +90,12 @@ def embed_in_parts(
 
 
 def _embed(model: Model, new: NewCohort, out: Export, asked: Embedding, bar: CellProgress) -> None:
-    patients = model.embed(new, attribute="attribution" in asked.outputs, advance=bar.advance)
+    patients = model.embed(
+        new,
+        attribute="attribution" in asked.outputs,
+        picture="html" in asked.reports,
+        advance=bar.advance,
+    )
     exported = None
     if set(asked.outputs) - {"attribution"} != {"latents"}:
         exported = ExportedOutputs(all_outputs(model.members, new.store), asked.outputs)

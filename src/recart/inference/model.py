@@ -197,11 +197,12 @@ class Model:
         new: NewCohort,
         *,
         attribute: bool = False,
+        picture: bool = False,
         advance: Callable[[int], None] | None = None,
     ) -> NewPatients:
         """Embed and predict; every table bears the watermark, where there is one.
 
-        `attribute` and `advance` as in `embed_new_patients`.
+        `attribute`, `picture` and `advance` as in `embed_new_patients`.
         """
         found = embed_new_patients(
             self.members,
@@ -209,6 +210,7 @@ class Model:
             new.bags,
             self._known(new.store),
             attribute=attribute,
+            picture=picture,
             advance=advance,
         )
         if not self.watermark:

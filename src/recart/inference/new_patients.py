@@ -14,6 +14,7 @@ from recart.data.bags import Bags
 from recart.data.features import BoundFeatures, bind
 from recart.data.store import CohortStore
 from recart.inference.attributed_cells import AttributedCells, attribute_bags
+from recart.inference.cell_pictures import CellPictures, picture_cells
 from recart.inference.explain import Drivers, Explanation, combine, explain_head
 from recart.training.bag_latents import bag_latents
 from recart.training.encoding import encode
@@ -43,7 +44,8 @@ class MemberView:
     """How one member sees the new patients: calibrated log-odds (n) and bag features (n, f).
 
     `outputs` (n) each are what its endpoint says besides: probabilities of levels, survival.
-    `explained` is what its features add to its score; `cells` what each cell does, where asked for.
+    `explained` is what its features add to its score; `cells` what each cell does, where asked for,
+    and `pictures` cells to be drawn.
     """
 
     name: str
@@ -52,6 +54,7 @@ class MemberView:
     feature_names: list[str]
     explained: Explanation
     cells: AttributedCells | None = None
+    pictures: CellPictures | None = None
     outputs: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
@@ -63,7 +66,8 @@ class NewPatients:
     cells were read. `patients` has one row per bag: prediction, spread over members, coverage,
     flags, and where the endpoint is more than yes or no, `level:` and `survival:` columns (means
     over members). `embedding` (n, f) are the bag features of the reference member. `drivers` are
-    what drives the scores; `attribution` what each cell adds to its patient's, where asked for.
+    what drives the scores; where asked for, `attribution` is what each cell adds to its patient's,
+    and `pictures` are cells to be drawn, under the reference member.
     """
 
     latents: np.ndarray[Any, np.dtype[np.float32]]
@@ -72,6 +76,7 @@ class NewPatients:
     embedding: pd.DataFrame
     drivers: Drivers | None = None
     attribution: AttributedCells | None = None
+    pictures: CellPictures | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[NewPatients]) -> NewPatients:
@@ -111,17 +116,19 @@ def embed_new_patients(
     known: frozenset[str],
     *,
     attribute: bool = False,
+    picture: bool = False,
     advance: Callable[[int], None] | None = None,
 ) -> NewPatients:
     """Embed and predict every bag of `store` with every member.
 
     `known` are the pseudonyms of the patients of the run; who is among them is flagged and gets no
-    prediction as if new. `attribute` asks what each cell adds to its patient's score. `advance` is
-    told how many cells a member has encoded.
+    prediction as if new. `attribute` asks what each cell adds to its patient's score, `picture` for
+    cells to be drawn. `advance` is told how many cells a member has encoded.
     """
     extras = bag_features(store, bags)
     views = []
-    for view in _views(members, store, bags, extras, attribute):
+    drawn = members[0].name if picture else None
+    for view in _views(members, store, bags, extras, attribute, drawn):
         views.append(view)
         if advance is not None:
             advance(len(store.cells))
@@ -140,6 +147,7 @@ def embed_new_patients(
         ),
         drivers=combine([view.explained for view in views], bags.table.index),
         attribution=AttributedCells.mean([view.cells for view in views if view.cells is not None]),
+        pictures=views[0].pictures,
     )
 
 
@@ -149,6 +157,7 @@ def _views(
     bags: Bags,
     extras: pd.DataFrame,
     attribute: bool,
+    drawn: str | None,
 ) -> Iterator[MemberView]:
     for member in members:
         bound = bind(member.features, store)
@@ -163,6 +172,9 @@ def _views(
             feature_names=names,
             explained=explain_head(member.head, member.rule, seen),
             cells=attribute_bags(member, seen, bags, store) if attribute else None,
+            pictures=picture_cells(member.head, seen, bags, store)
+            if member.name == drawn
+            else None,
             outputs=member.head.outputs(seen),
         )
 
