@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,7 @@ def settings(place: Any, trained: Path, new_patients: Cohort) -> list[str]:
     return [f"run={trained}", f"data.path={path}", "data.limits.min_cells=5"]
 
 
-def _embed(
-    settings: list[str], output: Path, cells: int, monkeypatch: pytest.MonkeyPatch
-) -> Any:
+def _embed(settings: list[str], output: Path, cells: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(in_parts, "CELLS", cells)
     return embed_run(compose([*settings, OUTPUTS, f"output={output}"], entry="embed"))
 
@@ -100,7 +97,6 @@ def test_one_donor_under_two_names_is_found_across_parts(
     new_patients: Cohort,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    embed: Callable[[Cohort, Path], None],
 ) -> None:
     patients = list(new_patients.patients.index)
     twice = place.take(new_patients, patients)
@@ -109,7 +105,6 @@ def test_one_donor_under_two_names_is_found_across_parts(
     dense = twice.rna.tolil()
     dense[last] = dense[first]
     twice.rna = dense.tocsr()
-    barcodes = np.array([f"{'ACGT' * 4}{i}" for i in range(len(owner))], dtype=object)
     barcodes = np.array(
         ["".join("ACGT"[(i >> 2 * k) & 3] for k in range(16)) for i in range(len(owner))]
     ).astype(object)
