@@ -23,7 +23,7 @@ class Composition:
     """Shares of cell states of one patient against those of the training patients.
 
     All arrays are (k), centred log-ratios: of the patient, and of the training patients their mean,
-    the second lowest and the second highest.
+    the second lowest and the second highest. `patients` is how many of these there were.
     """
 
     names: Sequence[str]
@@ -31,6 +31,12 @@ class Composition:
     mean: np.ndarray[Any, Any]
     low: np.ndarray[Any, Any]
     high: np.ndarray[Any, Any]
+    patients: int
+
+    @property
+    def by_chance(self) -> float:
+        """States in which one more patient like the others would lie outside, on average."""
+        return min(1.0, 4 / (self.patients + 1)) * len(self.names)
 
     @property
     def share(self) -> np.ndarray[Any, Any]:

@@ -99,6 +99,7 @@ class _Pages:
             mean=scaling.mean.numpy()[at],
             low=scaling.low.numpy()[at],
             high=scaling.high.numpy()[at],
+            patients=len(self._head.chosen["inner_logits"]),
         )
 
     def _cells(self, number: int) -> CellsOnMap | None:
@@ -110,7 +111,8 @@ class _Pages:
         if flags is not None:
             strange = flags["recart_ood"].to_numpy(dtype=bool)[pictures.rows[number]]
         return CellsOnMap(
-            reference=self._map.places,
+            method=self._map.method,
+            reference=self._map.points,
             cells=self._map.place(pictures.points[number]),
             strange=strange,
         )

@@ -28,6 +28,7 @@ _TOLD: Final = 8  # features that are told
 class CellsOnMap:
     """Places of the reference points, of the patient's cells, and which of these are unlike it."""
 
+    method: str
     reference: np.ndarray[Any, Any]
     cells: np.ndarray[Any, Any]
     strange: np.ndarray[Any, Any] | None
@@ -134,9 +135,10 @@ def _figures(
                 title="Composition against the cohort",
                 caption=f"Cell states of which this patient's share departs most from the training "
                 f"patients': {count} of {len(shown.names)}. Bands: second lowest to second "
-                f"highest of them; strokes: their mean. {shown.outside} of all states lie "
-                "outside. A state is named by the markers that are high in it against the other "
-                "states.",
+                f"highest of {shown.patients}; strokes: their mean. {shown.outside} of "
+                f"{len(shown.names)} states lie outside; of one more patient like them "
+                f"{shown.by_chance:.0f} would. A state is named by the markers that are high in it "
+                "against the other states.",
                 alt="Share of each cell state of the patient beside the range of the training "
                 "patients.",
                 figure=composition(shown, count),
@@ -146,10 +148,11 @@ def _figures(
         figures.append(
             ReportFigure(
                 title="Cells on the map of known states",
-                caption=f"{len(cells.cells):,} of the patient's cells, each where its nearest grey "
-                "points are. Grey: points drawn around the model's prototypes, which stand for "
-                "the training cells; the model holds none of these. UMAP: near is alike, "
-                "distances mean nothing."
+                caption=f"{len(cells.cells):,} of the patient's cells, each between the cell "
+                "states that are nearest to it. Grey: points drawn around the model's prototypes of "
+                "cell states, which stand for the training cells; the model holds none of these. "
+                f"{cells.method} of the prototypes"
+                + (": near is alike, distances mean little." if cells.method == "UMAP" else ".")
                 + (
                     ""
                     if cells.strange is None

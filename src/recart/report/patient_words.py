@@ -8,6 +8,7 @@ from typing import Any, Final
 
 __all__ = ["driver_words", "flag_words", "group_words", "reason_words"]
 
+_ALL: Final = "all cell states"  # what `shared_name` calls what no member shares with another
 _GROUPS: Final = {
     "fractions": "shares of cell states",
     "means": "mean state of the cells",
@@ -75,7 +76,7 @@ def driver_words(
     return [
         {
             "name": _name(row),
-            "of": group_words(row["group"]),
+            "of": "" if row["feature"] == _ALL else group_words(row["group"]),
             "speaks": positive if row["contribution"] > 0 else negative,
             "contribution": row["contribution"],
             "sd": row["sd"],
@@ -86,4 +87,6 @@ def driver_words(
 
 
 def _name(row: Mapping[str, Any]) -> str:
+    if row["feature"] == _ALL:
+        return group_words(row["group"])
     return str(row["feature"]).replace("_", " ")

@@ -1,9 +1,10 @@
 """A map of the cell states that a model knows, on which cells of a new patient are placed.
 
 A released model holds no cells of its training patients. What it holds is its prototypes: centres
-of cell states, and how wide they are. Points drawn around them stand for the training cells, a UMAP
-is fitted to these once, and each cell of a patient is put where its nearest points are. So the map
-is the same for every patient, and a patient's place on it does not depend on who else is there.
+of cell states, and how wide they are. A UMAP is fitted to the centres once; points drawn around
+them stand for the training cells, and these as well as each cell of a patient are put between the
+centres that are nearest. So the map is the same for every patient, and a patient's place on it does
+not depend on who else is there.
 """
 
 from __future__ import annotations
@@ -20,50 +21,84 @@ __all__ = ["ReferenceMap", "state_words"]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-_POINTS: Final = 1800  # drawn in all
-_NEIGHBOURS: Final = 15  # of the UMAP
-_NEAREST: Final = 5  # points that place a cell
+_POINTS: Final = 1500  # drawn in all
+_NEIGHBOURS: Final = 10  # of the UMAP
+_FEWEST: Final = 20  # centres of which a UMAP can be made
+_NEAREST: Final = 6  # centres that place a cell
 _MARKERS: Final = 3  # that name a state
 _TELLING: Final = 0.75  # SD over states from which a marker names one
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceMap:
-    """Points around the prototypes (n, d), and where they stand on the map (n, 2)."""
+    """Centres of cell states.
 
-    points: Floats
+    Attributes
+    ----------
+    centres
+        (k, d) in the coordinates of the prototypes.
+    places
+        (k, 2) on the map.
+    points
+        (n, 2) of points drawn around the centres.
+    method
+        `UMAP`; `principal components` where there are too few centres for one.
+    """
+
+    centres: Floats
     places: Floats
+    points: Floats
+    method: str
 
     @classmethod
     def of(cls, head: FittedPrototypeHead) -> ReferenceMap:
-        """Draw and lay out the points of the finest prototypes of a head."""
-        with warnings.catch_warnings():
-            # umap says that TensorFlow is not there, and that a fixed seed makes it single-threaded
-            warnings.simplefilter("ignore")
-            import umap
-
+        """Lay out the finest prototypes of a head."""
         prototypes = head.features.prototypes[-1]
         centres = prototypes.centres_kl.numpy()
+        few = len(centres) < _FEWEST
+        places = _components(centres) if few else _umap(centres)
         each = max(1, _POINTS // len(centres))
         noise = np.random.default_rng(0).standard_normal((each, *centres.shape))
-        points = (centres + np.sqrt(prototypes.width) * noise).reshape(-1, centres.shape[1])
-        near = min(_NEIGHBOURS, len(points) - 1)
-        index, distance = _nearest(points, points, near)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # exact neighbours of so few points take no time; umap's own are compiled first
-            layout = umap.UMAP(n_neighbors=near, random_state=0, precomputed_knn=(index, distance))
-            places = layout.fit_transform(points)
-        return cls(points=points, places=np.asarray(places, dtype=np.float64))
+        drawn = (centres + np.sqrt(prototypes.width) * noise).reshape(-1, centres.shape[1])
+        return cls(
+            centres=centres,
+            places=places,
+            points=_between(drawn, centres, places),
+            method="principal components" if few else "UMAP",
+        )
 
     def place(self, cells: np.ndarray[Any, Any]) -> Floats:
-        """(c, 2) of cells (c, d): the mean place of the nearest points, nearer ones more."""
-        near = min(_NEAREST, len(self.points))
-        index, distance = _nearest(self.points, cells.astype(np.float64), near)
-        weight = 1 / np.maximum(distance, 1e-9)
-        weight /= weight.sum(axis=1, keepdims=True)
-        placed: Floats = (self.places[index] * weight[..., None]).sum(axis=1)
-        return placed
+        """(c, 2) of cells (c, d)."""
+        return _between(cells.astype(np.float64), self.centres, self.places)
+
+
+def _umap(centres: Floats) -> Floats:
+    with warnings.catch_warnings():
+        # umap says that TensorFlow is not there, and that a fixed seed makes it single-threaded
+        warnings.simplefilter("ignore")
+        import umap
+
+        # exact neighbours of so few points take no time; umap's own are compiled first
+        near = _nearest(centres, centres, _NEIGHBOURS)
+        layout = umap.UMAP(n_neighbors=_NEIGHBOURS, random_state=0, precomputed_knn=near)
+        return np.asarray(layout.fit_transform(centres), dtype=np.float64)
+
+
+def _components(centres: Floats) -> Floats:
+    centred = centres - centres.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    places = np.zeros((len(centres), 2))
+    places[:, : min(2, len(directions))] = centred @ directions[:2].T
+    return places
+
+
+def _between(cells: Floats, centres: Floats, places: Floats) -> Floats:
+    """The mean place of the nearest centres, weighed by how near: a centre stands on its own."""
+    index, distance = _nearest(centres, cells, min(_NEAREST, len(centres)))
+    weight = np.exp(-np.square(distance / np.maximum(distance[:, :1], 1e-9)) + 1)
+    weight /= weight.sum(axis=1, keepdims=True)
+    placed: Floats = (places[index] * weight[..., None]).sum(axis=1)
+    return placed
 
 
 def state_words(head: FittedPrototypeHead) -> list[str]:
