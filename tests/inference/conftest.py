@@ -23,7 +23,6 @@ from recart.models.rna import NegativeBinomial
 from recart.models.rna_likelihood import RnaLikelihood
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 from recart.training.cohort_setup import prepare_cohort
-from recart.training.heads import BagLatents, Token
 from recart.training.jobs import restore_stack, train_encoders
 from recart.training.launch import recipes
 
@@ -162,44 +161,3 @@ def scvi_weights() -> ModuleType:
     sys.modules["scvi_weights"] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
-
-
-def _rich_bags(n: int, seed: int = 0, cells: int = 60) -> tuple[BagLatents, np.ndarray]:
-    """Bags of two time points with CAR status, markers and clones; the label moves all a little."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % 2
-    centres = 3.0 * np.eye(3)
-    tokens = [
-        Token(timepoint, stage, "blood", car)
-        for stage, timepoint in enumerate(("D0", "D7"))
-        for car in ("-", "+")
-    ]
-    latents, markers, token_of_cell = [], [], []
-    for label in labels:
-        share = rng.dirichlet(np.array([6.0 + 4 * label, 6.0, 6.0]))
-        kind = rng.choice(3, cells, p=share)
-        latents.append((centres[kind] + rng.normal(0, 0.5, (cells, 3))).astype(np.float32))
-        marker = rng.normal(size=(cells, 3)) + np.eye(3)[kind] + 0.5 * label
-        marker[:, 2] = np.nan if rng.random() < 0.3 else marker[:, 2]
-        markers.append(marker.astype(np.float32))
-        token_of_cell.append(rng.integers(0, 4, cells).astype(np.int32))
-    extras = rng.normal(size=(n, 2)) + 0.5 * labels[:, None]
-    extras[::5, 1] = np.nan
-    bags = BagLatents(
-        latents=latents,
-        extras=np.abs(extras),
-        extra_names=["diversity", "age"],
-        extra_groups=["clones", "covariates"],
-        patients=np.arange(n),
-        token_of_cell=token_of_cell,
-        tokens=tokens,
-        markers=markers,
-        marker_names=["protein:CD8", "protein:CD4", "gene:GZMB"],
-    )
-    return bags, labels
-
-
-@pytest.fixture(scope="session")
-def make_rich_bags() -> Callable[..., tuple[BagLatents, np.ndarray]]:
-    """`make_rich_bags(n, seed=0, cells=60)`: bags with everything that a head can read."""
-    return _rich_bags

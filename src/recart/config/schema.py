@@ -195,7 +195,14 @@ class EmbedConfig:
         File of the cell embeddings, `.h5ad` or `.h5mu`; tables are written beside it.
     outputs
         What is written of each cell: `latents`, `denoised_rna`, `denoised_protein`,
-        `protein_foreground_prob`, `imputed_protein`.
+        `protein_foreground_prob`, `imputed_protein`, `attribution`.
+    reports
+        What is written of each patient: `json`, `html`, `fhir`.
+    subjects
+        What patients are called there: `pseudonym`, `own` (as in the data), or a CSV of names in
+        the data and identifiers.
+    subject_system
+        URI of the naming system of these identifiers, for FHIR; None names none.
     seed
         Of a simulated cohort.
     data
@@ -206,6 +213,9 @@ class EmbedConfig:
     bundle: str | None = None
     output: str = MISSING
     outputs: list[str] = MISSING
+    reports: list[str] = MISSING
+    subjects: str = MISSING
+    subject_system: str | None = None
     seed: int = MISSING
     data: DataConfig = field(default_factory=DataConfig)
 

@@ -183,6 +183,15 @@ class Drivers:
     summary: pd.DataFrame
     scale: str
 
+    @classmethod
+    def joined(cls, parts: Sequence[Drivers]) -> Drivers:
+        """Of the bags of all parts."""
+        tables = {
+            name: pd.concat([getattr(own, name) for own in parts])
+            for name in ("groups", "features", "summary")
+        }
+        return cls(scale=parts[0].scale, **tables)
+
 
 def shared_name(group: str, name: str) -> str:
     """A feature's name without what only one member knows: its prototypes, its latents.

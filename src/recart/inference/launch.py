@@ -2,27 +2,65 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from recart.config.build import build
 from recart.config.check import check_config
 from recart.config.schema import EmbedConfig
-from recart.inference.export import check_output, export
+from recart.data.pseudonyms import Pseudonyms
+from recart.data.readers.reader import Reader
+from recart.inference.export import check_output
+from recart.inference.in_parts import Embedding, embed_in_parts
 from recart.inference.model import Model
 from recart.inference.new_patients import NewPatients
-from recart.inference.outputs.exported import ExportedOutputs, check_outputs
-from recart.inference.outputs.of_members import all_outputs
+from recart.inference.outputs.exported import check_outputs
+from recart.inference.records.patient_record import (
+    Asked,
+    check_kinds,
+    digest_of,
+    endpoint_classes,
+    patient_records,
+)
+from recart.inference.records.subjects import subjects_of
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import reader_of
 from recart.training.progress import say
 from recart.training.run_directory import RunDirectory
 
-__all__ = ["embed_run", "open_model"]
+__all__ = ["Embedded", "embed_new", "embed_run", "open_model"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """New patients, embedded and written; `records` are by name of the bag, see `patient_records`.
+
+    Attributes
+    ----------
+    new, model
+        What was found, and by which model.
+    records
+        What is told of each of them.
+    folder
+        Where reports on patients go.
+    """
+
+    new: NewPatients
+    model: Model
+    records: dict[str, dict[str, Any]]
+    folder: Path
 
 
 def embed_run(config: DictConfig) -> NewPatients:
+    """Embed and predict, and write cells and tables; see `embed_new`."""
+    return embed_new(config).new
+
+
+def embed_new(config: DictConfig) -> Embedded:
     """Embed and predict the patients of `config.data` with `config.run` or `config.bundle`.
 
     Model, features, decision time and receptor embedding come from the run or the bundle; of the
@@ -37,30 +75,55 @@ def embed_run(config: DictConfig) -> NewPatients:
     check_config(config, EmbedConfig)
     output = Path(config.output)
     check_output(output)
-    asked = list(config.get("outputs") or ["latents"])
+    asked, reports = list(config.get("outputs") or ["latents"]), list(config.get("reports") or [])
     check_outputs(asked)
+    check_kinds(reports)
     model = open_model(config.get("run"), config.get("bundle"))
     if model.watermark:
         say(f"[bold red]{model.watermark}[/bold red]")
     _same_columns(config.data, model)
-    new = model.read(
-        reader_of(config.data),
-        say,
+    wanted = Embedding(
+        outputs=asked,
+        reports=reports,
         car_genes=list(config.data.car_genes),
         limits=build(config.data.limits),
+        say=say,
     )
-    say(
-        f"embedding {len(new.store.cells):,} cells of {len(new.bags)} {model.unit}s with "
-        f"{len(model.members)} members"
-    )
-    found = model.embed(new)
-    exported = None
-    if asked != ["latents"]:
-        say(f"decoding {', '.join(asked)}: the mean over {len(model.members)} members")
-        exported = ExportedOutputs(all_outputs(model.members, new.store), asked)
-    for path in export(new.cohort, found, output, model.about, exported):
+    reader = reader_of(config.data)
+    say(f"embedding {model.unit}s with {len(model.members)} members")
+    new, files = embed_in_parts(model, reader, output, wanted)
+    for path in files:
         say(f"wrote {path}")
-    return found
+    return Embedded(
+        new=new,
+        model=model,
+        records=_records(config, model, new, reader) if reports else {},
+        folder=output.with_name(f"{output.stem}.reports"),
+    )
+
+
+def _records(
+    config: DictConfig, model: Model, new: NewPatients, reader: Reader
+) -> dict[str, dict[str, Any]]:
+    output = Path(config.output)
+    private = model.folder or output.parent / ".recart"
+    subjects = subjects_of(
+        [str(bag) for bag in new.patients.index],
+        config.subjects,
+        model.unit,
+        model.pseudonyms or Pseudonyms(private / "pseudonym.key"),
+        private / f"{output.stem}.ids.csv",
+    )
+    positive, negative = endpoint_classes(model.members[0].head)
+    asked = Asked(
+        about=model.about,
+        positive=positive,
+        negative=negative,
+        unit=model.unit,
+        input_sha256=digest_of(reader.files()),
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return patient_records(new, asked, subjects)
 
 
 def open_model(run: str | None, bundle: str | None) -> Model:

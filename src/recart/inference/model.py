@@ -192,9 +192,27 @@ class Model:
         )
         return NewCohort(cohort=cohort, store=store, bags=bags)
 
-    def embed(self, new: NewCohort) -> NewPatients:
-        """Embed and predict; every table bears the watermark, where there is one."""
-        found = embed_new_patients(self.members, new.store, new.bags, self._known(new.store))
+    def embed(
+        self,
+        new: NewCohort,
+        *,
+        attribute: bool = False,
+        picture: bool = False,
+        advance: Callable[[int], None] | None = None,
+    ) -> NewPatients:
+        """Embed and predict; every table bears the watermark, where there is one.
+
+        `attribute`, `picture` and `advance` as in `embed_new_patients`.
+        """
+        found = embed_new_patients(
+            self.members,
+            new.store,
+            new.bags,
+            self._known(new.store),
+            attribute=attribute,
+            picture=picture,
+            advance=advance,
+        )
         if not self.watermark:
             return found
         return replace(

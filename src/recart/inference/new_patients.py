@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from recart.data.bag_features import bag_features
 from recart.data.bags import Bags
 from recart.data.features import BoundFeatures, bind
 from recart.data.store import CohortStore
+from recart.inference.attributed_cells import AttributedCells, attribute_bags
+from recart.inference.cell_pictures import CellPictures, picture_cells
+from recart.inference.explain import Drivers, Explanation, combine, explain_head
 from recart.training.bag_latents import bag_latents
 from recart.training.encoding import encode
 from recart.training.heads import BagLatents
@@ -41,12 +44,17 @@ class MemberView:
     """How one member sees the new patients: calibrated log-odds (n) and bag features (n, f).
 
     `outputs` (n) each are what its endpoint says besides: probabilities of levels, survival.
+    `explained` is what its features add to its score; `cells` what each cell does, where asked for,
+    and `pictures` cells to be drawn.
     """
 
     name: str
     logits: np.ndarray[Any, Any]
     bag_features: np.ndarray[Any, Any]
     feature_names: list[str]
+    explained: Explanation
+    cells: AttributedCells | None = None
+    pictures: CellPictures | None = None
     outputs: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
@@ -57,13 +65,38 @@ class NewPatients:
     `latents` (c, l) are posterior means of every cell under the reference member, rows as the
     cells were read. `patients` has one row per bag: prediction, spread over members, coverage,
     flags, and where the endpoint is more than yes or no, `level:` and `survival:` columns (means
-    over members). `embedding` (n, f) are the bag features of the reference member.
+    over members). `embedding` (n, f) are the bag features of the reference member. `drivers` are
+    what drives the scores; where asked for, `attribution` is what each cell adds to its patient's,
+    and `pictures` are cells to be drawn, under the reference member.
     """
 
     latents: np.ndarray[Any, np.dtype[np.float32]]
     reference: str
     patients: pd.DataFrame
     embedding: pd.DataFrame
+    drivers: Drivers | None = None
+    attribution: AttributedCells | None = None
+    pictures: CellPictures | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[NewPatients]) -> NewPatients:
+        """The patients of all parts, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            **{own.name: _joined([getattr(p, own.name) for p in parts]) for own in fields(cls)}
+        )
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    first = values[0]
+    if first is None or isinstance(first, str):
+        return first
+    if isinstance(first, np.ndarray):
+        return np.concatenate(values)
+    if isinstance(first, pd.DataFrame):
+        return pd.concat(values)
+    return type(first).joined(values)
 
 
 def coverage(bound: BoundFeatures) -> Coverage:
@@ -77,15 +110,28 @@ def coverage(bound: BoundFeatures) -> Coverage:
 
 
 def embed_new_patients(
-    members: Sequence[LoadedMember], store: CohortStore, bags: Bags, known: frozenset[str]
+    members: Sequence[LoadedMember],
+    store: CohortStore,
+    bags: Bags,
+    known: frozenset[str],
+    *,
+    attribute: bool = False,
+    picture: bool = False,
+    advance: Callable[[int], None] | None = None,
 ) -> NewPatients:
     """Embed and predict every bag of `store` with every member.
 
     `known` are the pseudonyms of the patients of the run; who is among them is flagged and gets no
-    prediction as if new.
+    prediction as if new. `attribute` asks what each cell adds to its patient's score, `picture` for
+    cells to be drawn. `advance` is told how many cells a member has encoded.
     """
     extras = bag_features(store, bags)
-    views = list(_views(members, store, bags, extras))
+    views = []
+    drawn = members[0].name if picture else None
+    for view in _views(members, store, bags, extras, attribute, drawn):
+        views.append(view)
+        if advance is not None:
+            advance(len(store.cells))
     reference = members[0]
     bound = bind(reference.features, store)
     ranges = [store.sample_slice(s) for s in range(len(store.samples))]
@@ -99,11 +145,19 @@ def embed_new_patients(
         embedding=pd.DataFrame(
             views[0].bag_features, index=bags.table.index, columns=views[0].feature_names
         ),
+        drivers=combine([view.explained for view in views], bags.table.index),
+        attribution=AttributedCells.mean([view.cells for view in views if view.cells is not None]),
+        pictures=views[0].pictures,
     )
 
 
 def _views(
-    members: Sequence[LoadedMember], store: CohortStore, bags: Bags, extras: pd.DataFrame
+    members: Sequence[LoadedMember],
+    store: CohortStore,
+    bags: Bags,
+    extras: pd.DataFrame,
+    attribute: bool,
+    drawn: str | None,
 ) -> Iterator[MemberView]:
     for member in members:
         bound = bind(member.features, store)
@@ -116,6 +170,11 @@ def _views(
             logits=member.rule.log_odds(member.head.logits(seen)),
             bag_features=features,
             feature_names=names,
+            explained=explain_head(member.head, member.rule, seen),
+            cells=attribute_bags(member, seen, bags, store) if attribute else None,
+            pictures=picture_cells(member.head, seen, bags, store)
+            if member.name == drawn
+            else None,
             outputs=member.head.outputs(seen),
         )
 
