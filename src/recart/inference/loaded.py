@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
 import pandas as pd
 
-from recart.data.bag_features import bag_features
 from recart.data.features import bind
-from recart.inference.explain import Drivers, combine, explain_head
+from recart.inference.explain import Drivers
 from recart.inference.in_memory import InMemoryReader
 from recart.inference.model import Model, NewCohort
-from recart.training.bag_latents import bag_latents
 from recart.training.encoding import encode
 
 __all__ = ["LoadedModel"]
@@ -125,23 +123,22 @@ class LoadedModel:
     ) -> Drivers:
         """What drives the score of each patient: contributions that sum to it, over all members.
 
+        Patients who get no prediction are left out.
+
         Raises
         ------
         InputError
             With every problem of the data.
         """
-        new = self._read(data, columns, car_genes)
-        store, bags = new.store, new.bags
-        extras, rows = bag_features(store, bags), np.arange(len(bags))
-        explained = [
-            explain_head(
-                own.head,
-                own.rule,
-                bag_latents(own.stack, bind(own.features, store), store, bags, rows, extras),
-            )
-            for own in self.model.members
-        ]
-        return combine(explained, bags.table.index)
+        found = self.model.embed(self._read(data, columns, car_genes))
+        drivers = found.drivers
+        predicted = found.patients.index[found.patients["probability"].notna()]
+        return replace(
+            drivers,
+            groups=drivers.groups[drivers.groups["bag"].isin(predicted)],
+            features=drivers.features[drivers.features["bag"].isin(predicted)],
+            summary=drivers.summary.loc[predicted],
+        )
 
     def __repr__(self) -> str:
         """Name, size and claim; the watermark, where there is one."""

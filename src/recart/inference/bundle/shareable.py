@@ -13,6 +13,8 @@ from typing import Any, Final
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from recart.inference.bundle.feature_names import given_id
+
 __all__ = [
     "TRUST",
     "inference_settings",
@@ -33,6 +35,7 @@ _MEMBER: Final = ("name", "fold", "repeat", "seed", "settings")
 _FEATURES: Final = (
     *("receptor_dim", "timepoints", "stages"),
     *("protein_seen", "background_mean", "background_scale", "batch_share"),
+    *("gene_weight", "protein_weight", "protein_log"),
 )
 # scores of single training patients, which only training and evaluation read
 _OF_PATIENTS: Final = "inner_logits"
@@ -67,6 +70,7 @@ def shareable_member(content: Mapping[str, Any], gene_row: Mapping[str, int]) ->
         "features": {
             **{key: features[key] for key in _FEATURES if key in features},
             "genes": torch.tensor([gene_row[name] for name in features["genes"]]).int(),
+            "has_gene_ids": bool(features.get("gene_ids")),
             "batches": 0 if nameless else len(features["batches"]),
         },
         "encoder": dict(content["encoder"]),
@@ -77,19 +81,22 @@ def shareable_member(content: Mapping[str, Any], gene_row: Mapping[str, int]) ->
     }
 
 
-def member_content(
-    shared: Mapping[str, Any], genes: list[str], proteins: list[str]
-) -> dict[str, Any]:
-    """A member's file again, as far as inference reads it; nobody is named in it."""
+def member_content(shared: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """A member's file again, as far as inference reads it; nobody is named in it.
+
+    `names` are the genes and proteins of the bundle, see `feature_names`.
+    """
     features = shared["features"]
+    genes = [names["genes"][row] for row in features["genes"].tolist()]
     batches = [f"training batch {i}" for i in range(features["batches"])] or [""]
     return {
         "member": {**{key: shared[key] for key in _MEMBER}, "held_out": []},
         "fitted_on": {},
         "features": {
             **{key: features[key] for key in _FEATURES if key in features},
-            "genes": [genes[row] for row in features["genes"].tolist()],
-            "proteins": proteins,
+            "genes": [own["name"] for own in genes],
+            "gene_ids": [given_id(own) for own in genes] if features["has_gene_ids"] else [],
+            "proteins": [own["name"] for own in names["proteins"]],
             "batches": batches,
             "patients": [],
         },
