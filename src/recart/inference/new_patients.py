@@ -117,25 +117,27 @@ def embed_new_patients(
     *,
     attribute: bool = False,
     picture: bool = False,
+    workers: int = 1,
     advance: Callable[[int], None] | None = None,
 ) -> NewPatients:
     """Embed and predict every bag of `store` with every member.
 
     `known` are the pseudonyms of the patients of the run; who is among them is flagged and gets no
     prediction as if new. `attribute` asks what each cell adds to its patient's score, `picture` for
-    cells to be drawn. `advance` is told how many cells a member has encoded.
+    cells to be drawn. `advance` is told how many cells a member has encoded. `workers`
+    threads encode; the numbers are the same for any of them while torch itself uses one.
     """
     extras = bag_features(store, bags)
     views = []
     drawn = members[0].name if picture else None
-    for view in _views(members, store, bags, extras, attribute, drawn):
+    for view in _views(members, store, bags, extras, attribute, drawn, workers):
         views.append(view)
         if advance is not None:
             advance(len(store.cells))
     reference = members[0]
     bound = bind(reference.features, store)
     ranges = [store.sample_slice(s) for s in range(len(store.samples))]
-    sorted_latents = encode(reference.stack, bound, store, ranges)
+    sorted_latents = encode(reference.stack, bound, store, ranges, workers)
     latents = np.empty_like(sorted_latents)
     latents[store.cells["source"].to_numpy()] = sorted_latents
     return NewPatients(
@@ -158,11 +160,12 @@ def _views(
     extras: pd.DataFrame,
     attribute: bool,
     drawn: str | None,
+    workers: int,
 ) -> Iterator[MemberView]:
     for member in members:
         bound = bind(member.features, store)
         seen: BagLatents = bag_latents(
-            member.stack, bound, store, bags, np.arange(len(bags)), extras
+            member.stack, bound, store, bags, np.arange(len(bags)), extras, workers
         )
         features, names = member.head.embedding(seen)
         yield MemberView(
