@@ -7,10 +7,13 @@ end. All problems are told together, and nothing is left behind where there are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
+
+import torch
 
 from recart.data.checks import Limits
 from recart.data.checks.identity import SeenCells

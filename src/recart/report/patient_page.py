@@ -148,8 +148,8 @@ def _figures(
                 title="Cells on the map of known states",
                 caption=f"{len(cells.cells):,} of the patient's cells, each between the cell "
                 "states that are nearest to it. Grey: points drawn around the model's prototypes "
-                "of cell states, which stand for the training cells; the model holds none of these. "
-                f"The map is made of {cells.method} of the prototypes"
+                "of cell states, which stand for the training cells; the model holds none of "
+                f"these. The map is made of {cells.method} of the prototypes"
                 + (": near is alike, distances mean little." if "UMAP" in cells.method else ".")
                 + (
                     ""
