@@ -206,11 +206,12 @@ class Model:
         *,
         attribute: bool = False,
         picture: bool = False,
+        workers: int = 1,
         advance: Callable[[int], None] | None = None,
     ) -> NewPatients:
         """Embed and predict; every table bears the watermark, where there is one.
 
-        `attribute`, `picture` and `advance` as in `embed_new_patients`.
+        `attribute`, `picture`, `workers` and `advance` as in `embed_new_patients`.
         """
         found = embed_new_patients(
             self.members,
@@ -220,6 +221,7 @@ class Model:
             self.trust,
             attribute=attribute,
             picture=picture,
+            workers=workers,
             advance=advance,
         )
         if not self.watermark:

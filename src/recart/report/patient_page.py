@@ -15,7 +15,7 @@ from recart.report.canvas import svg
 from recart.report.content import ReportFigure
 from recart.report.numbers_in_words import number, thousands
 from recart.report.patient_figures import Composition, cell_map, composition, drivers
-from recart.report.patient_words import driver_words, flag_words, reason_words
+from recart.report.patient_words import TOLD, driver_words, flag_words, reason_words
 from recart.report.wording import RUNGS
 
 __all__ = ["CellsOnMap", "patient_page"]
@@ -97,10 +97,7 @@ def _sets(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _told(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     if record["drivers"] is None:
         return []
-    question = record["question"]
-    return driver_words(
-        record["drivers"]["features"], question["positive"], question["negative"], _TOLD
-    )
+    return driver_words(record["drivers"]["features"], _TOLD)
 
 
 def _figures(
@@ -109,22 +106,23 @@ def _figures(
     figures, own = [], record["drivers"]
     if own is not None and own["groups"]:
         question = record["question"]
+        shown_groups = [row for row in own["groups"] if abs(row["contribution"]) >= TOLD]
         figures.append(
             ReportFigure(
                 title="What drives the score",
                 caption=f"What each group of features adds to the {own['scale']}, against the mean "
                 f"training patient, whose score is {number(own['base'])}. Lines: standard "
-                f"deviation over {record['model']['members']} models. Together with that score "
+                "deviation over models. Together with that score "
                 + (
                     "the bars sum"
                     if not own["rest"]
                     else f"and {number(own['rest'])} that no feature accounts for, the bars sum"
                 )
-                + f" to {number(own['score'])}.",
+                + f" to {number(own['score'])}; what adds less than 0.01 is left out.",
                 alt="Bars of the contribution of each group of features to the score; the numbers "
                 "stand beside them.",
                 figure=drivers(
-                    own["groups"], question["positive"], question["negative"], own["scale"]
+                    shown_groups, question["positive"], question["negative"], own["scale"]
                 ),
             )
         )
@@ -149,10 +147,10 @@ def _figures(
             ReportFigure(
                 title="Cells on the map of known states",
                 caption=f"{len(cells.cells):,} of the patient's cells, each between the cell "
-                "states that are nearest to it. Grey: points drawn around the model's prototypes of "
-                "cell states, which stand for the training cells; the model holds none of these. "
-                f"{cells.method} of the prototypes"
-                + (": near is alike, distances mean little." if cells.method == "UMAP" else ".")
+                "states that are nearest to it. Grey: points drawn around the model's prototypes "
+                "of cell states, which stand for the training cells; the model holds none of "
+                f"these. The map is made of {cells.method} of the prototypes"
+                + (": near is alike, distances mean little." if "UMAP" in cells.method else ".")
                 + (
                     ""
                     if cells.strange is None

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["driver_words", "flag_words", "group_words", "reason_words"]
+__all__ = ["TOLD", "driver_words", "flag_words", "group_words", "reason_words"]
 
+TOLD: Final = 0.005  # what adds less is printed as nothing
 _ALL: Final = "all cell states"  # what `shared_name` calls what no member shares with another
 _GROUPS: Final = {
     "fractions": "shares of cell states",
@@ -58,26 +59,22 @@ def reason_words(
     return [(reason, known.get(reason, "")) for reason in reasons]
 
 
-def driver_words(
-    features: Sequence[Mapping[str, Any]], positive: str, negative: str, most: int
-) -> list[dict[str, Any]]:
-    """The features that add most, each with what it speaks for.
+def driver_words(features: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
+    """The features that add most, each with whether it speaks for the positive class or against.
 
     Parameters
     ----------
     features
         Rows of `drivers.features` of a record, largest first.
-    positive, negative
-        Names of the classes.
     most
         How many are told.
     """
-    told = [row for row in features if row["contribution"] != 0][:most]
+    told = [row for row in features if abs(row["contribution"]) >= TOLD][:most]
     return [
         {
             "name": _name(row),
             "of": "" if row["feature"] == _ALL else group_words(row["group"]),
-            "speaks": positive if row["contribution"] > 0 else negative,
+            "speaks": "for" if row["contribution"] > 0 else "against",
             "contribution": row["contribution"],
             "sd": row["sd"],
             "agreed": abs(row["contribution"]) > row["sd"],

@@ -42,7 +42,7 @@ class ReferenceMap:
     points
         (n, 2) of points drawn around the centres.
     method
-        `UMAP`; `principal components` where there are too few centres for one.
+        `a UMAP`; `principal components` where there are too few centres for one.
     """
 
     centres: Floats
@@ -64,7 +64,7 @@ class ReferenceMap:
             centres=centres,
             places=places,
             points=_between(drawn, centres, places),
-            method="principal components" if few else "UMAP",
+            method="principal components" if few else "a UMAP",
         )
 
     def place(self, cells: np.ndarray[Any, Any]) -> Floats:
