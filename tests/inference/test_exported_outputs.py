@@ -175,3 +175,24 @@ def test_a_patient_alone_has_the_outputs_it_has_in_company(make_outputs: Make) -
 def test_unknown_outputs_are_refused() -> None:
     with pytest.raises(InputError, match=r"E-OUT-009.*denoised_protien.*choose among latents"):
         check_outputs(["latents", "denoised_protien"])
+
+
+@pytest.mark.slow
+def test_scanpy_opens_and_plots_the_export(exported: Make) -> None:
+    import matplotlib as mpl
+    import scanpy as sc
+
+    mpl.use("agg")
+    _, path = exported(".h5ad", ["latents", "protein_foreground_prob"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what scanpy, umap and numba say of themselves
+        adata = sc.read_h5ad(path)
+        sc.pp.neighbors(adata, use_rep="X_recart", n_neighbors=10)
+        sc.tl.umap(adata, random_state=0)
+        of_cells = ["recart_probability", "recart_flags", adata.var_names[0]]
+        panels = sc.pl.umap(adata, color=of_cells, show=False)
+        axes = sc.pl.embedding(adata, basis="X_recart", color="sample", show=False)
+    assert len(panels) == 3
+    for own in (*panels, axes):
+        assert sum(len(drawn.get_offsets()) for drawn in own.collections) == adata.n_obs
+    mpl.pyplot.close("all")
