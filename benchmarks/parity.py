@@ -66,6 +66,10 @@ class PosteriorDraws(Noise):
         """Standard normal numbers."""
         return self.noise.normal(like)
 
+    def uniform(self, like: Tensor, *_: Any, **__: Any) -> Tensor:
+        """Nothing is below any share."""
+        return torch.ones_like(like)
+
     def keep(self, like: Tensor, *_: Any, **__: Any) -> Tensor:
         """Everything stays."""
         return torch.ones_like(like)

@@ -93,7 +93,8 @@ class FeatureSpec:
     `batches` are the library batches of its training patients; `patients` the pseudonyms of every
     patient that any fitted part of it has seen. `timepoints` are those of the training patients in
     the order of their median days, `stages` their numbers in that order (equal days, equal stages;
-    all 0 where a time point has no day).
+    all 0 where a time point has no day). `gene_ids` are the Ensembl ids of `genes`, each empty where
+    it is not known; none in files of before.
     """
 
     genes: tuple[str, ...]
@@ -103,6 +104,7 @@ class FeatureSpec:
     patients: tuple[str, ...]
     timepoints: tuple[str, ...] = ()
     stages: tuple[int, ...] = ()
+    gene_ids: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)

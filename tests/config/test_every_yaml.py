@@ -74,7 +74,9 @@ def test_every_option_composes_and_fits_its_class(option: str) -> None:
         config = complete([f"{group}={name}"], "evaluate", EvaluateConfig)
         assert check_complete(config) == sum(node is not None for node in config.audit.values())
         return
-    config = complete([f"{group}={name}"], "train")
+    # parts of a sweep stand in one
+    inside = ["sweep=default"] if group.startswith("sweep/") else []
+    config = complete([*inside, f"{group}={name}"], "train")
     assert check_complete(config) >= 10
 
 
@@ -92,6 +94,7 @@ def test_the_entry_points_compose_as_they_are() -> None:
     assert list(evaluate) == [
         *("run", "study", "audit"),
         *("permutations", "permutation_repeats", "permute_within"),
+        *("bundle", "bundle_force"),
     ]
 
 

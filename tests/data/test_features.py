@@ -25,7 +25,8 @@ def _cells(store: CohortStore, patients: Sequence[int]) -> np.ndarray:
 
 
 def _bytes(features: Features) -> list[object]:
-    arrays = [getattr(features, f.name) for f in fields(features) if f.name != "spec"]
+    names = [f.name for f in fields(features) if f.name not in ("spec", "levels")]
+    arrays = [getattr(features, name) for name in names] + list(vars(features.levels).values())
     return [features.spec, *[(a.dtype, a.tobytes()) for a in arrays]]
 
 

@@ -39,6 +39,9 @@ class FixedNoise(Noise):
         assert draw.shape == like.shape
         return draw
 
+    def uniform(self, like: Tensor, *_: Any, **__: Any) -> Tensor:
+        raise AssertionError(f"nothing is hidden in this comparison, asked for {like.shape}")
+
     def keep(self, like: Tensor, *_: Any, **__: Any) -> Tensor:
         raise AssertionError(f"no dropout in this comparison, asked for {like.shape}")
 

@@ -68,15 +68,31 @@ def test_single_proteins_are_hidden_in_each_cell(batch: CellBatch) -> None:
 
 
 def test_genes_are_hidden_from_all_cells_of_a_member(batch: CellBatch) -> None:
-    shares = []
-    for step in range(40):
+    shares, drawn = [], []
+    for step in range(200):
         seen = hide(batch, Masking(0.0, genes=0.2), step)
         kept = seen.x_mask_mg & batch.x_mask_mg
         assert torch.equal(seen.x_mask_mg, kept)
         assert torch.equal(seen.x.dense(), batch.x.dense() * kept.unsqueeze(1))
-        assert not torch.equal(kept[0, :50], kept[1, :50])
-        shares.append(1 - float(kept.sum() / batch.x_mask_mg.sum()))
-    assert abs(sum(shares) / 40 - 0.2) < 0.031  # five standard errors of 4,400 draws
+        shares.append(1 - float(kept[0].float().mean()))
+        drawn.append(1 - float(kept[1, :50].float().mean()))
+    for own in (shares, drawn):  # a share between 0 and .2 is drawn each step, not a gene at a time
+        assert abs(sum(own) / 200 - 0.1) < 0.027  # five standard errors of 200 steps
+        assert torch.tensor(own).std() > 0.06  # .058 of the share, and what 50 or 60 genes add
+    assert abs(float(torch.corrcoef(torch.tensor([shares, drawn]))[0, 1])) < 0.35
+
+
+def test_proteins_of_a_panel_are_hidden_from_all_cells_of_a_member(batch: CellBatch) -> None:
+    shares = []
+    for step in range(200):
+        seen = hide(batch, Masking(0.0, panel=0.4), step)
+        hidden_ma = (batch.y_mask_mba & ~seen.y_mask_mba).any(1)
+        expected = batch.y_mask_mba & ~hidden_ma.unsqueeze(1)
+        assert torch.equal(seen.y_mask_mba, expected)
+        assert seen.x is batch.x
+        shares.append(float(hidden_ma[0].float().mean()))
+    assert abs(sum(shares) / 200 - 0.2) < 0.05  # five standard errors of 200 steps
+    assert min(shares) < 0.07 < 0.33 < max(shares)
 
 
 def test_rna_is_hidden_from_cells_that_show_something_else(batch: CellBatch) -> None:

@@ -130,6 +130,8 @@ class TrainConfig:
         Node: where jobs run if there are several; a GPU's always run in this process.
     callbacks, logger, baselines
         Name -> node; null leaves one out.
+    sweep
+        Node: which configurations are tried on inner folds; None trains the one that stands here.
     """
 
     seed: int = MISSING
@@ -146,6 +148,7 @@ class TrainConfig:
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
     baselines: dict[str, Any] = field(default_factory=dict)
+    sweep: Any = None
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 
@@ -161,6 +164,8 @@ class EvaluateConfig:
         File of what only the authors know; None: study.yaml in the run's folder, where it is there.
     audit
         Name -> node of a check; null leaves one out.
+    refusal
+        Node: when new patients get no prediction.
     permutations
         Permutations of the labels that the heads are refitted to; 0 leaves the test out.
     permutation_repeats
@@ -176,6 +181,7 @@ class EvaluateConfig:
     run: str = MISSING
     study: str | None = None
     audit: dict[str, Any] = field(default_factory=dict)
+    refusal: Any = MISSING
     permutations: int = MISSING
     permutation_repeats: int = MISSING
     permute_within: str | None = None
@@ -205,6 +211,8 @@ class EmbedConfig:
         URI of the naming system of these identifiers, for FHIR; None names none.
     seed
         Of a simulated cohort.
+    refusal
+        Node: when new patients get no prediction; None: as the run was evaluated.
     data
         The new patients. No endpoint is needed.
     """
@@ -217,6 +225,7 @@ class EmbedConfig:
     subjects: str = MISSING
     subject_system: str | None = None
     seed: int = MISSING
+    refusal: Any = None
     data: DataConfig = field(default_factory=DataConfig)
 
 

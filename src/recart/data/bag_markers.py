@@ -9,6 +9,7 @@ from typing import Any, Final, final, overload
 import numpy as np
 
 from recart.data.bags import Bags
+from recart.data.features import BoundFeatures
 from recart.data.rows import pieces, read_rows
 from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
@@ -55,23 +56,32 @@ class BagMarkers(Sequence[Floats]):
     They are kept with the store: every member of a process reads the same arrays, and a head that
     reads no markers costs nothing. Each cell's values follow from its own counts alone:
 
-    - a protein is log1p of its count, less the mean of that over the proteins of the sample's panel
-      (the centred log ratio within the cell); NaN where the sample's panel lacks it;
+    - a protein is log1p of its count, less the mean of that over the member's proteins that the
+      sample's panel has (the centred log ratio within the cell); NaN where the panel lacks it;
     - a gene is log1p of its count per 10,000 of the cell, or the value itself where the store holds
       normalised ones; NaN where the store lacks the gene.
 
-    Samples with other panels have other means: compare their proteins with care.
+    Where features of the member are missing, as in another panel, both are what they would be of a
+    whole cell of usual levels: a cell's counts are taken for the share of them that the genes at
+    hand usually have, and the mean over proteins is moved by what the missing ones usually add.
 
     Parameters
     ----------
     store, bags, rows
         The store, its bags, and row numbers of `bags.table`.
+    bound
+        The features of the member that reads the markers.
     """
 
-    def __init__(self, store: CohortStore, bags: Bags, rows: Sequence[int]) -> None:
+    def __init__(
+        self, store: CohortStore, bags: Bags, rows: Sequence[int], bound: BoundFeatures
+    ) -> None:
         self._store = store
         self._bags = bags
         self._rows = [int(n) for n in rows]
+        self._bound = bound
+        self._panel = bound.proteins[bound.proteins >= 0]
+        self._moved_s = _panel_shifts(store, bound)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -85,17 +95,50 @@ class BagMarkers(Sequence[Floats]):
     def __getitem__(self, at: int | slice) -> Floats | BagMarkers:
         """One bag's markers; or those of a range of the bags."""
         if isinstance(at, slice):
-            return BagMarkers(self._store, self._bags, self._rows[at])
+            return BagMarkers(self._store, self._bags, self._rows[at], self._bound)
         own = self._bags.slices[self._rows[at]]
         genes = self._bags.reading.marker_genes
-        key = (genes, tuple((part.start, part.stop) for part in own))
+        cells = self._bags.cells([self._rows[at]])
+        slices = tuple((part.start, part.stop) for part in own)
+        key = (genes, self._panel.tobytes(), slices)
         kept = self._store.markers_of
         if key not in kept:
-            kept[key] = _markers(self._store, self._bags.cells([self._rows[at]]), genes)
-        return kept[key]
+            kept[key] = _markers(self._store, cells, genes, self._panel)
+        return self._of_whole_cells(kept[key], cells)
+
+    def _of_whole_cells(self, found: Floats, cells: np.ndarray[Any, Any]) -> Floats:
+        """Markers as they would be if nothing were missing; as they are where nothing is."""
+        panel, share = len(self._store.proteins), self._bound.depth_share
+        moved = self._moved_s[self._store.cells["sample"].to_numpy()[cells]]
+        if not moved.any() and (share == 1 or self._store.normalised):
+            return found
+        found = found.copy()
+        found[:, :panel] += moved[:, None]
+        if not self._store.normalised:
+            found[:, panel:] = np.log1p(np.expm1(found[:, panel:]) * np.float32(share))
+        return found
 
 
-def _markers(store: CohortStore, cells: np.ndarray[Any, Any], genes: Sequence[str]) -> Floats:
+def _panel_shifts(store: CohortStore, bound: BoundFeatures) -> Floats:
+    """(s) usual mean log count of the sample's panel less that of all the member's proteins."""
+    usual = bound.features.levels.protein_log.astype(np.float64)
+    there = bound.proteins >= 0
+    measured = np.zeros((len(store.samples), len(usual)), dtype=bool)
+    if store.protein is not None:
+        measured[:, there] = store.protein_measured[:, bound.proteins[there]]
+    partly = measured.any(axis=1) & ~measured.all(axis=1)
+    mean = (measured * usual).sum(axis=1) / np.maximum(measured.sum(axis=1), 1)
+    whole = usual.mean() if len(usual) else 0.0
+    shifts: Floats = np.where(partly, mean - whole, 0).astype(np.float32)
+    return shifts
+
+
+def _markers(
+    store: CohortStore,
+    cells: np.ndarray[Any, Any],
+    genes: Sequence[str],
+    panel_of_member: np.ndarray[Any, Any],
+) -> Floats:
     place = {name: column for column, name in enumerate(store.genes)}
     columns = np.array([place.get(gene, -1) for gene in genes], dtype=np.intp)
     panel = len(store.proteins)
@@ -107,7 +150,7 @@ def _markers(store: CohortStore, cells: np.ndarray[Any, Any], genes: Sequence[st
         if store.protein is not None:
             sample = store.cells["sample"].to_numpy()[rows]
             found[own, :panel] = _centred(
-                read_rows(store.protein, rows), store.protein_measured[sample]
+                read_rows(store.protein, rows), store.protein_measured[sample], panel_of_member
             )
         there = columns >= 0
         if there.any():
@@ -119,9 +162,11 @@ def _markers(store: CohortStore, cells: np.ndarray[Any, Any], genes: Sequence[st
     return found
 
 
-def _centred(counts: np.ndarray[Any, Any], measured: np.ndarray[Any, Any]) -> Floats:
-    """log1p counts less their mean over the measured proteins of the cell."""
+def _centred(
+    counts: np.ndarray[Any, Any], measured: np.ndarray[Any, Any], among: np.ndarray[Any, Any]
+) -> Floats:
+    """log1p counts less their mean over the proteins `among` that were measured in the cell."""
     logs = np.where(measured, np.log1p(counts.astype(np.float32)), 0)
-    mean = logs.sum(axis=1) / np.maximum(measured.sum(axis=1), 1)
+    mean = logs[:, among].sum(axis=1) / np.maximum(measured[:, among].sum(axis=1), 1)
     centred: Floats = np.where(measured, logs - mean[:, None], np.nan).astype(np.float32)
     return centred

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import sparse
 
 from recart.data.cohort import Cohort
+from recart.data.names.gene_map import ensembl_id
 from recart.data.receptors.clonotypes import Clonotypes
 from recart.data.receptors.invariant import is_invariant, receptor_texts
 from recart.data.rows import pieces, read_rows
@@ -155,7 +156,13 @@ def build_store(
         clones=clones,
         normalised=normalised,
         dropped=dict(cohort.dropped),
+        gene_ids=_ids(cohort.genes),
     )
+
+
+def _ids(genes: pd.DataFrame) -> tuple[str, ...]:
+    """Ensembl ids where the cohort came with them."""
+    return tuple(map(ensembl_id, genes["ensembl"].astype(str))) if "ensembl" in genes else ()
 
 
 def _sorted(

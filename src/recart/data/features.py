@@ -12,6 +12,8 @@ import pandas as pd
 
 from recart.contracts import FeatureSpec
 from recart.data.background_mixture import lower_components
+from recart.data.feature_levels import FeatureLevels
+from recart.data.names.vocabulary import known_ids
 from recart.data.rows import pieces, read_rows
 from recart.data.stages import stages_by_day
 from recart.data.store import CohortStore
@@ -28,7 +30,8 @@ class Features:
 
     `protein_seen` (a) is False for proteins that no training cell showed: they are masked.
     `background_mean`, `background_scale` are (e, a): the log-scale protein background per batch.
-    `batch_share` (e) is the share of the member's training cells in each batch.
+    `batch_share` (e) is the share of the member's training cells in each batch, `levels` how much
+    each feature contributes to the depth of a cell.
     """
 
     spec: FeatureSpec
@@ -36,6 +39,7 @@ class Features:
     background_mean: np.ndarray[Any, np.dtype[np.float32]]
     background_scale: np.ndarray[Any, np.dtype[np.float32]]
     batch_share: np.ndarray[Any, np.dtype[np.float32]]
+    levels: FeatureLevels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +63,16 @@ class FeatureChoice:
         patients = np.unique(store.cells["patient"].to_numpy()[cells])
         samples = np.unique(store.cells["sample"].to_numpy()[cells])
         stages = stages_by_day(store.samples.iloc[samples])
+        genes = self._genes(store, cells)
         spec = FeatureSpec(
-            genes=tuple(self._genes(store, cells)),
+            genes=tuple(genes),
             proteins=store.proteins,
             receptor_dim=store.receptor_dim,
             batches=tuple(batches),
             patients=tuple(store.patients.index[patients]),
             timepoints=tuple(stages),
             stages=tuple(stages.values()),
+            gene_ids=_ids(store, genes),
         )
         return Features(
             spec=spec,
@@ -74,6 +80,7 @@ class FeatureChoice:
             background_mean=mean.astype(np.float32),
             background_scale=scale.astype(np.float32),
             batch_share=share.astype(np.float32),
+            levels=FeatureLevels.fit(store, cells, genes, seen, seed),
         )
 
     def _genes(self, store: CohortStore, cells: np.ndarray[Any, Any]) -> list[str]:
@@ -130,6 +137,13 @@ class BoundFeatures:
     proteins: np.ndarray[Any, np.dtype[np.intp]]
     batch_of_sample: np.ndarray[Any, np.dtype[np.intp]]
 
+    @property
+    def depth_share(self) -> float:
+        """Share of a usual cell's counts of the member's genes that is in those that are there."""
+        weight = self.features.levels.gene_weight
+        there = self.genes >= 0
+        return 1.0 if there.all() else float(weight[there].sum() / max(weight.sum(), 1e-12))
+
 
 def bind(features: Features, store: CohortStore) -> BoundFeatures:
     """Match genes, proteins and batches by name."""
@@ -147,6 +161,12 @@ def _positions(wanted: Sequence[str], there: Sequence[str]) -> np.ndarray[Any, A
     """Where each wanted name stands, -1 where it does not."""
     place = {name: position for position, name in enumerate(there)}
     return np.array([place.get(name, -1) for name in wanted], dtype=np.intp)
+
+
+def _ids(store: CohortStore, genes: Sequence[str]) -> tuple[str, ...]:
+    """Ensembl ids of the chosen genes: the cohort's own, else by the shipped map."""
+    own = dict(zip(store.genes, store.gene_ids, strict=True)) if store.gene_ids else {}
+    return known_ids(genes, [own.get(name, "") for name in genes])
 
 
 def _batches(

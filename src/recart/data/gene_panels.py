@@ -7,7 +7,7 @@ from typing import Final
 
 from recart.data.store import CohortStore
 
-__all__ = ["PANELS", "named_genes"]
+__all__ = ["PANELS", "named_genes", "panel_genes"]
 
 _PREFIX: Final = "panel:"
 
@@ -27,6 +27,17 @@ SPINK2 SOX4 MPO ELANE AZU1 GYPA ALAS2 PPBP PF4 GP9
 """
 
 PANELS: Final = {"immune": tuple(_IMMUNE.split())}
+
+
+def panel_genes(asked: Sequence[str]) -> tuple[str, ...]:
+    """Every gene of a list in which `panel:NAME` stands for those of a panel; none comes twice."""
+    genes: dict[str, None] = {}
+    for word in asked:
+        own = (word,)
+        if word.startswith(_PREFIX):
+            own = PANELS.get(word.removeprefix(_PREFIX), own)
+        genes |= dict.fromkeys(own)
+    return tuple(genes)
 
 
 def named_genes(store: CohortStore, asked: Sequence[str]) -> tuple[str, ...]:

@@ -42,6 +42,9 @@ class CohortStore:
     rna
         (c, g) in the smallest integer type that holds it, or float32 where normalised: a CSR matrix
         in memory, or a `CsrOnDisk`. `rna[a:b]` is a CSR matrix in either case.
+    genes, gene_ids
+        Names of the genes, and their Ensembl ids as they were given, empty where not; `gene_ids` is
+        () in a store of before.
     protein, proteins
         (c, a) raw counts, 0 where not measured, and their names; None and () without proteins. A
         numpy array, or a `zarr.Array` on disk; `protein[a:b]` is a numpy array in either case.
@@ -85,6 +88,7 @@ class CohortStore:
     normalised: bool
     dropped: dict[str, int]
     path: Path | None = None
+    gene_ids: tuple[str, ...] = ()
     markers_of: dict[Any, Floats] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -133,6 +137,8 @@ def write_store(store: CohortStore, path: Path) -> None:
     )
     cells.index = pd.Index([f"cell{i}" for i in range(len(cells))])
     genes = pd.DataFrame(index=pd.Index(store.genes, dtype=object))
+    if store.gene_ids:
+        genes["ensembl"] = np.array(store.gene_ids, dtype=object)
     adata = anndata.AnnData(obs=cells, var=genes)
     adata.uns.update(
         schema=SCHEMA,
@@ -175,7 +181,7 @@ def _put_in_place(part: Path, path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def open_store(path: Path, *, in_memory: bool | None = None) -> CohortStore:
+def open_store(path: Path, *, in_memory: bool | None = None, sharers: int = 1) -> CohortStore:
     """Read a store into memory, or leave `rna` and `protein` on disk.
 
     Parameters
@@ -185,6 +191,8 @@ def open_store(path: Path, *, in_memory: bool | None = None) -> CohortStore:
     in_memory
         Whether `rna` and `protein` are read into memory; None reads them where they take less than
         half of the memory that is free.
+    sharers
+        Processes that share what is free, each of which opens the store.
 
     Raises
     ------
@@ -215,12 +223,12 @@ def open_store(path: Path, *, in_memory: bool | None = None) -> CohortStore:
             )
             raise InputError([problem])
         if in_memory is None:
-            in_memory = 2 * size_in_memory(group) < free_memory()
+            in_memory = 2 * sharers * size_in_memory(group) < free_memory()
         protein = group["obsm"].get("protein")
         columns = [str(name) for name in group["obs"].attrs["column-order"]]
         # without the index: a name for every cell, which nothing here reads
         cells = pd.DataFrame({name: read_elem(group["obs"][name]) for name in columns})
-        genes = read_elem(group["var"]).index
+        var = read_elem(group["var"])
         rna: RowArray = read_csr(group["X"]) if in_memory else CsrOnDisk(group["X"])
         if protein is not None and in_memory:
             protein = protein[...]
@@ -229,7 +237,7 @@ def open_store(path: Path, *, in_memory: bool | None = None) -> CohortStore:
     cells["patient"] = _codes(cells["patient"], patients.index)
     return CohortStore(
         rna=rna,
-        genes=tuple(map(str, genes)),
+        genes=tuple(map(str, var.index)),
         protein=protein,
         proteins=tuple(map(str, uns["proteins"])),
         protein_measured=np.asarray(uns["protein_measured"], dtype=bool),
@@ -241,6 +249,7 @@ def open_store(path: Path, *, in_memory: bool | None = None) -> CohortStore:
         normalised=bool(uns["normalised"]),
         dropped={_name(str(k)): int(v) for k, v in dict(uns["dropped"]).items()},
         path=None if in_memory else path.absolute(),
+        gene_ids=tuple(map(str, var["ensembl"])) if "ensembl" in var else (),
     )
 
 

@@ -74,6 +74,7 @@ def embed_in_parts(
     total = None if None in sizes else sum(size or 0 for size in sizes)
     if len(parts) > 1:
         asked.say(f"reading {total:,} cells in {len(parts)} parts, each whole patients")
+    matched = None
     with (
         _one_thread_of_torch(),
         Export(output, model.about) as out,
@@ -92,9 +93,15 @@ def embed_in_parts(
             if not found.errors:  # otherwise all that is left is to find the other problems
                 bar.begin(len(new.store.cells), total if len(parts) > 1 else None)
                 _embed(model, new, out, asked, bar)
+                matched = new.matched if matched is None else matched  # all parts have one panel
         seen.report(Path(str(reader.files()[0])).name if reader.files() else "", found)
         _raise(found.errors)
-        return out.finish()
+        found_patients, files = out.finish()
+    if matched is not None:
+        path = output.with_name(f"{output.stem}.features.csv")
+        matched.to_csv(path, index=False)
+        files.append(path)
+    return found_patients, files
 
 
 @contextmanager

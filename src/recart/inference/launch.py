@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from recart.inference.records.patient_record import (
     patient_records,
 )
 from recart.inference.records.subjects import subjects_of
+from recart.inference.trust.trust import Trust
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import reader_of
 from recart.training.progress import say
@@ -81,6 +83,7 @@ def embed_new(config: DictConfig) -> Embedded:
     model = open_model(config.get("run"), config.get("bundle"))
     if model.watermark:
         say(f"[bold red]{model.watermark}[/bold red]")
+    model = _trusted(model, config.get("refusal"))
     _same_columns(config.data, model)
     wanted = Embedding(
         outputs=asked,
@@ -92,6 +95,9 @@ def embed_new(config: DictConfig) -> Embedded:
     reader = reader_of(config.data)
     say(f"embedding {model.unit}s with {len(model.members)} members")
     new, files = embed_in_parts(model, reader, output, wanted)
+    if model.trust is not None:
+        for line in (*model.trust.notes(), *_refusals(model.trust, new, model.unit)):
+            say(line)
     for path in files:
         say(f"wrote {path}")
     return Embedded(
@@ -145,6 +151,24 @@ def open_model(run: str | None, bundle: str | None) -> Model:
         mend="give one: run=outputs/<run>, or bundle=<folder of a bundle>",
     )
     raise InputError([problem])
+
+
+def _trusted(model: Model, refusal: Any) -> Model:
+    """The model, under another policy of refusal where one is asked for."""
+    if model.trust is None:
+        say(
+            "no prediction sets, and nobody is refused for being unlike the training patients: "
+            "trust.ckpt is missing; python evaluate.py run=outputs/<run> makes it"
+        )
+        return model
+    if refusal is None:
+        return model
+    return replace(model, trust=replace(model.trust, policy=build(refusal)))
+
+
+def _refusals(trust: Trust, new: NewPatients, unit: str) -> Sequence[str]:
+    """Who is refused and why, for the screen."""
+    return trust.policy.summary(new.patients["reasons"].tolist(), unit)
 
 
 def _same_columns(new: DictConfig, model: Model) -> None:

@@ -24,12 +24,13 @@ from recart.data.readers.reader import Reader
 from recart.data.store import CohortStore
 from recart.inference.bundle.card import USE
 from recart.inference.bundle.read import read_bundle
-from recart.inference.bundle.shareable import TRUST
+from recart.inference.model_words import in_model_words
 from recart.inference.new_patients import NewPatients, embed_new_patients
 from recart.inference.own_names import OwnNames
+from recart.inference.trust.fit import read_trust
+from recart.inference.trust.trust import Trust
 from recart.problems import InputError, Problem
-from recart.training.checkpoints import load_checkpoint
-from recart.training.cohort_setup import admission, prepared_folder, reading
+from recart.training.cohort_setup import admission, prepared_folder, reading_of
 from recart.training.launch import load_members
 from recart.training.member_file import LoadedMember
 from recart.training.receptor_version import check_receptors
@@ -43,11 +44,15 @@ Progress = Callable[[str], None]
 @final
 @dataclass(frozen=True, kw_only=True)
 class NewCohort:
-    """New patients as they were read, and as a model sees them."""
+    """New patients as they were read, and as a model sees them.
+
+    `cohort` has the model's names of genes and proteins; `matched` tells how each was found.
+    """
 
     cohort: Cohort
     store: CohortStore
     bags: Bags
+    matched: pd.DataFrame
 
 
 @final
@@ -67,7 +72,7 @@ class Model:
     `config` has `data`, the settings of the training data that new data follow. `pseudonyms` are
     those of the run, by which it knows batches and its own patients; None for a bundle, which
     holds no names: every batch is new to it. `folder` keeps receptor vectors; None keeps none.
-    `trust` is what a `Trust` is restored from, None where none was fitted. `about` is what every
+    `trust` says whom to refuse; None where none was fitted. `about` is what every
     export says of the model: versions, a hash of the members, claim level, use, and a `watermark`
     where the bundle was written against the audit.
     """
@@ -77,7 +82,7 @@ class Model:
     name: str
     receptors: Receptors
     about: dict[str, str]
-    trust: dict[str, Any] | None = None
+    trust: Trust | None = None
     pseudonyms: Pseudonyms | None = None
     folder: Path | None = field(default=None, repr=False)
 
@@ -99,7 +104,7 @@ class Model:
                 file=run.path.name,
             )
             raise InputError([problem])
-        folder, trust = prepared_folder(run), run.path / TRUST
+        folder = prepared_folder(run)
         level = _claim_level(run)
         return cls(
             members=members,
@@ -110,7 +115,7 @@ class Model:
                 versions=json.loads(run.versions.read_text(encoding="utf-8")),
             ),
             about={**_about(members), **({"claim_level": level} if level else {})},
-            trust=load_checkpoint(trust) if trust.is_file() else None,
+            trust=read_trust(run),
             pseudonyms=Pseudonyms(folder / "pseudonym.key"),
             folder=folder,
         )
@@ -139,7 +144,7 @@ class Model:
                 "bundle": bundle.digest[:16],
                 **({"watermark": str(watermark)} if watermark else {}),
             },
-            trust=bundle.trust,
+            trust=None if bundle.trust is None else Trust.from_plain(bundle.trust),
         )
 
     @property
@@ -178,9 +183,10 @@ class Model:
             if cohort.chains is not None and any(dims):
                 own = self.receptors
                 check_receptors(self.config, own.fingerprint, own.versions, self.name, progress)
-            present = set(cohort.genes.index.astype(str))
+            words = in_model_words(self.members, self.config.data, cohort, progress)
+            present = set(words.cohort.genes.index.astype(str))
             made = replace(made, car_genes=[gene for gene in made.car_genes if gene in present])
-            store = to_store(cohort, made, OwnNames(self.pseudonyms))
+            store = to_store(words.cohort, made, OwnNames(self.pseudonyms))
         data = self.config.data
         names = store.patients.index if self.unit == "patient" else store.samples.index
         bags = make_bags(
@@ -188,9 +194,11 @@ class Model:
             pd.Series(float("nan"), index=names),
             unit=self.unit,
             admission=admission(data),
-            reading=reading(data),
+            reading=reading_of(store, data),
         )
-        return NewCohort(cohort=cohort, store=store, bags=bags)
+        return NewCohort(
+            cohort=words.exported(cohort), store=store, bags=bags, matched=words.table(cohort)
+        )
 
     def embed(
         self,
@@ -210,6 +218,7 @@ class Model:
             new.store,
             new.bags,
             self._known(new.store),
+            self.trust,
             attribute=attribute,
             picture=picture,
             workers=workers,

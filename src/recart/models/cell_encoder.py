@@ -55,12 +55,14 @@ class EncoderSizes:
 def log_depth_normalised(
     counts_mbf: Float[Tensor, "m b f"],
     mask_mbf: Float[Tensor, " m #b f"],
+    weight_m1f: Float[Tensor, "m 1 f"],
 ) -> Float[Tensor, "m b f"]:
-    """`log(1 + x / (1 + mean x))`, the mean over measured features; masked features are 0.
+    """`log(1 + x / (1 + mean x))`, the mean as measured features tell it; masked features are 0.
 
+    Features count by their weight: that of a masked one is missing in the sum and in the number.
     With nothing masked this is the input transformation of scvi-tools' TOTALVI.
     """
-    measured = mask_mbf.sum(-1, keepdim=True).clamp_min(1.0)
+    measured = (mask_mbf * weight_m1f).sum(-1, keepdim=True).clamp_min(1e-3)
     mean = (counts_mbf * mask_mbf).sum(-1, keepdim=True) / measured
     return torch.log1p(counts_mbf / (1 + mean)) * mask_mbf
 
@@ -89,7 +91,16 @@ class GaussianHead:
 
 
 class StackedEncoder(nn.Module, ABC):
-    """The weights of an encoder for a stack of members."""
+    """The weights of an encoder for a stack of members.
+
+    `protein_weight_m1a` says how much each protein counts for the depth of a cell when others are
+    masked: 1 for all until it is set.
+    """
+
+    def __init__(self, sizes: EncoderSizes) -> None:
+        super().__init__()
+        self.register_buffer("protein_weight_m1a", torch.ones(sizes.members, 1, sizes.proteins))
+        self.protein_weight_m1a: Tensor
 
     @abstractmethod
     def before_batch(self, batch: CellBatch, rna_n: Float[Tensor, " n"]) -> GivenBatch:

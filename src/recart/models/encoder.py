@@ -46,7 +46,7 @@ class _StackedJoint(StackedEncoder):
     """
 
     def __init__(self, sizes: EncoderSizes, layers: int, dropout: float) -> None:
-        super().__init__()
+        super().__init__(sizes)
         members, hidden = sizes.members, sizes.hidden
         rest = sizes.proteins + sizes.receptor
         self.rna = SparseLinear(members, sizes.genes, hidden, beside=rest)
@@ -63,7 +63,7 @@ class _StackedJoint(StackedEncoder):
         """Inputs of the first layer besides RNA, and the indicators of what is missing."""
         dtype = batch.y_mba.dtype
         y_mask = batch.y_mask_mba.to(dtype)
-        protein = log_depth_normalised(batch.y_mba, y_mask)
+        protein = log_depth_normalised(batch.y_mba, y_mask, self.protein_weight_m1a)
         has_receptor = batch.r_mask_mb.to(dtype).unsqueeze(-1)
         inputs = torch.cat((protein, batch.r_mbt * has_receptor), dim=-1)
         unmeasured = 1 - batch.r_measured_mb.to(dtype).unsqueeze(-1)

@@ -22,15 +22,18 @@ class Masking:
 
     Protein and receptor are each hidden in a share `modality` of the cells. `rna` is the share of
     cells whose RNA is hidden, among those that still show a protein or a receptor. `proteins` is
-    the share of single proteins hidden in each cell. `genes` is the share of genes hidden from all
-    cells of a minibatch, each member's own: as in a panel that lacks them, the depth of a cell is
-    then that of the other genes.
+    the share of single proteins hidden in each cell.
+
+    `genes` and `panel` are for what another laboratory does not measure: every member draws for
+    each minibatch a share between 0 and `genes` of its genes, and one between 0 and `panel` of its
+    proteins, and hides them from all cells of it. The depth of a cell is then that of the others.
     """
 
     modality: float = 0.1
     proteins: float = 0.0
     genes: float = 0.0
     rna: float = 0.0
+    panel: float = 0.0
 
     def hide(self, batch: CellBatch, genes_m: Sequence[int], noise: Noise) -> CellBatch:
         """The batch as the encoder sees it; `genes_m` is how many genes each member has."""
@@ -44,8 +47,10 @@ class Masking:
             batch = _without_rna(batch, keep | ~rest)
         if self.genes > 0:
             like_mg = batch.weight_mb.new_empty(batch.x_mask_mg.shape)
-            keep = noise.keep(like_mg, self.genes, genes_m) > 0
-            batch = _without_genes(batch, keep)
+            batch = _without_genes(batch, _kept(like_mg, self.genes, noise, genes_m))
+        if self.panel > 0 and batch.y_mba.shape[-1]:
+            keep_ma = _kept(batch.y_mba[:, 0], self.panel, noise)
+            batch = replace(batch, y_mask_mba=batch.y_mask_mba & keep_ma.unsqueeze(1))
         return batch
 
     def _hide_modalities(self, batch: CellBatch, noise: Noise) -> CellBatch:
@@ -59,6 +64,14 @@ class Masking:
             r_mask_mb=batch.r_mask_mb & keep_receptor,
             r_measured_mb=batch.r_measured_mb & keep_receptor,
         )
+
+
+def _kept(
+    like_mf: Tensor, most: float, noise: Noise, lengths_m: Sequence[int] | None = None
+) -> Tensor:
+    """(m, f) features that stay, of which each member hides a share between 0 and `most`."""
+    share_m1 = most * noise.uniform(like_mf[:, :1])
+    return noise.uniform(like_mf, lengths_m) >= share_m1
 
 
 def _without_rna(batch: CellBatch, keep_mb: Tensor) -> CellBatch:

@@ -44,6 +44,13 @@ class Noise(ABC):
         """Standard normal numbers of the shape of `like`, members first."""
 
     @abstractmethod
+    def uniform(self, like: Tensor, lengths_m: Sequence[int] | None = None) -> Tensor:
+        """Numbers from 0 to below 1, in steps of 1 / 65,536, of the shape of `like`.
+
+        `lengths_m` as for `keep`.
+        """
+
+    @abstractmethod
     def keep(
         self,
         like: Tensor,
@@ -76,6 +83,11 @@ class MemberNoise(Noise):
             torch.randn(out.shape, generator=generator, out=out)
         return drawn
 
+    def uniform(self, like: Tensor, lengths_m: Sequence[int] | None = None) -> Tensor:
+        """Numbers of 16 bits, one stream per member."""
+        drawn = self._words(like, [True] * len(self.generators), lengths_m)
+        return (drawn.to(like.dtype) + 2**15) / 2**16
+
     def keep(
         self,
         like: Tensor,
@@ -86,19 +98,8 @@ class MemberNoise(Noise):
 
         A member of rate 0 draws nothing, as it would alone.
         """
-        own = like[0].numel()
         rate_m = [rate] * len(self.generators) if isinstance(rate, int | float) else list(rate)
-        lengths_m = [own] * len(self.generators) if lengths_m is None else lengths_m
-        # four 16-bit numbers of each 64-bit one: drawing is what dropout costs
-        words = torch.empty(
-            len(self.generators), -(-own // 4), dtype=torch.int64, device=like.device
-        )
-        for generator, out, own_rate, length in zip(
-            self.generators, words, rate_m, lengths_m, strict=True
-        ):
-            if own_rate > 0:
-                out[: -(-length // 4)].random_(-(2**63), None, generator=generator)
-        drawn = words.view(torch.int16)[:, :own].view(like.shape)
+        drawn = self._words(like, [own > 0 for own in rate_m], lengths_m)
         least = [round(r * 2**16) - 2**15 for r in rate_m]  # none is below -2**15
         scale = [1.0 / (1.0 - r) for r in rate_m]
         if len(set(rate_m)) == 1:
@@ -107,6 +108,23 @@ class MemberNoise(Noise):
         least_m = _on_device(tuple(least), torch.int16, like.device).view(shape)
         scale_m = _on_device(tuple(scale), like.dtype, like.device).view(shape)
         return (drawn >= least_m).to(like.dtype).mul_(scale_m)
+
+    def _words(
+        self, like: Tensor, draws_m: Sequence[bool], lengths_m: Sequence[int] | None
+    ) -> Tensor:
+        """16-bit integers of the shape of `like`, of the members that draw."""
+        own = like[0].numel()
+        lengths_m = [own] * len(self.generators) if lengths_m is None else lengths_m
+        # four 16-bit numbers of each 64-bit one: drawing is what dropout costs
+        words = torch.empty(
+            len(self.generators), -(-own // 4), dtype=torch.int64, device=like.device
+        )
+        for generator, out, draws, length in zip(
+            self.generators, words, draws_m, lengths_m, strict=True
+        ):
+            if draws:
+                out[: -(-length // 4)].random_(-(2**63), None, generator=generator)
+        return words.view(torch.int16)[:, :own].view(like.shape)
 
 
 @final
@@ -125,6 +143,10 @@ class RowNoise(Noise):
     def normal(self, like: Tensor) -> Tensor:
         """The rows' numbers."""
         return self._own(self.whole.normal(self._widened(like)))
+
+    def uniform(self, like: Tensor, lengths_m: Sequence[int] | None = None) -> Tensor:
+        """The rows' numbers."""
+        return self._own(self.whole.uniform(self._widened(like), lengths_m))
 
     def keep(
         self,

@@ -66,7 +66,7 @@ class _StackedExperts(StackedEncoder):
     """A modality that no cell of the data can have has no expert."""
 
     def __init__(self, sizes: EncoderSizes, layers: int, dropout: float) -> None:
-        super().__init__()
+        super().__init__(sizes)
         self.rna = SparseLinear(sizes.members, sizes.genes, sizes.hidden, beside=0)
         self.rna_expert = _Expert(sizes, 0, layers, dropout, beside=sizes.genes)
         self.protein_expert = self.receptor_expert = None
@@ -86,7 +86,8 @@ class _StackedExperts(StackedEncoder):
         if self.protein_expert is not None:
             mask = batch.y_mask_mba.to(dtype)
             shift = torch.bmm(1 - mask, self.missing)
-            given = self.protein_expert.given(log_depth_normalised(batch.y_mba, mask), shift)
+            inputs = log_depth_normalised(batch.y_mba, mask, self.protein_weight_m1a)
+            given = self.protein_expert.given(inputs, shift)
             experts.append((given, batch.y_mask_mba.any(-1, keepdim=True)))
         if self.receptor_expert is not None:
             has = batch.r_mask_mb.to(dtype).unsqueeze(-1)

@@ -27,15 +27,30 @@ __all__ = ["NegativeBinomial", "Normal", "Poisson", "ZeroInflated"]
 
 
 class _CountRna(StackedRna):
-    """Softmax profile times observed library size."""
+    """Softmax profile times observed library size.
+
+    `gene_weight_mg` says how much each gene counts for the depth of a cell when others are masked:
+    1 for all until it is set.
+    """
+
+    def __init__(self, sizes: RnaSizes) -> None:
+        super().__init__(sizes)
+        self.register_buffer("gene_weight_mg", torch.ones(sizes.members, sizes.genes))
+        self.gene_weight_mg: Tensor
+
+    def set_gene_weight(self, member: int, weight_g: Float[Tensor, " g"]) -> None:
+        """Weights of one member's genes; their mean is 1."""
+        self.gene_weight_mg[member, : len(weight_g)] = weight_g
 
     def encode(self, batch: CellBatch) -> Float[Tensor, " n"]:
-        """`log(1 + x / (1 + mean x))`, the mean over the genes that are there.
+        """`log(1 + x / (1 + mean x))`, the mean as far as the genes tell it that are there.
 
         The input transformation of scvi-tools' TOTALVI.
         """
         x = batch.x
-        there_m = batch.x_mask_mg.sum(-1, keepdim=True).clamp_min(1).to(x.value_n.dtype)
+        # in float64: a wider stack pads the sum, and must not round it otherwise
+        there_m = (batch.x_mask_mg * self.gene_weight_mg).sum(-1, True, dtype=torch.float64)
+        there_m = there_m.clamp_min(1e-3).to(x.value_n.dtype)
         scale_mb = 1 / (1 + x.row_sums(x.value_n) / there_m)
         return torch.log1p(x.value_n * scale_mb.view(-1).index_select(0, x.row_n))
 

@@ -72,6 +72,9 @@ class StackedRna(nn.Module, ABC):
         `generator` is of the CPU: the same numbers on every device.
         """
 
+    def set_gene_weight(self, member: int, weight_g: Float[Tensor, " g"]) -> None:
+        """How much each gene of a member counts for a cell's depth, for those that measure it."""
+
     def draw_dispersion(self, seeds: Sequence[int]) -> None:
         """Draw what is random at the start besides linear layers, from each member's stream."""
 

@@ -161,6 +161,14 @@ class TotalVIStack(nn.Module):
         """Share of each batch category of one member (sums to 1)."""
         self.batch_prior_me[member, : len(share_e)] = share_e
 
+    @torch.no_grad()
+    def set_levels(
+        self, member: int, gene_g: Float[Tensor, " g"], protein_a: Float[Tensor, " a"]
+    ) -> None:
+        """How much each of one member's features counts for the depth of a cell; 1 on average."""
+        self.rna.set_gene_weight(member, gene_g)
+        self.encoder.protein_weight_m1a[member, 0] = protein_a
+
     def member_state(self, member: int) -> dict[str, Tensor]:
         """A copy of one member's weights on the CPU: member axis of length 1, own sizes only."""
         return take_member(self, member, self._shapes(self.sizes.of([member])))
@@ -204,6 +212,18 @@ class TotalVIStack(nn.Module):
         is_background = torch.sigmoid(decoded.mixing_mba)
         protein = is_background * background + (1 - is_background) * foreground
         return self.rna.mean(decoded, batch_mbe, batch), protein
+
+    def expected_log_protein(self, batch: CellBatch) -> Float[Tensor, "m b a"]:
+        """Expected `log(1 + count)` of every protein at the mean of `q(z | cell)`, spread left out.
+
+        Measured or not: it follows from `z` alone.
+        """
+        z_mbl, batch_mbe = self.latent(batch).mean_mbl, self.known_batch(batch)
+        decoded = self.decoder(z_mbl, batch_mbe, None)
+        background, foreground = self.protein_rates(decoded, decoded.background_mean_mba, batch_mbe)
+        is_background = torch.sigmoid(decoded.mixing_mba)
+        lower, upper = torch.log1p(background), torch.log1p(foreground)
+        return is_background * lower + (1 - is_background) * upper
 
     def terms(self, batch: CellBatch, noise: Noise | None) -> dict[str, Float[Tensor, "m b"]]:
         """Each term of the negative evidence lower bound per cell, before weights.

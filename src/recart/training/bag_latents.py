@@ -17,6 +17,7 @@ from recart.data.store import CohortStore
 from recart.models.totalvi import TotalVIStack
 from recart.training.encoding import encode
 from recart.training.heads import BagLatents, Token
+from recart.training.imputed_proteins import ImputedProteins, lacks_proteins
 
 __all__ = ["bag_latents"]
 
@@ -37,13 +38,21 @@ def bag_latents(
     Tokens are those of these bags alone, in order of stage and names. A stage is the place of the
     time point in the given order, or else by the days of the member's training patients. Where a
     bag is one sample, time point and tissue are the same for all its cells and are not told: they
-    would be a covariate of the bag, and may be the very thing that is predicted.
+    would be a covariate of the bag, and may be the very thing that is predicted. Proteins of the
+    member that a sample's panel lacks are filled in as the member expects them.
     """
     chosen = [int(n) for n in rows]
     token_of_cell, tokens = _tokens(bound, store, bags, chosen)
     slices = [bags.slices[n] for n in chosen]
     latents = encode(stack, bound, store, [part for own in slices for part in own], workers)
     stops = np.cumsum([sum(part.stop - part.start for part in own) for own in slices])
+    markers: Sequence[np.ndarray[Any, Any]] = BagMarkers(store, bags, chosen, bound)
+    names = marker_names(store, bags)
+    if lacks_proteins(bound, store).any():
+        of_genes = names[len(store.proteins) :]
+        names = (*(f"protein:{name}" for name in bound.features.spec.proteins), *of_genes)
+        cells = [bags.cells([n]) for n in chosen]
+        markers = ImputedProteins(markers, stack, bound, store, cells)
     return BagLatents(
         latents=np.split(latents, stops[:-1]) if chosen else [],
         extras=extras.iloc[chosen].to_numpy(dtype=np.float64),
@@ -52,8 +61,8 @@ def bag_latents(
         extra_groups=[feature_group(str(name)) for name in extras.columns],
         token_of_cell=token_of_cell,
         tokens=tokens,
-        markers=BagMarkers(store, bags, chosen),
-        marker_names=marker_names(store, bags),
+        markers=markers,
+        marker_names=names,
     )
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "prepared_folder",
     "reader_of",
     "reading",
+    "reading_of",
     "reopen_cohort",
     "with_bags",
 ]
@@ -139,6 +140,12 @@ def reading(data: Any) -> Reading:
     )
 
 
+def reading_of(store: CohortStore, data: Any) -> Reading:
+    """What heads may read of this store: panels stand for those of their genes that it has."""
+    own = reading(data)
+    return replace(own, marker_genes=named_genes(store, own.marker_genes))
+
+
 def _in_memory(data: Any) -> bool | None:
     """`data.in_memory`; None, the same as `auto`, where a run is older than the key."""
     value = data.get("in_memory")
@@ -157,8 +164,7 @@ def _in_memory(data: Any) -> bool | None:
 
 def with_bags(store: CohortStore, key: str, data: Any) -> PreparedCohort:
     """The store with its bags and their features, as `data` says; `key` names the store."""
-    own = reading(data)
-    own = replace(own, marker_genes=named_genes(store, own.marker_genes))
+    own = reading_of(store, data)
     outcome = _other_than_binary(data)
     if outcome is None:
         values = _values(store, data.unit, data.endpoint)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recart.training.pretrained import PretrainedEncoder
+
 __all__ = ["EncoderTraining"]
 
 
@@ -14,7 +16,8 @@ class EncoderTraining:
     `block` cells of one sample stand together in a minibatch of `batch_size`. The KL weight rises
     linearly from 0 over `warmup_epochs`. A member stops after `patience` epochs without a better
     inner-validation loss, and its best state is kept. `clip_norm` is per member. With `record`, a
-    card that holds the cells records a step once and replays it, where one process trains.
+    card that holds the cells records a step once and replays it, where one process trains. With
+    `start`, members begin from an encoder that was trained elsewhere.
     """
 
     epochs: int
@@ -26,3 +29,4 @@ class EncoderTraining:
     warmup_epochs: int
     patience: int
     record: bool = True
+    start: PretrainedEncoder | None = None

@@ -19,6 +19,7 @@ from recart.data.features import FeatureChoice, Features, bind
 from recart.data.store import CohortStore
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 from recart.training.encoder_training import EncoderTraining
+from recart.training.states import States
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -27,7 +28,11 @@ __all__ = ["Recipes", "TrainedEncoder", "labelled_bags", "restore_stack", "train
 
 logger = logging.getLogger(__name__)
 
-_NEWER = ("latent_mask_ml", "encoder.missing_rna")  # what files of before lack
+# what files of before lack
+_NEWER = (
+    *("latent_mask_ml", "encoder.missing_rna"),
+    *("encoder.protein_weight_m1a", "rna.gene_weight_mg"),
+)
 
 TrainerFactory = Callable[[int], "pl.Trainer"]
 
@@ -66,11 +71,13 @@ def train_encoders(
     bags: Bags,
     recipes: Recipes,
     trainer_factory: TrainerFactory,
+    states: States | None = None,
 ) -> list[TrainedEncoder]:
     """Fit features and train the encoder of every member, all members in one stack.
 
     `trainer_factory` is called with the number of epochs. Each member reads the cells of its own
-    training and inner-validation patients only.
+    training and inner-validation patients only. With `states` the training can be taken up again
+    inside; without, it is from the start.
 
     Raises
     ------
@@ -78,6 +85,7 @@ def train_encoders(
         If a member has no cells to train on, or none to choose its epoch with.
     """
     from recart.training.module import StackModule  # Lightning: seconds, not for configuration
+    from recart.training.state_keeping import fit
 
     _require_cells(members, bags)
     features = []
@@ -86,6 +94,9 @@ def train_encoders(
         features.append(recipes.features.fit(store, cells, member.seed))
         logger.debug("features of %s: %d genes", member.name, len(features[-1].spec.genes))
     stack = _new_stack(members, features, recipes.model)
+    if recipes.training.start is not None:
+        for i, own in enumerate(features):
+            recipes.training.start.apply(stack, i, own)
     bound = [bind(own, store) for own in features]
 
     def batches(patients: Sequence[Sequence[int]], shuffled: bool) -> DataLoader[CellBatch]:
@@ -109,14 +120,14 @@ def train_encoders(
         settings,
         [own.name for own in members],
     )
-    trainer = trainer_factory(recipes.training.epochs)
-    trainer.fit(
+    if states is not None:
+        module.states = states.of(members, features)
+    fit(
+        trainer_factory(recipes.training.epochs),
         module,
         batches([member.train for member in members], shuffled=True),
         batches([member.validation for member in members], shuffled=False),
     )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     return [
         TrainedEncoder(
             member=member,
@@ -181,4 +192,6 @@ def _new_stack(
         )
         stack.set_background_prior(i, mean, scale)
         stack.set_batch_prior(i, torch.from_numpy(own.batch_share))
+        weights = (own.levels.gene_weight, own.levels.protein_weight)
+        stack.set_levels(i, *map(torch.from_numpy, weights))
     return stack

@@ -29,6 +29,7 @@ from recart.training.jobs import (
 )
 from recart.training.member_file import member_path, save_member
 from recart.training.shared_store import SharedStore
+from recart.training.states import States
 from recart.training.trainer import TrainerSettings, quiet_lightning
 
 if TYPE_CHECKING:
@@ -39,11 +40,15 @@ __all__ = ["MemberJob", "Trainers"]
 
 @dataclass(frozen=True, kw_only=True)
 class Trainers:
-    """How trainers are made; each gets its own copies of the callbacks. `folder` is the run's."""
+    """How trainers are made; each gets its own copies of the callbacks. `folder` is the run's.
+
+    `states` is where trainings can be taken up again inside; None begins each from the start.
+    """
 
     settings: TrainerSettings
     callbacks: Sequence[pl.Callback]
     folder: Path
+    states: States | None = None
 
 
 @final
@@ -73,9 +78,11 @@ class MemberJob:
             callbacks = copy.deepcopy(list(own.callbacks))
             return own.settings.make(epochs, [ReportingLogger(report)], callbacks, own.folder)
 
-        store = self.shared.store
+        store, states = self.shared.store, self.trainers.states
         with quiet_lightning():
-            encoders = train_encoders(self.members, store, self.bags, self.recipes, make_trainer)
+            encoders = train_encoders(
+                self.members, store, self.bags, self.recipes, make_trainer, states
+            )
         seen, labels = [], []
         for encoder in encoders:
             own, of_bags = self._seen_by(encoder, store)
@@ -87,7 +94,10 @@ class MemberJob:
             known = face >= 0
             rule = fit_decision_rule(head.inner_logits[known], face[known], own.patients[known])
             path = member_path(self.folder, encoder.member.name)
-            save_member(path, encoder, head, rule, list(store.patients.index))
+            if not path.exists():  # else of a job that was killed as it wrote them
+                save_member(path, encoder, head, rule, list(store.patients.index))
+        if states is not None:
+            states.forget(self.members)
 
     def _seen_by(
         self, encoder: TrainedEncoder, store: CohortStore

@@ -68,8 +68,8 @@ def use_note(claim: Mapping[str, Any]) -> str:
             "For research. Not a medical device, and not for decisions on the care of any patient.",
             "",
             "recart, which reads this folder, is under the BSD 3-Clause License. The weights "
-            "belong to those who trained them: they say under which terms they may be used, and answer "
-            "for the consent of the patients that they learned from.",
+            "belong to those who trained them: they say under which terms they may be used, and "
+            "answer for the consent of the patients that they learned from.",
             "",
             "Weights can tell something of the patients that a model was trained on, though none "
             "is named in them. They are not anonymous; give them to nobody who would not keep them "

@@ -27,7 +27,7 @@ def seal(folder: Path, about: dict[str, Any]) -> str:
     """
     files = {
         name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
-        for name in sorted(_files(folder))
+        for name in sorted(set(_files(folder)) - {MANIFEST})
     }
     content = {"kind": _KIND, "layout": LAYOUT, **about, "files": files}
     text = _text({**content, "sha256": _digest(content)})
@@ -88,7 +88,7 @@ def _read(folder: Path) -> dict[str, Any]:
     written = path.read_bytes()
     try:
         manifest: Any = json.loads(written)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError([changed]) from error
     if not isinstance(manifest, dict) or manifest.get("kind") != _KIND:
         raise InputError([changed])

@@ -16,6 +16,7 @@ from torch import Tensor
 __all__ = ["Shelf"]
 
 _TENSOR: Final = "$tensor"
+_STRIDED: Final = "$strided"
 _WORDS: Final = "$words"
 _TUPLE: Final = "$tuple"
 _FLOAT: Final = "$float"
@@ -45,8 +46,10 @@ class Shelf:
         """
         if isinstance(tree, Tensor):
             # a copy of its own: a view would bring all of what it is a view of
-            self.tensors[place] = tree.detach().cpu().clone().contiguous()
-            return {_TENSOR: place}
+            own = tree.detach().cpu().clone()
+            self.tensors[place] = own.contiguous()
+            # sums over a transposed matrix may round another way
+            return {_TENSOR: place} if own.is_contiguous() else {_STRIDED: [place, *own.stride()]}
         if type(tree) in (list, tuple):
             return self._put_sequence(tree, place)
         if isinstance(tree, dict):
@@ -86,6 +89,9 @@ class Shelf:
         ((mark, own),) = skeleton.items()
         if mark == _TENSOR:
             return self.tensors[own]
+        if mark == _STRIDED:
+            found = self.tensors[own[0]]
+            return found.new_empty_strided(found.shape, tuple(own[1:])).copy_(found)
         if mark == _WORDS:
             return list(self.words[own])
         if mark == _TUPLE:

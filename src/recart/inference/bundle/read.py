@@ -76,14 +76,13 @@ def read_bundle(folder: Path) -> Bundle:
     features = _json(folder, "features.json")
     try:
         shelf = Shelf.of(_tensors(folder), _json(folder, "words.json"))
-        config = DictConfig(shelf.take(_json(folder, "config.json"))["inference"])
-        _check_parts(config, folder)
-        genes, proteins = ([own["name"] for own in features[k]] for k in ("genes", "proteins"))
-        model, head = build(config.model), build_head(config)
-        if not isinstance(model, TotalVI):
-            raise TypeError(f"the model is a {type(model).__name__}")
+        settings = shelf.take(_json(folder, "config.json"))
+        config = DictConfig(settings["inference"])
+        recipes = {name: DictConfig(own) for name, own in settings["members"].items()}
+        for own in (config, *recipes.values()):
+            _check_parts(own, folder)
         members = [
-            restore_member(member_content(shelf.take(own), genes, proteins), model, head)
+            _member(shelf.take(own), features, recipes.get(own["name"], config))
             for own in _json(folder, "members.json")
         ]
         trust_file = folder / "trust.json"
@@ -106,6 +105,13 @@ def read_bundle(folder: Path) -> Bundle:
     )
 
 
+def _member(shared: dict[str, Any], features: dict[str, Any], recipe: DictConfig) -> LoadedMember:
+    model, head = build(recipe.model), build_head(recipe)
+    if not isinstance(model, TotalVI):
+        raise TypeError(f"the model is a {type(model).__name__}")
+    return restore_member(member_content(shared, features), model, head)
+
+
 def _json(folder: Path, name: str) -> Any:
     return json.loads((folder / name).read_text(encoding="utf-8"))
 
@@ -113,7 +119,7 @@ def _json(folder: Path, name: str) -> Any:
 def _tensors(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
-    # copies where torch would put them: sums over a file that is mapped may round another way
+    # copies where torch puts them: on addresses of a file, sums of float64 round another way
     return {name: own.clone() for name, own in load_file(folder / "weights.safetensors").items()}
 
 

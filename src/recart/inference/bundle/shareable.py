@@ -13,7 +13,16 @@ from typing import Any, Final
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["TRUST", "inference_settings", "member_content", "nameless", "shareable_member"]
+from recart.inference.bundle.feature_names import given_id
+
+__all__ = [
+    "TRUST",
+    "inference_settings",
+    "member_content",
+    "nameless",
+    "shareable_member",
+    "without_scores",
+]
 
 # where a run keeps what is known of its limits: conformal scores, thresholds
 TRUST: Final = "trust.ckpt"
@@ -26,6 +35,7 @@ _MEMBER: Final = ("name", "fold", "repeat", "seed", "settings")
 _FEATURES: Final = (
     *("receptor_dim", "timepoints", "stages"),
     *("protein_seen", "background_mean", "background_scale", "batch_share"),
+    *("gene_weight", "protein_weight", "protein_log"),
 )
 # scores of single training patients, which only training and evaluation read
 _OF_PATIENTS: Final = "inner_logits"
@@ -60,29 +70,33 @@ def shareable_member(content: Mapping[str, Any], gene_row: Mapping[str, int]) ->
         "features": {
             **{key: features[key] for key in _FEATURES if key in features},
             "genes": torch.tensor([gene_row[name] for name in features["genes"]]).int(),
+            "has_gene_ids": bool(features.get("gene_ids")),
             "batches": 0 if nameless else len(features["batches"]),
         },
         "encoder": dict(content["encoder"]),
-        "head": _without_scores(content["head"]),
+        "head": without_scores(content["head"]),
         "calibration": dict(content["decision_rule"]),
         "best_epoch": content["best_epoch"],
         "best_loss": content["best_loss"],
     }
 
 
-def member_content(
-    shared: Mapping[str, Any], genes: list[str], proteins: list[str]
-) -> dict[str, Any]:
-    """A member's file again, as far as inference reads it; nobody is named in it."""
+def member_content(shared: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """A member's file again, as far as inference reads it; nobody is named in it.
+
+    `names` are the genes and proteins of the bundle, see `feature_names`.
+    """
     features = shared["features"]
+    genes = [names["genes"][row] for row in features["genes"].tolist()]
     batches = [f"training batch {i}" for i in range(features["batches"])] or [""]
     return {
         "member": {**{key: shared[key] for key in _MEMBER}, "held_out": []},
         "fitted_on": {},
         "features": {
             **{key: features[key] for key in _FEATURES if key in features},
-            "genes": [genes[row] for row in features["genes"].tolist()],
-            "proteins": proteins,
+            "genes": [own["name"] for own in genes],
+            "gene_ids": [given_id(own) for own in genes] if features["has_gene_ids"] else [],
+            "proteins": [own["name"] for own in names["proteins"]],
             "batches": batches,
             "patients": [],
         },
@@ -100,13 +114,14 @@ def nameless(text: str) -> str:
     return _PSEUDONYM.sub(lambda found: _INSTEAD[found[1]], text)
 
 
-def _without_scores(tree: Any) -> Any:
+def without_scores(tree: Any) -> Any:
+    """The state of a head without scores of the patients that it was fitted to."""
     if isinstance(tree, dict):
         return {
-            key: [] if key == _OF_PATIENTS else _without_scores(own) for key, own in tree.items()
+            key: [] if key == _OF_PATIENTS else without_scores(own) for key, own in tree.items()
         }
     if type(tree) in (list, tuple):
-        return type(tree)(_without_scores(own) for own in tree)
+        return type(tree)(without_scores(own) for own in tree)
     return tree
 
 

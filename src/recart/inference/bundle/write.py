@@ -9,12 +9,15 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
+from omegaconf import DictConfig
+
 from recart import __version__
+from recart.config.build import build
 from recart.evaluation.audit.audit import Audit
 from recart.evaluation.audit.finding import Severity
 from recart.evaluation.launch import Evaluated
-from recart.evaluation.outcomes import endpoint_words
 from recart.inference.bundle.card import FIGURES, USE, bundle_card, use_note
+from recart.inference.bundle.feature_names import feature_names
 from recart.inference.bundle.manifest import seal
 from recart.inference.bundle.plain_tree import Shelf
 from recart.inference.bundle.shareable import (
@@ -25,7 +28,8 @@ from recart.inference.bundle.shareable import (
 )
 from recart.problems import InputError, Problem
 from recart.training.checkpoints import SCHEMA, load_checkpoint
-from recart.training.endpoints import endpoint_of
+from recart.training.endpoints import BinaryEndpoint
+from recart.training.member_configuration import member_config, own_values
 from recart.training.member_file import member_path
 from recart.training.redactor import redact
 from recart.training.run_directory import RunDirectory
@@ -89,8 +93,8 @@ def _fill(folder: Path, evaluated: Evaluated, run: RunDirectory, watermark: str 
     """Everything but the manifest."""
     shelf = Shelf()
     contents = [load_checkpoint(member_path(run.checkpoints, m.name)) for m in evaluated.members]
-    genes = list(dict.fromkeys(g for own in contents for g in own["features"]["genes"]))
-    row = {name: number for number, name in enumerate(genes)}
+    features = feature_names(contents)
+    row = {gene["name"]: number for number, gene in enumerate(features["genes"])}
     members = [
         shelf.put(shareable_member(own, row), f"members.{own['member']['name']}")
         for own in contents
@@ -99,17 +103,20 @@ def _fill(folder: Path, evaluated: Evaluated, run: RunDirectory, watermark: str 
     trust = load_checkpoint(trust_file) if trust_file.is_file() else None
     if trust is not None:
         _write_json(folder / "trust.json", shelf.put(trust, "trust"))
-    config = {"inference": inference_settings(run.config), "training": redact(run.config)}
+    own = own_values(run.path)
+    config = {
+        "inference": inference_settings(run.config),
+        "members": {
+            name: _recipe(member_config(run.config, values)) for name, values in own.items()
+        },
+        "training": redact(run.config),
+    }
     _write_json(folder / "config.json", shelf.put(config, "config"))
     _write_json(folder / "members.json", members)
     _write_json(folder / "words.json", shelf.words)
     _write_tensors(folder / "weights.safetensors", shelf)
-    features = {
-        "genes": [{"name": name} for name in genes],
-        "proteins": [{"name": name} for name in contents[0]["features"]["proteins"]],
-        "receptors": _receptors(run, contents[0]["features"]["receptor_dim"]),
-    }
-    _write_json(folder / "features.json", features)
+    receptors = _receptors(run, contents[0]["features"]["receptor_dim"])
+    _write_json(folder / "features.json", {**features, "receptors": receptors})
     claim = _claim(evaluated, watermark)
     _write_json(folder / "claim.json", claim)
     shutil.copyfile(run.versions, folder / "versions.json")
@@ -120,10 +127,8 @@ def _fill(folder: Path, evaluated: Evaluated, run: RunDirectory, watermark: str 
         shutil.copyfile(figure, folder / "figures" / figure.name)
     card = (run.path / "model_card.md").read_text(encoding="utf-8")
     names = [figure.name for figure in figures]
-    (folder / "model_card.md").write_text(
-        bundle_card(nameless(card), claim, names), encoding="utf-8"
-    )
-    (folder / "USE.md").write_text(use_note(claim), encoding="utf-8")
+    _write_text(folder / "model_card.md", bundle_card(nameless(card), claim, names))
+    _write_text(folder / "USE.md", use_note(claim))
 
 
 def _claim(evaluated: Evaluated, watermark: str | None) -> dict[str, Any]:
@@ -131,14 +136,12 @@ def _claim(evaluated: Evaluated, watermark: str | None) -> dict[str, Any]:
     assessment, audit = evaluated.assessment, evaluated.audit
     own, metrics = assessment.claim, assessment.model.metrics
     interval = assessment.model.auroc_interval
-    yes, no = endpoint_of(evaluated.cohort.bags).classes
+    yes, no = _classes(evaluated)
     return {
         "level": f"L{int(own.level)}",
         "headline": nameless(own.headline),
         "text": nameless(own.text),
-        "endpoint": endpoint_words(
-            evaluated.config.data.endpoint, endpoint_of(evaluated.cohort.bags)
-        ),
+        "endpoint": str(evaluated.config.data.endpoint),
         "yes": yes,
         "no": no,
         "unit": str(evaluated.config.data.unit),
@@ -158,9 +161,26 @@ def _claim(evaluated: Evaluated, watermark: str | None) -> dict[str, Any]:
     }
 
 
+def _classes(evaluated: Evaluated) -> tuple[str, str]:
+    """What a probability is of, and what it is against, in the words of the cohort."""
+    node = evaluated.config.get("endpoint")
+    endpoint = BinaryEndpoint() if node is None else build(node)
+    yes, no = endpoint.classes
+    return str(yes), str(no)
+
+
+def _recipe(config: DictConfig) -> dict[str, Any]:
+    """Model and head of a member that has its own, as a sweep chose them."""
+    own = inference_settings(config)
+    return {part: own[part] for part in ("model", "head", "endpoint")}
+
+
 def _receptors(run: RunDirectory, dim: int) -> dict[str, Any]:
     """Which encoder made the receptors' vectors; its hash is compared before others are made."""
-    return {"dim": dim, "fingerprint": run.receptors if dim else None}
+    if not dim:
+        return {"dim": 0, "name": None, "fingerprint": None}
+    name = build(run.config.data.receptors).name
+    return {"dim": dim, "name": name, "fingerprint": run.receptors}
 
 
 def _obstacles(audit: Audit) -> list[Problem]:
@@ -216,5 +236,6 @@ def _write_tensors(path: Path, shelf: Shelf) -> None:
     from safetensors.torch import save_file
 
     save_file(shelf.tensors, path, metadata={"format": "pt"})
+    path.chmod(path.parent.stat().st_mode & 0o666)  # safetensors writes for the owner alone
     with path.open("rb") as file:
         os.fsync(file.fileno())
