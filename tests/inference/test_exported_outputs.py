@@ -17,6 +17,7 @@ from scipy import sparse
 from recart.data.cohort import Cohort
 from recart.data.features import bind
 from recart.data.store import CohortStore
+from recart.inference.explain import Drivers
 from recart.inference.export import export
 from recart.inference.new_patients import NewPatients
 from recart.inference.outputs.ensemble import EnsembleOutputs
@@ -82,7 +83,10 @@ def exported(make_outputs: Make, tmp_path: Path) -> Callable[[str, list[str]], t
             {"n_cells": 1, "probability": 0.5, "flags": ""}, index=store.patients.index
         )
         latents = np.zeros((len(store.cells), 4), dtype=np.float32)
-        new = NewPatients(latents=latents, reference="m", patients=table, embedding=table)
+        nothing = Drivers(groups=table, features=table, summary=table, scale="log-odds")
+        new = NewPatients(
+            latents=latents, reference="m", patients=table, embedding=table, drivers=nothing
+        )
         path = tmp_path / f"out{suffix}"
         export(cohort_of(store), new, path, {}, ExportedOutputs(outputs, names))
         return outputs, path
