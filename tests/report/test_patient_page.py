@@ -35,7 +35,7 @@ def embedded(
         made="2026-11-27T09:00:00+00:00",
     )
     subjects = {f"bag{n}": f"P/{n} & co" for n in range(3)}
-    model: Any = SimpleNamespace(members=[SimpleNamespace(head=rich_head)])
+    model: Any = SimpleNamespace(members=[SimpleNamespace(head=rich_head)], trust=None)
     return Embedded(
         new=new,
         model=model,

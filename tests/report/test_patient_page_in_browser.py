@@ -52,7 +52,7 @@ def pages(make_new_patients: Callable[[], Any], rich_head: Any, tmp_path: Path) 
         made="2026-11-27T09:00:00+00:00",
     )
     subjects = {f"bag{n}": "an_identifier_that_is_long_and_has_no_space_in_it" for n in range(3)}
-    model: Any = SimpleNamespace(members=[SimpleNamespace(head=rich_head)])
+    model: Any = SimpleNamespace(members=[SimpleNamespace(head=rich_head)], trust=None)
     records = patient_records(new, asked, subjects)
     embedded = Embedded(new=new, model=model, records=records, folder=tmp_path / "reports")
     files = write_patient_files(embedded, ["html"])

@@ -154,7 +154,8 @@ def _obs(cohort: Cohort, new: NewPatients) -> pd.DataFrame:
         for name, values in new.cell_flags.items():
             obs[str(name)] = values.to_numpy()
     if new.attribution is not None:
-        obs["recart_attribution"] = new.attribution.cells
+        predicted = obs["recart_probability"].notna()  # a refusal has nothing that sums to a score
+        obs["recart_attribution"] = np.where(predicted, new.attribution.cells, np.float32(np.nan))
     for column in obs.select_dtypes("object").columns:  # small until the end
         obs[column] = obs[column].astype(str).astype("category")
     return obs

@@ -75,11 +75,14 @@ class _Pages:
         self._head = head if isinstance(head, FittedPrototypeHead) else None
         shown = self._head is not None and self._new.pictures is not None
         self._map = ReferenceMap.of(self._head) if shown and self._head is not None else None
+        trust = embedded.model.trust
+        rules = [] if trust is None else trust.policy.in_force
+        self._policy = {rule.code: f"{rule.words}; {rule.mend}" for rule in rules}
         self._states = state_words(self._head) if self._head is not None else []
 
     def of(self, number: int, bag: str, record: dict[str, Any]) -> str:
         """The page of the bag `bag`, the `number`-th."""
-        return patient_page(record, self._composition(bag), self._cells(number))
+        return patient_page(record, self._composition(bag), self._cells(number), self._policy)
 
     def _composition(self, bag: str) -> Composition | None:
         if self._head is None:
@@ -106,7 +109,7 @@ class _Pages:
         pictures = self._new.pictures
         if self._map is None or pictures is None:
             return None
-        flags: pd.DataFrame | None = getattr(self._new, "cell_flags", None)
+        flags: pd.DataFrame | None = self._new.cell_flags
         strange = None
         if flags is not None:
             strange = flags["recart_ood"].to_numpy(dtype=bool)[pictures.rows[number]]

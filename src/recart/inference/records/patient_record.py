@@ -197,9 +197,7 @@ def _set(text: object) -> list[str] | None:
     return [name.strip() for name in inner.split(",") if name.strip()]
 
 
-def _drivers(bag: str, new: NewPatients) -> dict[str, Any] | None:
-    if new.drivers is None:
-        return None
+def _drivers(bag: str, new: NewPatients) -> dict[str, Any]:
     summary = new.drivers.summary.loc[bag]
     groups, features = (
         table[table["bag"] == bag].drop(columns="bag")
