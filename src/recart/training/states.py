@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor
 
-import recart
+from recart import contracts
 from recart.contracts import Member
 from recart.problems import InputError
 from recart.training.progress import say
@@ -153,7 +153,7 @@ class JobStates:
 
 def program() -> dict[str, str | None]:
     """What computes: a hash of recart's sources, and the versions of what it computes with."""
-    sources = Path(recart.__file__).parent
+    sources = Path(contracts.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(sources.rglob("*.py")):
         digest.update(path.relative_to(sources).as_posix().encode() + b"\0" + path.read_bytes())
