@@ -45,7 +45,7 @@ def write_page(folder: Path) -> Path:
         plots={name: _div(figure, name) for name, figure in plots.items()},
         script=_script(),
         outer=outer_scores(folder),
-        why=_why(summary),
+        why=_why(summary, chances),
     )
     return write_atomically(folder / PAGE, content.encode())
 
@@ -84,7 +84,7 @@ def _loss(fold: FoldTrials, trial: int) -> float:
     return float(fold.scores[trial].scores.get("inner_loss", math.nan))
 
 
-def _why(summary: Mapping[str, Any]) -> str:
+def _why(summary: Mapping[str, Any], chances: Mapping[str, Selection]) -> str:
     """Why the budget is what it is."""
     budget, patients = int(summary["budget"]), int(summary["patients"])
     extremes = {k: f"{expected_extreme(k):.2f}" for k in (FEW_BUDGET, MANY_BUDGET, 100)}
@@ -101,7 +101,9 @@ def _why(summary: Mapping[str, Any]) -> str:
     else:
         reason = f"with {patients} patients (more than {FEW}) the default is {MANY_BUDGET}"
     chosen = "" if summary["default_budget"] else f" The budget of {budget} was set by hand."
-    return f"{luck}; {reason}.{chosen}"
+    spread = float(np.mean([own.spread for own in chances.values()]))
+    here = "" if math.isnan(spread) else f" Here one standard deviation is {_number(spread)}."
+    return f"{luck}; {reason}.{here}{chosen}"
 
 
 def _div(figure: Any, name: str) -> str:
