@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ __all__ = ["PAGE", "chances_of", "refresh_page", "write_page"]
 PAGE = "sweep.html"
 
 
-def refresh_page(run: Path) -> Path | None:
-    """Draw the page again if `run` is one of a sweep's; returns it then."""
+def refresh_page(run: Path, say: Callable[[str], None]) -> None:
+    """Draw the page again if `run` is one of a sweep's, and say where it is."""
     folder = run.resolve().parent
-    return write_page(folder) if (folder / SUMMARY).exists() else None
+    if (folder / SUMMARY).exists():
+        say(f"sweep: {write_page(folder)}")
 
 
 def write_page(folder: Path) -> Path:
