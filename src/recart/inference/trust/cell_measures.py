@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from recart.data.batches import gather
-from recart.data.features import bind
+from recart.data.features import BoundFeatures
 from recart.data.store import CohortStore
 from recart.training.member_file import LoadedMember
 
@@ -19,6 +19,7 @@ __all__ = ["CellMeasures", "measure_cells"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _CHUNK = 1024
+_LEAST_SHARE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class CellMeasures:
         (c) negative log likelihood of the counts at the mean of the latent, over genes that are
         there and proteins that were measured; NaN where there are none.
     rna_depth, protein_depth
-        (c) log1p of the cell's sum over the same.
+        (c) log1p of the cell's sum over the same; of RNA, as if no gene were lacking.
     """
 
     latents: Array
@@ -49,12 +50,13 @@ class CellMeasures:
 
 @torch.no_grad()
 def measure_cells(
-    member: LoadedMember, store: CohortStore, slices: Sequence[slice]
+    member: LoadedMember, bound: BoundFeatures, store: CohortStore, slices: Sequence[slice]
 ) -> CellMeasures:
     """Encode and decode the cells of `slices`; chunks never cross the end of a slice."""
-    stack, bound = member.stack.eval(), bind(member.features, store)
+    stack = member.stack.eval()
     device = stack.log_protein_theta.device
     parts: list[list[Array]] = []
+    there = max(bound.depth_share, _LEAST_SHARE)
     for own in slices:
         for start in range(own.start, own.stop, _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, own.stop))
@@ -67,7 +69,7 @@ def measure_cells(
                 posterior.mean_mbl[0],
                 terms["rna"][0] / genes,  # 0 / 0 is NaN
                 terms["protein"][0] / proteins,
-                torch.log1p(batch.x.row_sums(batch.x.value_n)[0]),
+                torch.log1p(batch.x.row_sums(batch.x.value_n)[0] / there),
                 torch.log1p((batch.y_mba * batch.y_mask_mba)[0].sum(-1)),
             )
             parts.append([own.cpu().numpy() for own in found])

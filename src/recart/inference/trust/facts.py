@@ -11,7 +11,7 @@ from recart.data.features import BoundFeatures
 from recart.data.stages import sample_words
 from recart.data.store import CohortStore
 
-__all__ = ["car_positive", "kinds_of_sample", "of_the_data"]
+__all__ = ["car_positive", "kinds_of_sample", "of_the_data", "proteins_lacking"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -36,6 +36,18 @@ def car_positive(store: CohortStore, bags: Bags) -> Array | None:
     return np.array([positive[bags.cells([n])].mean() for n in range(len(bags))])
 
 
+def proteins_lacking(bound: BoundFeatures, store: CohortStore) -> Array:
+    """(s) share of the member's proteins that were not measured in each sample."""
+    place = bound.proteins[bound.features.protein_seen]
+    if not len(place):
+        return np.zeros(len(store.samples))
+    if not store.protein_measured.shape[1]:
+        return np.ones(len(store.samples))
+    measured = store.protein_measured[:, place] & (place >= 0)
+    lacking: Array = 1 - measured.mean(axis=1)
+    return lacking
+
+
 def of_the_data(
     bound: BoundFeatures,
     store: CohortStore,
@@ -53,11 +65,7 @@ def of_the_data(
     for name, words in known.items():
         if name in store.samples:
             unknown |= ~np.isin(np.asarray(sample_words(store.samples, name), dtype=str), words)
-    place = bound.proteins[bound.features.protein_seen]
-    measured = np.zeros((len(store.samples), len(place)), dtype=bool)
-    if store.protein_measured.shape[1]:
-        measured = store.protein_measured[:, place] & (place >= 0)
-    lacking = 1 - measured.mean(axis=1) if len(place) else np.zeros(len(store.samples))
+    lacking = proteins_lacking(bound, store)
     sample = store.cells["sample"].to_numpy()
     car = None if most_car is None else car_positive(store, bags)
     found = []

@@ -127,8 +127,9 @@ class Judge:
             "landmarks": self.landmarks.plain(),
             "rna": self.rna.plain(),
             "protein": self.protein.plain(),
-            "typical": list(self.typical),
-            "limits": list(self.limits),
+            # tensors: a limit may be infinite, which JSON has not
+            "typical": torch.tensor(self.typical, dtype=torch.float64),
+            "limits": torch.tensor(self.limits, dtype=torch.float64),
             **{name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS},
         }
 
@@ -140,8 +141,8 @@ class Judge:
             landmarks=Landmarks.from_plain(plain["landmarks"]),
             rna=DepthCurve.from_plain(plain["rna"]),
             protein=DepthCurve.from_plain(plain["protein"]),
-            typical=tuple(plain["typical"]),
-            limits=tuple(plain["limits"]),
+            typical=tuple(plain["typical"].tolist()),
+            limits=tuple(plain["limits"].tolist()),
             **{name: plain[name].numpy() for name in _ARRAYS},
         )
 

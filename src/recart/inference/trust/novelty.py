@@ -7,7 +7,7 @@ that did not see it, as a new one will be.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from recart.data.features import bind
 from recart.data.store import CohortStore
 from recart.inference.trust.cell_measures import measure_cells
 from recart.inference.trust.judge import MEASURES, Judge
+from recart.inference.trust.lacking import CONDITIONS, Lacking, hidden
 from recart.training.encoding import encode
 from recart.training.member_file import LoadedMember
 
@@ -39,13 +40,15 @@ class Novelty:
     """Attributes: `judges`, and the `MEASURES` of unseen bags.
 
     `location` and `scale` (f) standardise measures; `unseen` (n) is the largest standardised
-    measure of each training bag under its judge, in order of size.
+    measure of each training bag under its judge, in order of size. `lacking` is what missing genes
+    and proteins do to the measures.
     """
 
     judges: tuple[Judge, ...]
     location: Array
     scale: Array
     unseen: Array
+    lacking: Lacking
 
     @classmethod
     def fit(
@@ -62,42 +65,50 @@ class Novelty:
         has in random order.
         """
         code = {name: number for number, name in enumerate(store.patients.index)}
-        judges, values = [], []
+        judges: list[Judge] = []
+        values: list[list[Array]] = [[] for _ in (None, *CONDITIONS)]
         judged: set[str] = set()
         for member in judging_members(members):
             bound = bind(member.features, store)
             seen = bags.of_patients([code[name] for name in member.fitted_on["encoder"]])
-            own = member.held_out - judged
-            judged |= own
-            unseen = [
-                measure_cells(member, store, _some(bags.slices[n], most_cells))
-                for n in bags.of_patients([code[name] for name in own])
-            ]
-            judge = Judge.fit(
-                member.name,
-                [
-                    encode(member.stack, bound, store, _some(bags.slices[n], most_cells))
-                    for n in seen
-                ],
-                _LANDMARKS,
-                seed,
-            ).calibrated(unseen)
+            rows = bags.of_patients([code[name] for name in member.held_out - judged])
+            judged |= member.held_out
+            slices = {int(n): _some(bags.slices[n], most_cells) for n in (*seen, *rows)}
+            unseen = [measure_cells(member, bound, store, slices[int(n)]) for n in rows]
+            latents = [encode(member.stack, bound, store, slices[int(n)]) for n in seen]
+            judge = Judge.fit(member.name, latents, _LANDMARKS, seed).calibrated(unseen)
             judges.append(judge)
-            values += [judge.measures(cells, judge.cell_scores(cells)) for cells in unseen]
-        measured = np.array(values)
-        location, scale = _location_and_scale(measured)
-        found = cls(judges=tuple(judges), location=location, scale=scale, unseen=np.zeros(0))
-        largest = np.max(found.standardised(measured), axis=1, initial=0.0)
-        return cls(judges=tuple(judges), location=location, scale=scale, unseen=np.sort(largest))
+            values[0] += [judge.measures(own, judge.cell_scores(own)) for own in unseen]
+            for number, condition in enumerate(CONDITIONS, start=1):
+                for n in map(int, rows):
+                    lacks = hidden(bound, condition, np.random.default_rng((seed, number, n)))
+                    own = measure_cells(member, lacks, store, slices[n])
+                    values[number].append(judge.measures(own, judge.cell_scores(own)))
+        (location, scale), *under = (_location_and_scale(np.array(own)) for own in values)
+        found = cls(
+            judges=tuple(judges),
+            location=location,
+            scale=scale,
+            unseen=np.zeros(0),
+            lacking=Lacking.fit(location, scale, under),
+        )
+        nothing = np.zeros(len(values[0]))
+        largest = np.max(
+            found.standardised(np.array(values[0]), nothing, nothing), axis=1, initial=0.0
+        )
+        return replace(found, unseen=np.sort(largest))
 
-    def standardised(self, measures: Array) -> Array:
+    def standardised(self, measures: Array, genes: Array, proteins: Array) -> Array:
         """(n, f) standard deviations away from usual, in the direction of unlike; 0 if not known.
 
-        A depth may be unlike either way.
+        `genes` and `proteins` (n) are the shares of them that a bag lacks. A depth may be unlike
+        either way.
         """
-        away = (measures - self.location) / self.scale
+        shift, variance = self.lacking.at(genes, proteins)
+        away = (measures - self.location - shift) / np.sqrt(np.square(self.scale) + variance)
         two_sided = np.array([name in _TWO_SIDED for name in MEASURES])
-        return np.nan_to_num(np.where(two_sided, np.abs(away), away), nan=0.0)
+        known: Array = np.nan_to_num(np.where(two_sided, np.abs(away), away), nan=0.0)
+        return known
 
     def limit(self, share: float) -> float:
         """What at most `share` of patients like the training patients exceed in any measure.
@@ -113,6 +124,7 @@ class Novelty:
         """Plain Python and tensors; bags in order of size, so no row is anybody's."""
         return {
             "judges": [judge.plain() for judge in self.judges],
+            "lacking": self.lacking.plain(),
             **{name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS},
         }
 
@@ -121,6 +133,7 @@ class Novelty:
         """What `plain` was made of."""
         return cls(
             judges=tuple(Judge.from_plain(judge) for judge in plain["judges"]),
+            lacking=Lacking.from_plain(plain["lacking"]),
             **{name: plain[name].numpy() for name in _ARRAYS},
         )
 

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from recart.data.bags import Bags
-from recart.data.features import bind
+from recart.data.features import BoundFeatures, bind
 from recart.data.store import CohortStore
 from recart.inference.trust.cell_measures import measure_cells
 from recart.inference.trust.conformal import LEVELS, ConformalSets
-from recart.inference.trust.facts import of_the_data
+from recart.inference.trust.facts import of_the_data, proteins_lacking
 from recart.inference.trust.fingerprints import Fingerprints
-from recart.inference.trust.judge import MEASURES
+from recart.inference.trust.judge import CELL_SCORES, MEASURES
 from recart.inference.trust.novelty import Novelty
 from recart.inference.trust.refusal import RefusalPolicy
 from recart.training.member_file import LoadedMember
@@ -107,24 +107,31 @@ class Trust:
         judges = self.novelty.judges
         leader = of_name[judges[0].member]
         bound = bind(leader.features, store)
+        facts = of_the_data(bound, store, bags, self.kinds, self.most_car)
+        genes, proteins = (
+            np.array([own[name] for own in facts]) for name in ("genes_missing", "proteins_missing")
+        )
         every = [store.sample_slice(s) for s in range(len(store.samples))]
-        cells = measure_cells(leader, store, every)
+        cells = measure_cells(leader, bound, store, every)
         scores = judges[0].cell_scores(cells)
-        oddness = judges[0].oddness(scores)
         rows = [bags.cells([n]) for n in range(len(bags))]
+        oddness = judges[0].oddness(scores - self._shift_of_cells(bound, store))
         measured = [np.stack([judges[0].measures(cells.rows(own), scores[:, own]) for own in rows])]
         for judge in judges[1:]:
-            found = [measure_cells(of_name[judge.member], store, own) for own in bags.slices]
+            other = of_name[judge.member]
+            met = bind(other.features, store)
+            found = [measure_cells(other, met, store, own) for own in bags.slices]
             measured.append(
                 np.stack([judge.measures(own, judge.cell_scores(own)) for own in found])
             )
-        unlike = np.mean([self.novelty.standardised(own) for own in measured], axis=0)
+        unlike = np.mean(
+            [self.novelty.standardised(own, genes, proteins) for own in measured], axis=0
+        )
         unlike = unlike / self.novelty.limit(self.policy.unlike)
-        facts = of_the_data(bound, store, bags, self.kinds, self.most_car)
         for n, own in enumerate(facts):
             name = str(store.patients.index[int(bags.table["patient"].iloc[n])])
-            met = name in known or self.fingerprints.recognised(bound, store, rows[n])
-            own["in_training"] = float(met)
+            known_here = name in known or self.fingerprints.recognised(bound, store, rows[n])
+            own["in_training"] = float(known_here)
             own["claim_level"] = float(self.claim_level)
             own["training_patients"] = float(self.training_patients)
             own |= {f"unlike_{name}": float(v) for name, v in zip(MEASURES, unlike[n], strict=True)}
@@ -179,6 +186,14 @@ class Trust:
             claim_level=plain["claim_level"],
             classes=(plain["classes"][0], plain["classes"][1]),
         )
+
+    def _shift_of_cells(self, bound: BoundFeatures, store: CohortStore) -> Array:
+        """(3, c) by how much the scores of each cell are shifted by what its sample lacks."""
+        lacking = proteins_lacking(bound, store)
+        genes = np.full(len(lacking), np.mean(bound.genes < 0))
+        shift, _ = self.novelty.lacking.at(genes, lacking)
+        of_cells: Array = shift[store.cells["sample"].to_numpy(), : len(CELL_SCORES)].T
+        return of_cells
 
     def _table(
         self,
