@@ -1,9 +1,10 @@
 """Evaluate a run on its held-out patients.
 
-    python evaluate.py run=outputs/<run> [audit=full]
+    python evaluate.py run=outputs/<run> [audit=full] [bundle=<folder>]
 
 The only door to held-out patients. Writes predictions, metrics, figures and the report into the
-run's folder.
+run's folder, and what `embed.py` needs to refuse patients that are unlike the cohort; with `bundle`
+the model as a folder that may leave the lab.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from recart.config.command import run_command
 
 def evaluate(config: DictConfig) -> Path:
     """Evaluate; returns the page of the report."""
-    from recart.config.build import build_each
+    from recart.config.build import build, build_each
     from recart.config.check import check_config
     from recart.config.schema import EvaluateConfig
     from recart.report.study import find_study, read_study
@@ -28,20 +29,34 @@ def evaluate(config: DictConfig) -> Path:
     run = RunDirectory.open(Path(config.run))  # before imports that take seconds
     study = read_study(find_study(run.path, config.study))
     from recart.evaluation.launch import evaluate_run
+    from recart.inference.bundle.write import check_target, write_bundle
+    from recart.inference.trust.fit import fit_trust, write_trust
     from recart.report.run_report import write_run_report
+    from recart.report.tracked_evaluation import track_evaluation
+    from recart.sweep.page import refresh_page
     from recart.training.progress import say
 
-    checks = build_each(config.audit)
+    if config.bundle is not None:
+        check_target(Path(config.bundle))
+    checks, policy = build_each(config.audit), build(config.refusal)
     with run.locked():
         evaluated = evaluate_run(
             run, checks, config.permutations, config.permute_within, config.permutation_repeats
         )
+        say("measuring what unlike patients are, for embed.py")
+        write_trust(fit_trust(evaluated, policy), run)
         say("drawing the report")
         page = write_run_report(evaluated, run, study)
+        track_evaluation(evaluated, run)
     say(f"audit: {evaluated.audit.summary}")
     claim = evaluated.assessment.claim
     say(f"{claim.headline}. {claim.text}")
     say(f"report: {page}")
+    if beside := refresh_page(run.path):
+        say(f"sweep: {beside}")
+    if config.bundle is not None:
+        digest = write_bundle(evaluated, run, Path(config.bundle), force=config.bundle_force)
+        say(f"bundle: {config.bundle}, SHA-256 {digest}")
     return page
 
 

@@ -96,13 +96,20 @@ class Pool:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One cohort after cross-validation; `rows` are of the pool, `number` seeds what is random."""
+    """One cohort after cross-validation; `rows` are of the pool, `number` seeds what is random.
+
+    `held_out` (repeat, n) are its held-out logits. `newcomers` are other rows of the pool, and
+    `newcomer_logits` (repeat, fold, newcomer) what each fold's model says of them.
+    """
 
     rows: Array
     folds: list[Array]
     scores: BagScores
     truth: float
     number: int
+    held_out: Array
+    newcomers: Array
+    newcomer_logits: Array
 
 
 def stratified(y: Array, rng: np.random.Generator) -> Array:
@@ -155,9 +162,18 @@ def tables(
 
 
 def cohorts(
-    pool: Pool, n: int, count: int, repeats: int, seed: int, share: float = 0.4
+    pool: Pool,
+    n: int,
+    count: int,
+    repeats: int,
+    seed: int,
+    share: float = 0.4,
+    newcomers: int = 0,
 ) -> Iterator[Evaluated]:
-    """Draw, cross-validate and refit cohorts of `n` patients, `share` of them positive."""
+    """Draw, cross-validate and refit cohorts of `n` patients, `share` of them positive.
+
+    `newcomers` of each class are scored by the model of every fold besides.
+    """
     positives = round(n * share)
     by_class = [np.flatnonzero(pool.y == label) for label in (0, 1)]
     for start in range(0, count, STACKED):
@@ -172,10 +188,12 @@ def cohorts(
             )
             folds = [stratified(pool.y[rows], rng) for _ in range(repeats)]
             drawn.append((rows, folds, number))
-        yield from _evaluate(pool, drawn)
+        yield from _evaluate(pool, drawn, newcomers)
 
 
-def _evaluate(pool: Pool, drawn: list[tuple[Array, list[Array], int]]) -> Iterator[Evaluated]:
+def _evaluate(
+    pool: Pool, drawn: list[tuple[Array, list[Array], int]], newcomers: int
+) -> Iterator[Evaluated]:
     members = []  # (rows trained on, seed): every fold of every repeat, then all patients
     for rows, folds, number in drawn:
         for fold in folds:
@@ -202,18 +220,34 @@ def _evaluate(pool: Pool, drawn: list[tuple[Array, list[Array], int]]) -> Iterat
         linear = x @ blend.coefficients - blend.centre
         return head.endpoint.log_odds(linear, blend.offsets).numpy()
 
-    held_out, truths = [], []
+    held_out, truths, new, new_logits = [], [], [], []
     for rows, folds, _ in drawn:
+        others = np.delete(np.arange(len(pool.y)), rows)
+        new.append(
+            np.concatenate([others[pool.y[others] == label][:newcomers] for label in (0, 1)])
+        )
         logits = np.empty((len(folds), len(rows)))
+        of_new = np.empty((len(folds), FOLDS, len(new[-1])))
         for repeat, fold in enumerate(folds):
             for k in range(FOLDS):
-                logits[repeat, fold == k] = score(rows[fold == k])
+                own = rows[fold == k]
+                both = score(np.concatenate([own, new[-1]]))
+                logits[repeat, fold == k], of_new[repeat, k] = np.split(both, [len(own)])
         held_out.append(logits)
-        others = np.delete(np.arange(len(pool.y)), rows)
+        new_logits.append(of_new)
         truths.append(auroc(pool.y[others], score(others)))
     found = tables(pool.y, drawn, held_out, "head")
-    for (rows, folds, number), scores, truth in zip(drawn, found, truths, strict=True):
-        yield Evaluated(rows=rows, folds=folds, scores=scores, truth=truth, number=number)
+    for i, (rows, folds, number) in enumerate(drawn):
+        yield Evaluated(
+            rows=rows,
+            folds=folds,
+            scores=found[i],
+            truth=truths[i],
+            number=number,
+            held_out=held_out[i],
+            newcomers=new[i],
+            newcomer_logits=new_logits[i],
+        )
 
 
 def options(description: str | None) -> argparse.Namespace:

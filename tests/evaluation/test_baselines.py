@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from scipy import sparse
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
@@ -27,12 +28,14 @@ from recart.evaluation.baselines import (
     QualityOnly,
     cross_validate_baselines,
 )
+from recart.evaluation.baselines.baseline import bag_groups
 from recart.evaluation.baselines.clusters import CellClusters
 from recart.evaluation.baselines.pseudobulk import protein_means
 from recart.evaluation.baselines.ridge import INNER_FOLDS, RIDGE_GRID, inner_folds, ridge_logits
 from recart.evaluation.metrics import metrics
 from recart.evaluation.predictions import aggregate
 from recart.problems import InputError
+from recart.training.decision_rule import fit_decision_rule
 
 ALL: list[Baseline] = [
     Composition(clusters=4, components=4),
@@ -87,7 +90,7 @@ def test_depth_alone_moves_neither_given_types_nor_batch(
 def test_a_held_out_bag_changes_no_other_score(make_cohort: Any, baseline: Baseline) -> None:
     store, bags = make_cohort(composition=0.4, state=0.3, batch=0.4)
     train, test = np.arange(18), np.arange(18, 24)
-    clean = baseline.fit_predict(store, bags, train, test, seed=0)
+    clean, inner = astuple(baseline.fit_predict(store, bags, train, test, seed=0))
 
     poisoned = test[0]
     rows = bags.cells([poisoned])
@@ -112,10 +115,13 @@ def test_a_held_out_bag_changes_no_other_score(make_cohort: Any, baseline: Basel
         protein=protein,
         patients=patients,
     )
-    after = baseline.fit_predict(scrambled, replace(bags, table=labels), train, test, seed=0)
+    labelled = replace(bags, table=labels)
+    after, inner_after = astuple(baseline.fit_predict(scrambled, labelled, train, test, seed=0))
+    np.testing.assert_array_equal(inner_after, inner)
+    assert np.isfinite(inner).all()
     np.testing.assert_array_equal(after[1:], clean[1:])
 
-    alone = baseline.fit_predict(store, bags, train, test[2:3], seed=0)
+    alone = baseline.fit_predict(store, bags, train, test[2:3], seed=0).held_out
     np.testing.assert_allclose(alone, clean[2:3], rtol=0, atol=1e-12)
 
 
@@ -123,7 +129,7 @@ def test_a_held_out_bag_changes_no_other_score(make_cohort: Any, baseline: Basel
 def test_the_seed_decides(make_cohort: Any, baseline: Baseline) -> None:
     store, bags = make_cohort()
     runs = [
-        baseline.fit_predict(store, bags, np.arange(18), np.arange(18, 24), seed=3)
+        baseline.fit_predict(store, bags, np.arange(18), np.arange(18, 24), seed=3).held_out
         for _ in range(2)
     ]
     np.testing.assert_array_equal(*runs)
@@ -136,7 +142,7 @@ def test_a_bag_of_one_cell_is_scored(make_cohort: Any, baseline: Baseline) -> No
     slices[20] = (slice(slices[20][0].start, slices[20][0].start + 1),)
     slices[3] = (slice(slices[3][0].start, slices[3][0].start + 1),)
     small = replace(bags, slices=tuple(slices))
-    logits = baseline.fit_predict(store, small, np.arange(18), np.arange(18, 24), seed=0)
+    logits = baseline.fit_predict(store, small, np.arange(18), np.arange(18, 24), seed=0).held_out
     assert np.isfinite(logits).all()
 
 
@@ -144,7 +150,7 @@ def test_normalised_expression_is_taken_as_it_is(make_cohort: Any) -> None:
     store, bags = make_cohort(state=0.8)
     normal = replace(store, rna=store.rna.astype(np.float32).log1p(), normalised=True)
     train, test = np.arange(18), np.arange(18, 24)
-    logits = PseudobulkPCA(components=5).fit_predict(normal, bags, train, test, seed=0)
+    logits = PseudobulkPCA(components=5).fit_predict(normal, bags, train, test, seed=0).held_out
     assert roc_auc_score(bags.table["label"].to_numpy()[test], logits) == 1.0
 
 
@@ -159,7 +165,7 @@ def test_without_features_the_training_prevalence_is_said(make_cohort: Any) -> N
     store, bags = make_cohort()
     blank = replace(store, samples=store.samples.drop(columns="batch"))
     train = np.r_[np.arange(0, 18, 2), 1, 3, 5]
-    logits = BatchOnly().fit_predict(blank, bags, train, np.arange(18, 24), seed=0)
+    logits = BatchOnly().fit_predict(blank, bags, train, np.arange(18, 24), seed=0).held_out
     np.testing.assert_allclose(logits, np.log(9 / 3))
 
 
@@ -185,9 +191,11 @@ def test_noise_is_given_the_strongest_ridge() -> None:
     rng = np.random.default_rng(0)
     y = (np.arange(40) % 2).astype(float)
     folds = inner_folds(y, np.arange(40), seed=0)
-    noise = ridge_logits([], rng.normal(size=(40, 30)), y, folds, rng.normal(size=(20, 30)))
+    noise = ridge_logits(
+        [], rng.normal(size=(40, 30)), y, folds, rng.normal(size=(20, 30))
+    ).held_out
     x = y[:, None] + 0.1 * rng.normal(size=(40, 1))
-    signal = ridge_logits([], x, y, folds, np.array([[0.0], [1.0]]))
+    signal = ridge_logits([], x, y, folds, np.array([[0.0], [1.0]])).held_out
     assert np.abs(noise).max() < 0.5
     assert signal[1] - signal[0] > 3
 
@@ -229,9 +237,9 @@ def test_missing_covariates_are_told_apart_and_unknown_levels_are_none(make_coho
     told = replace(store, patients=patients)
     train, test = np.arange(18), np.arange(18, 24)
     y = bags.table["label"].to_numpy()[test]
-    by_marker = ClinicalOnly(["marker"]).fit_predict(told, bags, train, test, seed=0)
+    by_marker = ClinicalOnly(["marker"]).fit_predict(told, bags, train, test, seed=0).held_out
     assert roc_auc_score(y, by_marker) == 1.0
-    by_level = ClinicalOnly(["level"]).fit_predict(told, bags, train, test, seed=0)
+    by_level = ClinicalOnly(["level"]).fit_predict(told, bags, train, test, seed=0).held_out
     assert roc_auc_score(y[:4], by_level[:4]) == 1.0
     assert by_level[4] == by_level[5]
 
@@ -269,6 +277,23 @@ def test_the_endpoint_and_its_twins_are_no_covariates(make_cohort: Any) -> None:
     # by its content alone, under another name
     with pytest.raises(InputError, match="gives the endpoint away"):
         ClinicalOnly(["response"], "durable_response").lacking(told, bags)
+
+
+def test_a_baseline_is_calibrated_as_a_member_is(make_cohort: Any) -> None:
+    store, bags = make_cohort(clinical=1.0)
+    labels = bags.table["label"].to_numpy()
+    folds = _folds(labels)
+    baseline = ClinicalOnly(["age"])
+    table = cross_validate_baselines([baseline], store, bags, folds, seed=0)
+    for fold in folds:
+        own = table[table["fold"] == fold.fold]
+        seed = int(np.random.SeedSequence([0, 0, fold.fold]).generate_state(1)[0])
+        found = baseline.fit_predict(store, bags, fold.development, fold.held_out, seed)
+        face, groups = labels[fold.development], bag_groups(bags, fold.development)
+        rule = fit_decision_rule(found.inner, face, groups)
+        assert rule.calibrated
+        np.testing.assert_allclose(own["threshold"], face.mean())
+        np.testing.assert_allclose(own["probability"], expit(rule.log_odds(found.held_out)))
 
 
 def test_two_baselines_of_a_fold_cluster_once(make_cohort: Any, monkeypatch: Any) -> None:

@@ -89,7 +89,7 @@ def test_many_baselines_are_fitted_as_each_alone(benchmark: Any, pool: Any) -> N
     ):
         y = pool.y[train].astype(float)
         inner = inner_folds(y, np.arange(len(train)), number)
-        alone = ridge_logits([("scale", StandardScaler())], x[train], y, inner, x[test])
+        alone = ridge_logits([("scale", StandardScaler())], x[train], y, inner, x[test]).held_out
         np.testing.assert_allclose(found, alone, rtol=0, atol=1e-10)
 
 

@@ -112,5 +112,5 @@ def test_baselines_from_disk_are_those_of_memory(
 ) -> None:
     bags = make_all_bags(stores[0])
     train, test = np.arange(6), np.array([6, 7])
-    scores = [baseline.fit_predict(store, bags, train, test, seed=0) for store in stores]
+    scores = [baseline.fit_predict(store, bags, train, test, seed=0).held_out for store in stores]
     np.testing.assert_array_equal(*scores)

@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from recart.config.compose import config_folder
 from recart.config.schema import register
+from recart.interruption import Interrupted, interruptible
 from recart.problems import InputError
 
 __all__ = ["run_command"]
@@ -18,7 +19,8 @@ __all__ = ["run_command"]
 def run_command(main: Callable[[], object], entry: str) -> None:
     """Call a function that `hydra.main` decorated; end the process with status 2 on bad input.
 
-    With HYDRA_FULL_ERROR set, errors come with their traceback instead.
+    A signal that asks it to stop ends it with status 128 + its number (Ctrl-C: 130, SIGTERM: 143)
+    and one line. With HYDRA_FULL_ERROR set, errors come with their traceback instead.
 
     Parameters
     ----------
@@ -27,12 +29,25 @@ def run_command(main: Callable[[], object], entry: str) -> None:
     entry
         `train`, `evaluate` or `embed`.
     """
+    register()
+    try:
+        with interruptible():
+            if os.environ.get("HYDRA_FULL_ERROR"):
+                main()
+            else:
+                _plainly(main, entry)
+    except Interrupted as stop:
+        sys.stderr.write(f"{stop.line}\n")
+        raise SystemExit(128 + stop.number) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the run goes on where it was with paths.run=<its folder>\n")
+        raise SystemExit(130) from None
+
+
+def _plainly(main: Callable[[], object], entry: str) -> None:
+    """Call it; what a user can mend is said without a traceback."""
     from hydra.errors import HydraException
 
-    register()
-    if os.environ.get("HYDRA_FULL_ERROR"):
-        main()
-        return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the error itself and exits
     try:
         main()
@@ -42,9 +57,6 @@ def run_command(main: Callable[[], object], entry: str) -> None:
         from recart.config.messages import translate
 
         _end(str(translate(error, config_folder(), entry)))
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the run goes on where it was with paths.run=<its folder>\n")
-        raise SystemExit(130) from None
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
 

@@ -110,6 +110,7 @@ class StackBatches(Dataset[CellBatch]):
             self.store = self.reader.store
         self.view: DeviceView | None = None
         self.length = max(len(own) for own in blocks)
+        self._first = self._begin = 0  # steps that are left out: of this epoch, of the next
         self.set_epoch(0, [True] * len(blocks))
 
     def set_epoch(self, epoch: int, active: Sequence[bool]) -> None:
@@ -118,10 +119,18 @@ class StackBatches(Dataset[CellBatch]):
             own.epoch(epoch if self.shuffled else None) if runs else []
             for own, runs in zip(self.blocks, active, strict=True)
         ]
+        self._first, self._begin = self._begin, 0
         self.cells = [[len(rows) for rows in own] for own in whole]
         self.steps = [[rows[self.rows] for rows in own] for own in whole]
         if self.reader is not None:
             self.reader.plan(self.steps)
+
+    def begin_at(self, step: int) -> None:
+        """In the next epoch that is set, steps before this one were taken already: leave them out.
+
+        They are minibatches without cells, in which no member is active.
+        """
+        self._begin = step
 
     def hold(self, store: DeviceStore) -> None:
         """Gather minibatches on the device of `store`, which holds the same cells."""
@@ -147,6 +156,9 @@ class StackBatches(Dataset[CellBatch]):
         return max(map(len, self.steps), default=0)
 
     def __getitem__(self, step: int) -> CellBatch:
+        if step < self._first:
+            nothing = [np.zeros(0, dtype=np.int64)] * len(self.blocks)
+            return gather(self.store, self.bound, nothing, width=0)
         if self.reader is not None:
             self.reader.advance(step)
         rows = [own[step] if step < len(own) else np.zeros(0, dtype=np.int64) for own in self.steps]

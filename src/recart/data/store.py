@@ -181,7 +181,7 @@ def _put_in_place(part: Path, path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def open_store(path: Path, *, in_memory: bool | None = None) -> CohortStore:
+def open_store(path: Path, *, in_memory: bool | None = None, sharers: int = 1) -> CohortStore:
     """Read a store into memory, or leave `rna` and `protein` on disk.
 
     Parameters
@@ -191,6 +191,8 @@ def open_store(path: Path, *, in_memory: bool | None = None) -> CohortStore:
     in_memory
         Whether `rna` and `protein` are read into memory; None reads them where they take less than
         half of the memory that is free.
+    sharers
+        Processes that share what is free, each of which opens the store.
 
     Raises
     ------
@@ -221,7 +223,7 @@ def open_store(path: Path, *, in_memory: bool | None = None) -> CohortStore:
             )
             raise InputError([problem])
         if in_memory is None:
-            in_memory = 2 * size_in_memory(group) < free_memory()
+            in_memory = 2 * sharers * size_in_memory(group) < free_memory()
         protein = group["obsm"].get("protein")
         columns = [str(name) for name in group["obs"].attrs["column-order"]]
         # without the index: a name for every cell, which nothing here reads

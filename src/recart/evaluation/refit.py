@@ -140,7 +140,7 @@ def refit_folds(
             refit=partial(
                 _refit,
                 member=member,
-                head=head,
+                head=member.recipe or head,
                 development=_part(own, slice(0, len(development))),
                 held_out=_part(own, slice(len(development), None)),
             ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 
 from recart.problems import InputError, Problem
+from recart.training.atomic_files import write_atomically
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["load_checkpoint", "plain", "save_checkpoint"]
 
 # 2: members carry a decision rule
 SCHEMA = 3
@@ -20,7 +22,7 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 def save_checkpoint(content: dict[str, Any], path: Path) -> None:
-    """Write beside the target, flush to disk, then rename: a reader sees old or new, never half.
+    """Write a checkpoint, whole or not at all; the same content gives the same bytes.
 
     `content` may hold tensors, numbers, strings, lists, dicts and None.
 
@@ -28,17 +30,12 @@ def save_checkpoint(content: dict[str, Any], path: Path) -> None:
     ------
     TypeError
         If it holds anything else: `load_checkpoint` would refuse to read it back.
+    InputError
+        If there is no room for it; what was there before is there still.
     """
-    _require_plain(content, "content")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            torch.save({"schema": SCHEMA, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    torch.save({"schema": SCHEMA, **plain(content, "content")}, buffer)
+    write_atomically(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -74,14 +71,30 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def _require_plain(value: Any, where: str) -> None:
+def plain(value: Any, where: str) -> Any:
+    """A copy whose bytes, pickled, follow from what it holds and not from how it came about.
+
+    Pickle writes an object that occurs again as a reference: here equal strings are one object, and
+    equal lists are not. `where` names the value in messages.
+
+    Raises
+    ------
+    TypeError
+        If the value is neither tensor nor plain Python.
+    """
     if isinstance(value, dict):
-        for key, inner in value.items():
-            _require_plain(key, where)
-            _require_plain(inner, f"{where}[{key!r}]")
-    elif type(value) in (list, tuple):
-        for position, inner in enumerate(value):
-            _require_plain(inner, f"{where}[{position}]")
+        return {
+            plain(key, where): plain(inner, f"{where}[{key!r}]") for key, inner in value.items()
+        }
     # exact types: numpy's float64 is a float, and is pickled as numpy's
-    elif not isinstance(value, Tensor) and type(value) not in _PLAIN:
-        raise TypeError(f"{where} is a {type(value).__name__}; checkpoints are plain Python")
+    if type(value) in (list, tuple):
+        return type(value)(plain(inner, f"{where}[{n}]") for n, inner in enumerate(value))
+    if type(value) is str:
+        return sys.intern(value)
+    if isinstance(value, Tensor):
+        # a view would be written with all of what it is a view of
+        whole = value.untyped_storage().nbytes() == value.nbytes
+        return value.detach() if whole else value.detach().clone()
+    if type(value) in _PLAIN:
+        return value
+    raise TypeError(f"{where} is a {type(value).__name__}; checkpoints are plain Python")

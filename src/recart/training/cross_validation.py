@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
 from recart.contracts import Member
 from recart.data.bags import Bags
 from recart.problems import InputError, Problem
+from recart.training.atomic_files import sweep_parts
 from recart.training.epoch_reports import EpochReport, EpochWatcher
 from recart.training.executors.executor import Executor, Failure, Job
 from recart.training.head_start import MEMBER_IMPORTS
@@ -20,8 +23,13 @@ from recart.training.jobs import Recipes
 from recart.training.member_file import member_path
 from recart.training.member_job import MemberJob, Trainers
 from recart.training.shared_store import SharedStore
+from recart.training.states import States
 
 __all__ = ["CrossValidation", "JobError"]
+
+
+_LATE: Final = 60.0  # seconds until a file that another machine has written is seen here
+_LOOK: Final = 0.5  # seconds between looks for it
 
 
 class JobError(RuntimeError):
@@ -70,14 +78,14 @@ class CrossValidation:
         InputError
             If a job failed: names its members and how. All others have run by then.
         """
-        for part in self.folder.glob(".*.part"):  # of a process that was killed as it wrote
-            part.unlink()
+        sweep_parts(self.folder)
         missing = self.missing()
         if len(missing) < len(self.members):
             progress(f"{len(self.members) - len(missing)} members are there already")
-        stacks = [missing[i : i + size] for i in range(0, len(missing), size)]
+        stacks = self._stacks(size, trainers.states)
         jobs = [self._job(stack, trainers) for stack in stacks]
-        members = {job.name: len(stack) for job, stack in zip(jobs, stacks, strict=True)}
+        named = {job.name: stack for job, stack in zip(jobs, stacks, strict=True)}
+        members = {name: len(stack) for name, stack in named.items()}
         at_once = min(executor.places, len(jobs))
         progress(f"{len(missing)} members in {len(jobs)} jobs, {at_once} at a time")
         failures: dict[str, Failure] = {}
@@ -93,12 +101,44 @@ class CrossValidation:
             for outcome in stack.enter_context(closing(executor.run(jobs, advance))):
                 for watcher in watchers:
                     watcher.end(outcome.job.name)
-                if outcome.failure is not None:
-                    failures[outcome.job.name] = outcome.failure
-                    progress(f"{outcome.job.name} failed; {outcome.failure}")
+                failure = outcome.failure or self._lost(named[outcome.job.name], executor)
+                if failure is not None:
+                    failures[outcome.job.name] = failure
+                    progress(f"{outcome.job.name} failed; {failure}")
         if failures:
             traces = "\n".join(f"{name}:\n{own.trace or own}" for name, own in failures.items())
             raise InputError(_problem(*failed) for failed in failures.items()) from JobError(traces)
+
+    def _stacks(self, size: int, states: States | None) -> list[list[Member]]:
+        """Members of each job: dealt from all, so that those of an earlier start are found again.
+
+        A stack that has begun and of which some files are written already is gone on with whole,
+        for its members would not be the same to the bit in another company.
+        """
+        missing = {member.name for member in self.missing()}
+        stacks = []
+        for i in range(0, len(self.members), size):
+            whole = list(self.members[i : i + size])
+            lacking = [member for member in whole if member.name in missing]
+            begun = states is not None and states.there(whole)
+            if lacking:
+                stacks.append(whole if begun else lacking)
+            elif begun and states is not None:  # killed between its last file and this
+                states.forget(whole)
+        return stacks
+
+    def _lost(self, members: Sequence[Member], executor: Executor) -> Failure | None:
+        """Whether a job on another machine wrote its files where they can't be seen from here."""
+        files = {member_path(self.folder, member.name).name for member in members}
+        until = time.monotonic() + (_LATE if executor.elsewhere else 0)
+        while lacking := files - {path.name for path in self.folder.iterdir()}:
+            if time.monotonic() >= until:
+                return Failure(
+                    how=f"{', '.join(sorted(lacking))} can't be seen from here",
+                    said="paths.run must lie on a file system that all machines share",
+                )
+            time.sleep(_LOOK)
+        return None
 
     def _job(self, members: Sequence[Member], trainers: Trainers) -> Job:
         """Named after its members."""

@@ -78,7 +78,9 @@ class EpochMeans(EpochWatcher):
         while any(self._next <= own.reached for own in jobs) and all(
             own.ended or self._next <= own.reached for own in jobs
         ):
-            self._write_row()
+            # a run that goes on inside its members has trained the first epochs before
+            if any(self._next in own.waiting for own in jobs):
+                self._write_row()
             self._next += 1
 
     def _write_row(self) -> None:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from recart.config.build import build
 from recart.problems import InputError
-from recart.training.executors.executor import Executor
+from recart.training.executors.local_processes import LocalProcesses
 
 __all__ = ["MEMBER_IMPORTS", "collector_at_rest", "head_start"]
 
@@ -40,7 +40,7 @@ def head_start(config: DictConfig) -> Iterator[None]:
         executor = build(config.executor)
     except InputError:
         executor = None
-    if not (isinstance(executor, Executor) and executor.places > 1 and _on_cpu(config)):
+    if not (isinstance(executor, LocalProcesses) and executor.places > 1 and _on_cpu(config)):
         yield
         return
     executor.prepare(MEMBER_IMPORTS)

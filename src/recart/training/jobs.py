@@ -19,6 +19,7 @@ from recart.data.features import FeatureChoice, Features, bind
 from recart.data.store import CohortStore
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 from recart.training.encoder_training import EncoderTraining
+from recart.training.states import States
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -70,11 +71,13 @@ def train_encoders(
     bags: Bags,
     recipes: Recipes,
     trainer_factory: TrainerFactory,
+    states: States | None = None,
 ) -> list[TrainedEncoder]:
     """Fit features and train the encoder of every member, all members in one stack.
 
     `trainer_factory` is called with the number of epochs. Each member reads the cells of its own
-    training and inner-validation patients only.
+    training and inner-validation patients only. With `states` the training can be taken up again
+    inside; without, it is from the start.
 
     Raises
     ------
@@ -82,6 +85,7 @@ def train_encoders(
         If a member has no cells to train on, or none to choose its epoch with.
     """
     from recart.training.module import StackModule  # Lightning: seconds, not for configuration
+    from recart.training.state_keeping import fit
 
     _require_cells(members, bags)
     features = []
@@ -116,14 +120,14 @@ def train_encoders(
         settings,
         [own.name for own in members],
     )
-    trainer = trainer_factory(recipes.training.epochs)
-    trainer.fit(
+    if states is not None:
+        module.states = states.of(members, stack.state_dict())
+    fit(
+        trainer_factory(recipes.training.epochs),
         module,
         batches([member.train for member in members], shuffled=True),
         batches([member.validation for member in members], shuffled=False),
     )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     return [
         TrainedEncoder(
             member=member,

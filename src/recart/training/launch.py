@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,17 +20,19 @@ from recart.data.bags import Bags, with_blocks
 from recart.data.folds import PatientColumns
 from recart.data.split import Split, members
 from recart.data.store import CohortStore
+from recart.interruption import goes_on_with
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import PreparedCohort, prepare_cohort
 from recart.training.collapse import collapse_warning
 from recart.training.cross_validation import CrossValidation
 from recart.training.endpoints import endpoint_of
-from recart.training.epoch_means import EpochMeans
 from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.executor import Executor
 from recart.training.executors.in_process import InProcess
 from recart.training.head_start import MEMBER_IMPORTS
+from recart.training.heartbeat import Heartbeat
 from recart.training.jobs import Recipes
+from recart.training.member_configuration import member_config, own_values
 from recart.training.member_file import LoadedMember, load_member
 from recart.training.member_job import Trainers
 from recart.training.progress import say
@@ -38,9 +41,10 @@ from recart.training.receptor_version import check_receptor_version
 from recart.training.run_directory import RunDirectory
 from recart.training.shared_store import SharedStore
 from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
-from recart.training.trackers import tracking
+from recart.training.states import States
+from recart.training.trackers import tracked, tracking
 
-__all__ = ["load_members", "recipes", "train_run"]
+__all__ = ["load_members", "recipes", "record_cohort", "split_of", "train_run"]
 
 
 def recipes(config: DictConfig) -> Recipes:
@@ -75,16 +79,16 @@ def train_run(config: DictConfig) -> float:
     folder, seeds = run_folder(config), {"seed": int(config.seed)}
     if (folder / "run.json").exists():
         RunDirectory.create(folder, config, seeds)  # refuses another configuration at once
-    if executor.places > 1 and not on_gpu(settings.accelerator):
+    if executor.elsewhere is None and executor.places > 1 and not on_gpu(settings.accelerator):
         executor.prepare(MEMBER_IMPORTS)  # while the cohort is read
     cohort = prepare_cohort(config.data, Path(config.paths.prepared), say)
     run = RunDirectory.create(folder, config, seeds)
     if cohort.store.receptor_dim:
         check_receptor_version(run, say)
-    with run.locked():
+    with run.locked(), goes_on_with(f"paths.run={_shown(run.path)}"):
         say(f"run directory: {_shown(run.path)}")
-        split = _split(run, cohort, scheme, config.seed)
-        _record_cohort(run, cohort)
+        split = split_of(run, cohort, scheme, config.seed)
+        record_cohort(run, cohort)
         validation = CrossValidation(
             shared=SharedStore(cohort.store, run.path),
             bags=with_blocks(cohort.bags, split.block_of),
@@ -92,24 +96,37 @@ def train_run(config: DictConfig) -> float:
             members=members(split),
             recipes=made,
             head=head,
-            folder=run.checkpoints,
+            folder=run.checkpoints.absolute(),
         )
         say(f"{len(cohort.bags)} bags, {split.words} = {len(validation.members)} members")
+        key = cohort.key
+        prepared = _prepared_path(config, cohort)
         del cohort  # whose store may be put where other processes share it
         if validation.missing():
-            with tracking(trackers, run.logs, config) as loggers:
+            known = {member.name: member for member in validation.members}
+            with tracking(trackers, tracked(run.logs, config, known, say)) as followers:
                 displays = [own for own in callbacks if isinstance(own, EpochWatcher)]
                 others = [own for own in callbacks if not isinstance(own, EpochWatcher)]
-                trainers = Trainers(settings=settings, callbacks=others, folder=run.path)
-                watchers = [*displays, EpochMeans(loggers)]
-                _train(validation, config.members_per_job, executor, trainers, watchers)
+                trainers = Trainers(
+                    settings=settings,
+                    callbacks=others,
+                    folder=run.path.absolute(),
+                    states=States.of_run(run, key, settings),
+                )
+                watchers = [*displays, *followers, Heartbeat(run.path)]
+                _train(validation, config.members_per_job, executor, prepared, trainers, watchers)
         else:
             say("all members are there already")
         trained = load_members(run)
+        shutil.rmtree(run.states, ignore_errors=True)  # nothing is left to go on with
     if warning := collapse_warning({member.name: member.history for member in trained}):
         say(warning)
     say(f"trained. Next: python evaluate.py run={_shown(run.path)}")
     return float(np.mean([member.head.inner_loss for member in trained]))
+
+
+def _prepared_path(config: DictConfig, cohort: PreparedCohort) -> Path:
+    return Path(config.paths.prepared) / f"{cohort.key}.zarr"
 
 
 def _shown(path: Path) -> str:
@@ -118,12 +135,19 @@ def _shown(path: Path) -> str:
 
 
 def load_members(run: RunDirectory) -> list[LoadedMember]:
-    """All trained members of a run, by name."""
-    model, head = build(run.config.model), build_head(run.config)
-    return [load_member(path, model, head) for path in sorted(run.checkpoints.glob("*.ckpt"))]
+    """All trained members of a run, by name; each by its own configuration where it has one."""
+    own = own_values(run.path)
+    found, recipe = [], (build(run.config.model), build_head(run.config))
+    for path in sorted(run.checkpoints.glob("*.ckpt")):
+        model, head = recipe
+        if own:
+            config = member_config(run.config, own.get(path.stem, {}))
+            model, head = build(config.model), build_head(config)
+        found.append(load_member(path, model, head))
+    return found
 
 
-def _record_cohort(run: RunDirectory, cohort: PreparedCohort) -> None:
+def record_cohort(run: RunDirectory, cohort: PreparedCohort) -> None:
     """Write which cohort the run is of; refuse to go on with members of another."""
     path = run.path / "cohort.json"
     there = json.loads(path.read_text())["key"] if path.exists() else cohort.key
@@ -139,7 +163,7 @@ def _record_cohort(run: RunDirectory, cohort: PreparedCohort) -> None:
     run.write_json("cohort.json", {"key": cohort.key, "flow": cohort.bags.flow})
 
 
-def _split(run: RunDirectory, cohort: PreparedCohort, scheme: Any, seed: int) -> Split:
+def split_of(run: RunDirectory, cohort: PreparedCohort, scheme: Any, seed: int) -> Split:
     """The split of the run: read where it stands already, else made and written."""
     names = list(cohort.store.patients.index)
     if run.split.exists():
@@ -174,25 +198,32 @@ def _train(
     validation: CrossValidation,
     members_per_job: int | str | None,
     executor: Executor,
+    prepared: Path,
     trainers: Trainers,
     watchers: Sequence[EpochWatcher],
 ) -> None:
     """Deal the missing members into jobs and run them where that is fastest."""
-    gpu = on_gpu(trainers.settings.accelerator)
-    missing = len(validation.missing())
+    elsewhere = executor.elsewhere
+    gpu = on_gpu(trainers.settings.accelerator) if elsewhere is None else elsewhere.gpus > 0
+    # the same stacks each time the run goes on, so that each finds its state
+    members = len(validation.members)
     devices = len(trainers.settings.places)
     if members_per_job is None:
-        size = missing
+        size = members
     elif isinstance(members_per_job, int):
         size = members_per_job
+    elif not gpu:
+        size = 1  # stacking does not pay on a CPU
+    elif elsewhere is None:
+        size = _as_fits(validation, members, devices)
     else:
-        # stacking does not pay on a CPU
-        size = _as_fits(validation, missing, devices) if gpu else 1
-    # a GPU is not divided among processes; several devices start processes of their own
-    if gpu or devices > 1 or executor.places == 1 or size >= missing:
+        size = -(-members // executor.places)  # what a GPU elsewhere holds can't be asked here
+    # a GPU is not divided among processes; several devices start processes of their own. The last
+    # member that is missing does not come here, where it would have other threads
+    here = gpu or devices > 1 or executor.places == 1 or size >= members
+    if elsewhere is None and here:
         executor = InProcess()
-    else:
-        validation.shared.share()
+    validation.shared.reach(executor, prepared)
     validation.run(size, executor, trainers, watchers, say)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from recart.contracts import FeatureSpec, MemberSettings
+from recart.contracts import FeatureSpec, Member, MemberSettings
 from recart.data.feature_levels import FeatureLevels
 from recart.data.features import Features
 from recart.models.totalvi import TotalVI, TotalVIStack
@@ -18,14 +18,22 @@ from recart.training.decision_rule import DecisionRule
 from recart.training.heads import FittedHead, Head
 from recart.training.jobs import TrainedEncoder, restore_stack
 
-__all__ = ["LoadedMember", "load_member", "member_path", "save_member"]
+__all__ = [
+    "LoadedMember",
+    "load_encoder",
+    "load_member",
+    "member_path",
+    "restore_member",
+    "save_member",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedMember:
     """A member as its file gives it; patients are pseudonyms.
 
-    `fitted_on` names, for each fitted part, the patients that it saw.
+    `fitted_on` names, for each fitted part, the patients that it saw. `recipe` is that of its head;
+    None where it is not known.
     """
 
     name: str
@@ -42,6 +50,7 @@ class LoadedMember:
     history: list[dict[str, Any]]
     best_epoch: int
     best_loss: float
+    recipe: Head | None = None
 
 
 def member_path(folder: Path, name: str) -> Path:
@@ -102,26 +111,13 @@ def save_member(
 
 
 def load_member(path: Path, model: TotalVI, head: Head) -> LoadedMember:
-    """Rebuild one member from its file and the run's recipes."""
-    content = load_checkpoint(path)
-    own, member = content["features"], content["member"]
-    features = Features(
-        spec=FeatureSpec(
-            genes=tuple(own["genes"]),
-            proteins=tuple(own["proteins"]),
-            receptor_dim=own["receptor_dim"],
-            batches=tuple(own["batches"]),
-            patients=tuple(own["patients"]),
-            timepoints=tuple(own.get("timepoints", ())),
-            stages=tuple(own.get("stages", ())),
-            gene_ids=tuple(own.get("gene_ids", ())),
-        ),
-        protein_seen=own["protein_seen"].numpy(),
-        background_mean=own["background_mean"].numpy(),
-        background_scale=own["background_scale"].numpy(),
-        batch_share=own["batch_share"].numpy(),
-        levels=_levels(own),
-    )
+    """Rebuild one member from its file and its recipes."""
+    return restore_member(load_checkpoint(path), model, head)
+
+
+def restore_member(content: Mapping[str, Any], model: TotalVI, head: Head) -> LoadedMember:
+    """Rebuild one member from what its file holds."""
+    member, features = content["member"], _features(content["features"])
     return LoadedMember(
         name=member["name"],
         fold=member["fold"],
@@ -137,6 +133,40 @@ def load_member(path: Path, model: TotalVI, head: Head) -> LoadedMember:
         history=content["history"],
         best_epoch=content["best_epoch"],
         best_loss=content["best_loss"],
+        recipe=head,
+    )
+
+
+def load_encoder(path: Path, member: Member) -> TrainedEncoder:
+    """The encoder in the file of `member`, for another head on it."""
+    content = load_checkpoint(path)
+    return TrainedEncoder(
+        member=member,
+        features=_features(content["features"]),
+        state=content["encoder"],
+        best_epoch=content["best_epoch"],
+        best_loss=content["best_loss"],
+        history=content["history"],
+    )
+
+
+def _features(own: dict[str, Any]) -> Features:
+    return Features(
+        spec=FeatureSpec(
+            genes=tuple(own["genes"]),
+            proteins=tuple(own["proteins"]),
+            receptor_dim=own["receptor_dim"],
+            batches=tuple(own["batches"]),
+            patients=tuple(own["patients"]),
+            timepoints=tuple(own.get("timepoints", ())),
+            stages=tuple(own.get("stages", ())),
+            gene_ids=tuple(own.get("gene_ids", ())),
+        ),
+        protein_seen=own["protein_seen"].numpy(),
+        background_mean=own["background_mean"].numpy(),
+        background_scale=own["background_scale"].numpy(),
+        batch_share=own["batch_share"].numpy(),
+        levels=_levels(own),
     )
 
 

@@ -21,6 +21,7 @@ from recart.training.encoder_training import EncoderTraining
 from recart.training.finite import MEND, FiniteWatch
 from recart.training.optimizer import StackedAdam
 from recart.training.recorded_step import RecordedStep
+from recart.training.states import JobStates
 from recart.training.term_sums import add_sums, means_of, sums_of
 
 __all__ = ["StackModule"]
@@ -63,7 +64,8 @@ class StackModule(pl.LightningModule):
         self.history: list[dict[str, Any]] = []
         self.held = False  # whether minibatches are gathered on the card
         self.recorded: RecordedStep | None = None
-        self._train_sum: dict[str, Tensor] = {}
+        self.states: JobStates | None = None  # where it can be taken up again
+        self.train_sum: dict[str, Tensor] = {}  # of the epoch so far
         self._validation_sum: dict[str, Tensor] = {}
         self._finite = FiniteWatch()
 
@@ -105,7 +107,7 @@ class StackModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Let go of members that have stopped; draw the others' own orders of this epoch."""
-        self._train_sum = {}
+        self.train_sum = {}
         self._finite.forget()
         self._drop_stopped()
         dataset = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
@@ -113,8 +115,14 @@ class StackModule(pl.LightningModule):
 
     def _drop_stopped(self) -> None:
         rows = [row for row, m in enumerate(self.running) if not self.stopped_m[m]]
+        if self.keep(rows) and self.recorded is not None:
+            self.stack.zero_grad(set_to_none=True)
+            self._record()
+
+    def keep(self, rows: Sequence[int]) -> bool:
+        """Go on with these rows of the stack alone; whether there were others."""
         if len(rows) == len(self.running):
-            return
+            return False
         self.stack.keep(rows)
         strategy = self.trainer.strategy
         if isinstance(strategy, DDPStrategy):  # its buckets are as large as the weights were
@@ -124,12 +132,12 @@ class StackModule(pl.LightningModule):
         for loader in (self.trainer.train_dataloader, self.trainer.val_dataloaders):
             loader.dataset.keep(rows)  # type: ignore[union-attr]
         self.running = [self.running[row] for row in rows]
-        if self.recorded is not None:
-            self.stack.zero_grad(set_to_none=True)
-            self._record()
+        return True
 
     def training_step(self, batch: CellBatch, step: int) -> Tensor | None:
         """Sum of the members' losses: their gradients do not meet."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        optimizer.active = batch.active  # type: ignore[union-attr]
         if not any(batch.active):
             return None
         if self.recorded is None:
@@ -138,12 +146,10 @@ class StackModule(pl.LightningModule):
         else:
             seeds = [self.seeds[m] for m in self.running]
             loss, sums = self.recorded(batch, seeds, self._step_of_run(step), self.kl_weight)
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        optimizer.active = batch.active  # type: ignore[union-attr]
         self._finite.see(sums, step)
         if self.device.type == "cpu":  # a GPU would be waited for
-            self._finite.ask(self._running_names, self.current_epoch)
-        add_sums(self._train_sum, sums)
+            self.ask_finite()
+        add_sums(self.train_sum, sums)
         return loss
 
     def backward(self, loss: Tensor, *_: Any, **__: Any) -> None:
@@ -211,8 +217,12 @@ class StackModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch's sums; no member goes on from a step that was not finite."""
-        self._finite.ask(self._running_names, self.current_epoch)
+        self.ask_finite()
         self._validation_sum = {}
+
+    def ask_finite(self) -> None:
+        """Raise where a term of this epoch was not finite."""
+        self._finite.ask(self._running_names, self.current_epoch)
 
     def validation_step(self, batch: CellBatch, _step: int) -> None:
         """Sum the terms over each member's inner-validation cells, at their means."""
@@ -225,7 +235,7 @@ class StackModule(pl.LightningModule):
         """Keep the best state of each member; stop those that no longer improve."""
         if self.trainer.sanity_checking:
             return
-        train, validation = self._means(self._train_sum), self._means(self._validation_sum)
+        train, validation = self._means(self.train_sum), self._means(self._validation_sum)
         kl_ml = validation.pop(_PER_DIMENSION)
         loss_m, train_m = self._losses(validation), self._losses(train)
         for row, member in enumerate(self.running):

@@ -110,7 +110,7 @@ class Ranks:
                         (
                             self.epochs,
                             self.callbacks,
-                            _part(module, share.members),
+                            _part(module, share),
                             *(_made_of(own, share.members) for own in (train, validation)),
                         )
                     ),
@@ -156,6 +156,7 @@ class _RankWork:
 
     def __call__(self, report: Report) -> bytes | None:
         from recart.training.reporting_logger import ReportingLogger
+        from recart.training.state_keeping import fit
         from recart.training.trainer import quiet_lightning
 
         chosen: list[_Made]
@@ -170,7 +171,7 @@ class _RankWork:
             trainer = self.settings.make_rank(
                 places, strategy, epochs, loggers, callbacks, self.folder
             )
-            trainer.fit(module, train, validation)
+            fit(trainer, module, train, validation, writes=self.speaks)
         found = {name: getattr(module, name) for name in (*_RESULTS, "history")}
         return pickle.dumps(found) if self.speaks else None
 
@@ -221,14 +222,16 @@ def _run(works: Sequence[_RankWork], means: EpochMeans, epochs: int) -> list[byt
     return [results[job.name] for job in jobs]
 
 
-def _part(module: StackModule, members: Sequence[int]) -> StackModule:
+def _part(module: StackModule, share: _Share) -> StackModule:
     """The training of these members, not begun."""
     stack = copy.deepcopy(module.stack)
-    stack.keep(members)
-    seeds = [module.seeds[m] for m in members]
-    names = [module.names[m] for m in members]
+    stack.keep(share.members)
+    seeds = [module.seeds[m] for m in share.members]
+    names = [module.names[m] for m in share.members]
     part = StackModule(stack, seeds, module.recipe, names=names)
-    part.lr_m = [module.lr_m[m] for m in members]
+    part.lr_m = [module.lr_m[m] for m in share.members]
+    if module.states is not None:
+        part.states = module.states.part(share.members, share.part[1])
     return part
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from omegaconf import DictConfig, OmegaConf
@@ -18,7 +19,7 @@ from recart.config.schema import TrainConfig
 from recart.config.targets import parameters, resolve
 from recart.problems import Problem
 
-__all__ = ["HIDDEN", "redact"]
+__all__ = ["HIDDEN", "redact", "redact_metrics", "redact_rows"]
 
 HIDDEN: Final = "<hidden>"
 
@@ -39,6 +40,8 @@ _OF_THE_COHORT: Final = frozenset(
         *("exclude", "timepoints", "tissues", "car_genes", "columns", "project", "entity"),
     }
 )
+# names of metrics: lower-case words of letters, with the numbers that some end in
+_NAME: Final = re.compile(r"lr-[A-Za-z]+|[a-z][a-z_]*[0-9]?(?:[/_-][a-z][a-z_]*[0-9]?){0,4}")
 _HASHES: Final = frozenset({"sha256", "commit", "store_key"})
 _HASH: Final = re.compile(r"[0-9a-f]{7,64}")
 
@@ -50,6 +53,40 @@ def redact(config: DictConfig) -> dict[str, Any]:
     """
     tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     return _mapping(typing.cast("dict[Any, Any]", tree), TrainConfig)
+
+
+def redact_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics of an epoch or an evaluation: what is no number is left out.
+
+    A name that does not look like one of recart's, `validation/rna`, becomes `entry_<n>`.
+    """
+    return {
+        name if _NAME.fullmatch(name) else f"entry_{number}": float(value)
+        for number, (name, value) in enumerate(metrics.items())
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def redact_rows(
+    rows: Sequence[Mapping[str, Any]], words: Collection[str]
+) -> list[dict[str, float | str]]:
+    """A table of an evaluation: numbers, and those of recart's own words that `words` lists.
+
+    Its columns are recart's; any other becomes `entry_<n>`.
+    """
+    return [
+        {
+            (name if _NAME.fullmatch(name) else f"entry_{number}"): _cell(value, words)
+            for number, (name, value) in enumerate(row.items())
+        }
+        for row in rows
+    ]
+
+
+def _cell(value: Any, words: Collection[str]) -> float | str:
+    if isinstance(value, int | float):
+        return value
+    return value if value in words else HIDDEN
 
 
 def _mapping(tree: dict[Any, Any], schema: Any) -> dict[str, Any]:

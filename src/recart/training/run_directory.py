@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import fcntl
 import hashlib
 import json
-import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +15,15 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from recart.problems import InputError, Problem
+from recart.training.atomic_files import write_atomically
 from recart.training.receptor_version import receptor_fingerprint
+from recart.training.run_lock import locked
 from recart.training.versions import versions
 
 __all__ = ["RunDirectory", "configuration_hash", "write_atomically"]
 
 SCHEMA: Final = 1
-_CONFIG, _RUN, _VERSIONS, _LOCK = "config.yaml", "run.json", "versions.json", "run.lock"
+_CONFIG, _RUN, _VERSIONS = "config.yaml", "run.json", "versions.json"
 _LOOKED_FOR: Final = (_CONFIG, _RUN, _VERSIONS)
 # Keys that may differ when a run goes on: they say where and how it runs, not what it is.
 _FREE: Final = frozenset(
@@ -78,6 +77,11 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         """Folder of the members' files."""
         return self.path / "checkpoints"
+
+    @property
+    def states(self) -> Path:
+        """Folder of what trainings go on from that are not finished."""
+        return self.path / "states"
 
     @property
     def logs(self) -> Path:
@@ -183,51 +187,10 @@ class RunDirectory:
         Raises
         ------
         InputError
-            If another process holds it, and which; or if the file system knows no locks.
+            If another process holds it: which one.
         """
-        path = self.path / _LOCK
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
-                problem = Problem(
-                    code="E-RUN-003",
-                    file=self.path.name,
-                    what=f"{holder} is writing into this run",
-                    mend="wait for it or end it, or name another folder, paths.run=...",
-                )
-                raise InputError([problem]) from None
-            except OSError as error:
-                problem = Problem(
-                    code="E-RUN-005",
-                    file=self.path.name,
-                    what=f"the file system of this folder knows no locks ({error.strerror})",
-                    mend="put the run on another disk, paths.run=...",
-                )
-                raise InputError([problem]) from error
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        with locked(self.path):
             yield
-            os.ftruncate(descriptor, 0)
-        finally:
-            os.close(descriptor)
-
-
-def write_atomically(path: Path, content: bytes) -> Path:
-    """Write beside the target, flush to disk, rename: a reader sees old or new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
 
 
 def configuration_hash(config: DictConfig) -> str:

@@ -1,55 +1,161 @@
-"""Experiment trackers: where metrics go while members train."""
+"""Experiment trackers: where metrics go while members train, and what an evaluation found."""
 
 from __future__ import annotations
 
-import os
+import importlib.util
+import json
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
 from omegaconf import DictConfig
 
+from recart.contracts import Member
 from recart.problems import InputError, Problem
 from recart.training.csv_metrics import CsvMetrics
-from recart.training.epoch_means import MetricLog
-from recart.training.redactor import redact
+from recart.training.epoch_means import EpochMeans
+from recart.training.epoch_reports import EpochWatcher
+from recart.training.redactor import redact, redact_rows
+from recart.training.tensorboard_events import EventFile
+from recart.training.tracker_thread import Aside, aside
 
-__all__ = ["CsvTracker", "TensorBoardTracker", "Tracker", "WandbTracker", "tracking"]
+__all__ = [
+    "CsvTracker",
+    "Table",
+    "TensorBoardTracker",
+    "Tracked",
+    "Tracker",
+    "record",
+    "tracked",
+    "tracking",
+]
 
-_MODES: Final = ("offline", "online")
+_GROUP: Final = "group.json"
+
+Table = Sequence[Mapping[str, float | str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracked:
+    """A run as trackers may know it.
+
+    Attributes
+    ----------
+    folder
+        Of the run's logs.
+    settings
+        The configuration, redacted.
+    group
+        A random word that all that is tracked of this run has in common.
+    members
+        By name; of each, trackers are told its fold, repeat, seed and settings.
+    say
+        Given a line on what a tracker could not do.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    group: str
+    members: Mapping[str, Member] = field(default_factory=dict)
+    say: Callable[[str], None]
+
+    def places_of(self, job: str) -> dict[str, Any]:
+        """Fold, repeat, seed and settings of the member of a job, or lists of them."""
+        members = [self.members[name] for name in job.split(", ") if name in self.members]
+        found: dict[str, list[Any]] = {}
+        for member in members:
+            settings = {k: v for k, v in vars(member.settings).items() if v is not None}
+            row = {"fold": member.fold, "repeat": member.repeat, "seed": member.seed, **settings}
+            for name, value in row.items():
+                found.setdefault(name, []).append(value)
+        return {name: own[0] if len(members) == 1 else own for name, own in found.items()}
 
 
 class Tracker(ABC):
-    """Opens a log of metrics for one run and closes it again."""
+    """Follows the trainings of one run, and takes in what its evaluation found."""
+
+    limit: float = 10.0
+    """Seconds that a run waits at most, at its end, for what was tracked to be written."""
+
+    def check(self) -> None:  # noqa: B027 -- most have nothing that could be amiss
+        """Refuse, before anything is trained, what a user has to mend.
+
+        Raises
+        ------
+        InputError
+            If something is not installed, or an account is missing.
+        """
 
     @abstractmethod
-    def open(self, folder: Path, settings: Mapping[str, Any]) -> AbstractContextManager[MetricLog]:
-        """A log that is written below `folder`, for as long as the context is open.
+    def follow(self, run: Tracked) -> AbstractContextManager[EpochWatcher]:
+        """A watcher of epochs; it is entered, called and left in one thread."""
 
-        Parameters
-        ----------
-        folder
-            Folder of the run's logs.
-        settings
-            The run's configuration, redacted already.
+    @abstractmethod
+    def record(self, run: Tracked, tables: Mapping[str, Table]) -> None:
+        """Take in the tables of an evaluation, redacted already.
+
+        `metrics` has a row a model; tables named `curve_<kind>` have a point a row.
         """
 
 
-@contextmanager
-def tracking(
-    trackers: Mapping[str, Tracker], folder: Path, config: DictConfig
-) -> Iterator[list[MetricLog]]:
-    """Loggers of all trackers, closed at the end whatever happens.
+def tracked(
+    folder: Path,
+    config: DictConfig,
+    members: Mapping[str, Member],
+    say: Callable[[str], None],
+) -> Tracked:
+    """The run whose logs lie in `folder`.
 
-    The configuration passes the redactor first: no tracker gets to see the original.
+    The configuration passes the redactor here: no tracker gets to see the original.
     """
-    settings = redact(config)
     folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _GROUP
+    if not path.exists():
+        path.write_text(json.dumps({"group": secrets.token_hex(4)}))
+    group = str(json.loads(path.read_text())["group"])
+    return Tracked(folder=folder, settings=redact(config), group=group, members=members, say=say)
+
+
+@contextmanager
+def tracking(trackers: Mapping[str, Tracker], run: Tracked) -> Iterator[list[EpochWatcher]]:
+    """A watcher for each tracker, closed at the end whatever happens.
+
+    Each works in a thread of its own, so that one that hangs or fails holds up nothing.
+
+    Raises
+    ------
+    InputError
+        If a tracker lacks what a user has to provide.
+    """
+    for tracker in trackers.values():
+        tracker.check()
     with ExitStack() as stack:
-        yield [stack.enter_context(t.open(folder, settings)) for t in trackers.values()]
+        watchers: list[EpochWatcher] = []
+        for name, tracker in trackers.items():
+            aside = Aside(name, tracker.follow(run), run.say, tracker.limit)
+            stack.callback(aside.close)
+            watchers.append(aside)
+        yield watchers
+
+
+def record(
+    trackers: Mapping[str, Tracker],
+    run: Tracked,
+    tables: Mapping[str, Table],
+    words: Collection[str],
+) -> None:
+    """Give the tables of an evaluation to each tracker; one that fails or hangs is named.
+
+    The tables pass the redactor here; `words` are those of recart's own that they may hold.
+    """
+    harmless = {name: redact_rows(rows, words) for name, rows in tables.items()}
+    for name, tracker in trackers.items():
+        aside(name, partial(tracker.record, run, harmless), run.say, tracker.limit)
 
 
 @final
@@ -57,158 +163,59 @@ class CsvTracker(Tracker):
     """Writes `csv/version_<n>/metrics.csv`; a run that goes on adds a version."""
 
     @contextmanager
-    def open(self, folder: Path, settings: Mapping[str, Any]) -> Iterator[MetricLog]:  # noqa: ARG002
-        """Open the file; the configuration stands in the run's folder already."""
-        log = CsvMetrics(folder / "csv")
+    def follow(self, run: Tracked) -> Iterator[EpochWatcher]:
+        """Rows are means over all members; the configuration stands in the run's folder."""
+        log = CsvMetrics(run.folder / "csv")
         try:
-            yield log
+            yield EpochMeans([log])
         finally:
             log.save()
+
+    def record(self, run: Tracked, tables: Mapping[str, Table]) -> None:
+        """Nothing: the evaluation's own tables stand in the run's folder."""
 
 
 @final
 class TensorBoardTracker(Tracker):
-    """Writes event files to `tensorboard/version_<n>`; TensorBoard names them after the host."""
+    """Writes event files to `tensorboard/version_<n>`."""
 
-    @contextmanager
-    def open(self, folder: Path, settings: Mapping[str, Any]) -> Iterator[MetricLog]:  # noqa: ARG002
-        """Open the event file.
+    def check(self) -> None:
+        """TensorBoard writes the files itself.
 
         Raises
         ------
         InputError
-            If TensorBoard is not installed.
+            If it is not installed.
         """
-        from lightning.pytorch.loggers import TensorBoardLogger
-
-        try:
-            logger = TensorBoardLogger(folder, name="tensorboard", default_hp_metric=False)
-        except ModuleNotFoundError as error:
+        if importlib.util.find_spec("tensorboard") is None:
             problem = Problem(
                 code="E-LOG-001",
                 what="TensorBoard is not installed",
                 mend="pip install tensorboard, or use logger=csv",
             )
-            raise InputError([problem]) from error
-        try:
-            yield logger
-        finally:
-            logger.finalize("success")
-
-
-@final
-class WandbTracker(Tracker):
-    """A Weights & Biases run that holds metrics and the redacted configuration, nothing else.
-
-    Console, code, git state, command line, host, packages and hardware are not recorded. Offline,
-    nothing leaves the machine until `wandb sync` is called on the run's folder.
-
-    Parameters
-    ----------
-    project
-        Project on the server; sent as it is.
-    entity
-        User or team on the server, sent as it is; None for the account's own.
-    mode
-        `offline` or `online`.
-
-    Raises
-    ------
-    InputError
-        If the mode is another one.
-    """
-
-    def __init__(self, project: str, entity: str | None, mode: str) -> None:
-        if mode not in _MODES:
-            problem = Problem(
-                code="E-LOG-002",
-                column="logger.wandb.mode",
-                what=f"mode {mode}",
-                mend=f"use one of {', '.join(_MODES)}; ~logger.wandb or logger=csv turns it off",
-            )
             raise InputError([problem])
-        self.project = project
-        self.entity = entity
-        self.mode = mode
 
     @contextmanager
-    def open(self, folder: Path, settings: Mapping[str, Any]) -> Iterator[MetricLog]:
-        """Start the run, finish it at the end, and remove W&B's own log, which names the folder.
+    def follow(self, run: Tracked) -> Iterator[EpochWatcher]:
+        """Scalars are means over all members."""
+        log = EventFile(run.folder / "tensorboard")
+        try:
+            yield EpochMeans([log])
+        finally:
+            log.close()
 
-        Raises
-        ------
-        InputError
-            If W&B cannot start the run, as online without an account.
-        """
-        import wandb
-        from lightning.pytorch.loggers import WandbLogger
-
-        name = secrets.token_hex(4)
-        with _inside(folder):
-            try:
-                run = wandb.init(
-                    project=self.project,
-                    entity=self.entity,
-                    id=name,
-                    name=f"recart-{name}",
-                    dir=folder,
-                    config=dict(settings),
-                    settings=self._settings(folder),
-                )
-            except wandb.Error as error:
-                problem = Problem(
-                    code="E-LOG-003",
-                    column="logger.wandb",
-                    what=f"Weights & Biases did not start the run: {error}",
-                    mend="log in with `wandb login`, or use logger.wandb.mode=offline",
-                )
-                raise InputError([problem]) from error
-            failed = True
-            try:
-                yield WandbLogger(experiment=run)
-                failed = False
-            finally:
-                run.finish(exit_code=int(failed))
-                for path in (folder / "wandb").rglob("*debug*.log"):
-                    path.unlink(missing_ok=True)
-
-    def _settings(self, folder: Path) -> Any:
-        import wandb
-
-        return wandb.Settings(
-            mode="online" if self.mode == "online" else "offline",
-            root_dir=str(folder),
-            program="recart",
-            host="hidden",
-            username="hidden",
-            console="off",
-            silent=True,
-            save_code=False,
-            disable_code=True,
-            disable_git=True,
-            disable_job_creation=True,
-            x_disable_meta=True,
-            x_disable_machine_info=True,
-            x_disable_stats=True,
-            x_save_requirements=False,
-        )
-
-
-@contextmanager
-def _inside(folder: Path) -> Iterator[None]:
-    """Keep W&B's staging area, cache and settings in the run's folder, not in the user's home.
-
-    W&B takes these three from the environment only.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    names = ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, str(folder)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    def record(self, run: Tracked, tables: Mapping[str, Table]) -> None:
+        """The numbers of each model, and its curves point by point."""
+        log = EventFile(run.folder / "tensorboard")
+        try:
+            for row in tables.get("metrics", ()):
+                name = f"evaluation/{row['model']}"
+                numbers = {f"{name}/{k}": v for k, v in row.items() if isinstance(v, float)}
+                log.log_metrics(numbers)
+            for table, rows in tables.items():
+                if table.startswith("curve_"):
+                    for step, row in enumerate(rows):
+                        own = {f"{table}/{k}": v for k, v in row.items() if isinstance(v, float)}
+                        log.log_metrics(own, step)
+        finally:
+            log.close()

@@ -1,16 +1,44 @@
-"""The module `errands`, where other processes find it too."""
+"""The module `errands`, where other processes find it too; and a Ray cluster of two machines."""
 
 from __future__ import annotations
 
 import importlib
+import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+HERE = str(Path(__file__).parent)
+
 
 @pytest.fixture
 def errands(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """What jobs do here."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(HERE)
     return importlib.import_module("errands")
+
+
+@pytest.fixture(scope="session")
+def two_machines() -> Iterator[str]:
+    """Address of a real Ray cluster: two raylets of this machine, a core each."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [HERE, before]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own notes
+        import ray
+        from ray.cluster_utils import Cluster
+
+        own = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+        cluster = Cluster(initialize_head=True, head_node_args={**own, "include_dashboard": False})
+        cluster.add_node(**own)
+        yield cluster.address
+        ray.shutdown()
+        cluster.shutdown()
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before

@@ -42,6 +42,26 @@ def sleep(folder: str, _report: Any) -> None:
     time.sleep(120)
 
 
+def wait_for(folder: str, _report: Any) -> None:
+    """End when another job says so."""
+    until = time.monotonic() + 60
+    while not (Path(folder) / "free").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(2)
+
+
+def free(folder: str, _report: Any) -> None:
+    (Path(folder) / "free").touch()
+
+
+def epochs(report: Any) -> None:
+    from recart.training.epoch_reports import EpochReport
+
+    for epoch, value in enumerate((0.1 + 0.2, float("nan"))):
+        means = {"members_done": 0.0, "validation/rna": value}
+        report(EpochReport(epoch=epoch, step=10 * epoch, means=means))
+
+
 def surroundings(_report: Any) -> dict[str, Any]:
     import torch
 

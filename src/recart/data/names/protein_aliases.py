@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-__all__ = ["PROTEIN_ALIASES_VERSION", "bare_protein", "marker_gene", "marker_of"]
+__all__ = ["PROTEIN_ALIASES_VERSION", "bare_protein", "marker_aliases", "marker_gene", "marker_of"]
 
 PROTEIN_ALIASES_VERSION: Final = "2026-11"
 
@@ -57,6 +57,12 @@ def marker_of(name: str) -> str:
 def marker_gene(marker: str) -> str:
     """Symbol of the gene of a marker; empty for forms and complexes that no one gene names."""
     return _genes().get(marker, "")
+
+
+def marker_aliases(marker: str) -> tuple[str, ...]:
+    """Other names of a marker, as the shipped table lists them."""
+    found = {own: others for own, _, others in _table()}.get(marker, "")
+    return tuple(name for name in found.split(",") if name)
 
 
 def _of_part(part: str) -> str:

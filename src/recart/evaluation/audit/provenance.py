@@ -177,7 +177,10 @@ class Provenance(Check):
             return self._finding(
                 "A-PR-006",
                 Severity.PASSED,
-                f"{count} configurations were evaluated on this cohort",
+                f"{count} configuration"
+                + ("s were" if count > 1 else " was")
+                + " evaluated on this "
+                "cohort",
                 configurations=count,
             )
         return self._finding(
@@ -185,7 +188,8 @@ class Provenance(Check):
             Severity.WARNING,
             f"{count} configurations were evaluated on this cohort: the best of as many models "
             f"that know nothing reads an AUROC of about {min(0.5 + gain, 1):.2f} with {n} patients",
-            "choose on inner folds (sweep.py), and report the first configuration or all of them",
+            "choose on inner folds (train.py sweep=default), and report the first configuration or "
+            "all of them",
             configurations=count,
             gain_by_chance=gain,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from recart.training.endpoints import Endpoint, SeveralEndpoints, endpoint_of
 
 __all__ = [
     "Baseline",
+    "FoldLogits",
     "IndexArray",
     "bag_endpoint",
     "bag_groups",
@@ -22,6 +24,18 @@ __all__ = [
 ]
 
 IndexArray = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldLogits:
+    """What a baseline says in one fold.
+
+    `held_out` (test) are its logits of the held-out bags; `inner` (train) those of the development
+    bags, each from the inner fold that left the bag out, NaN where there are no inner folds.
+    """
+
+    held_out: FloatArray
+    inner: FloatArray
 
 
 class Baseline(ABC):
@@ -39,7 +53,7 @@ class Baseline(ABC):
     @abstractmethod
     def fit_predict(
         self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int
-    ) -> FloatArray:
+    ) -> FoldLogits:
         """Fit on the bags `train` and score the bags `test`.
 
         Parameters
@@ -54,7 +68,7 @@ class Baseline(ABC):
 
         Returns
         -------
-        (test) logits. The logit of a bag depends on `train` and on its own cells only.
+        The logit of a held-out bag depends on `train` and on its own cells only.
         """
 
 

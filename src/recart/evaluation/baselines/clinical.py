@@ -14,6 +14,7 @@ from recart.data.store import CohortStore
 from recart.data.telling_columns import tells_the_class
 from recart.evaluation.baselines.baseline import (
     Baseline,
+    FoldLogits,
     IndexArray,
     bag_endpoint,
     bag_groups,
@@ -95,7 +96,7 @@ class ClinicalOnly(Baseline):
 
     def fit_predict(
         self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int
-    ) -> FloatArray:
+    ) -> FoldLogits:
         """Logits of the bags `test`; see `Baseline.fit_predict`."""
         from sklearn.impute import SimpleImputer
         from sklearn.preprocessing import StandardScaler

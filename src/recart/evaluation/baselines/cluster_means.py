@@ -8,6 +8,7 @@ from recart.data.bags import Bags
 from recart.data.store import CohortStore
 from recart.evaluation.baselines.baseline import (
     Baseline,
+    FoldLogits,
     IndexArray,
     bag_endpoint,
     bag_groups,
@@ -15,7 +16,6 @@ from recart.evaluation.baselines.baseline import (
 )
 from recart.evaluation.baselines.clusters import CellClusters
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
-from recart.evaluation.predictions import FloatArray
 
 __all__ = ["ClusterMeans"]
 
@@ -51,7 +51,7 @@ class ClusterMeans(Baseline):
 
     def fit_predict(
         self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int
-    ) -> FloatArray:
+    ) -> FoldLogits:
         """Logits of the bags `test`; see `Baseline.fit_predict`."""
         from sklearn.preprocessing import StandardScaler
 

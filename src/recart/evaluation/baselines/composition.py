@@ -11,6 +11,7 @@ from recart.data.bags import Bags
 from recart.data.store import CohortStore
 from recart.evaluation.baselines.baseline import (
     Baseline,
+    FoldLogits,
     IndexArray,
     bag_endpoint,
     bag_groups,
@@ -59,7 +60,7 @@ class Composition(Baseline):
 
     def fit_predict(
         self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int
-    ) -> FloatArray:
+    ) -> FoldLogits:
         """Logits of the bags `test`; see `Baseline.fit_predict`."""
         from sklearn.preprocessing import StandardScaler
 

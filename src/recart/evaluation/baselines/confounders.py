@@ -11,6 +11,7 @@ from recart.data.bags import Bags
 from recart.data.store import CohortStore
 from recart.evaluation.baselines.baseline import (
     Baseline,
+    FoldLogits,
     IndexArray,
     bag_endpoint,
     bag_groups,
@@ -38,7 +39,7 @@ class QualityOnly(Baseline):
 
     def fit_predict(
         self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int
-    ) -> FloatArray:
+    ) -> FoldLogits:
         """Logits of the bags `test`; see `Baseline.fit_predict`."""
         from sklearn.impute import SimpleImputer
         from sklearn.preprocessing import StandardScaler
@@ -71,7 +72,7 @@ class BatchOnly(Baseline):
 
     def fit_predict(
         self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int
-    ) -> FloatArray:
+    ) -> FoldLogits:
         """Logits of the bags `test`; see `Baseline.fit_predict`.
 
         A level that no training bag has is no feature.

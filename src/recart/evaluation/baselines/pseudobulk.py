@@ -11,6 +11,7 @@ from recart.data.rows import pieces, read_rows
 from recart.data.store import CohortStore
 from recart.evaluation.baselines.baseline import (
     Baseline,
+    FoldLogits,
     IndexArray,
     bag_endpoint,
     bag_groups,
@@ -57,7 +58,7 @@ class PseudobulkPCA(Baseline):
 
     def fit_predict(
         self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int
-    ) -> FloatArray:
+    ) -> FoldLogits:
         """Logits of the bags `test`; see `Baseline.fit_predict`."""
         which = np.concatenate([train, test])
         rna = _profiles(store, bags, which)

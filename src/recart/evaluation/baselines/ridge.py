@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.special import logit
 
-from recart.evaluation.baselines.baseline import IndexArray
+from recart.evaluation.baselines.baseline import FoldLogits, IndexArray
 from recart.evaluation.predictions import FloatArray
 from recart.training.endpoints import BinaryEndpoint, Endpoint
 from recart.training.ridge_selection import inner_folds as deal
@@ -47,7 +47,7 @@ def ridge_logits(
     folds: Splits,
     x_test: FloatArray,
     endpoint: Endpoint = _BINARY,
-) -> FloatArray:
+) -> FoldLogits:
     """Fit preprocessing and the endpoint's ridge regression, strength by inner loss.
 
     Parameters
@@ -63,15 +63,18 @@ def ridge_logits(
 
     Returns
     -------
-    (test) logits. Without features, or with one class, the log-odds of the training prevalence.
+    Logits of both. Without features, or with one class, the log-odds of the training prevalence.
     """
     if x_train.shape[1] == 0 or len(set(endpoint.strata(y_train)[0])) < 2:
         face = endpoint.binary(y_train)
         known = face[face >= 0] if (face >= 0).any() else np.array([0.5])
         half_a_bag = 0.5 / len(known)
         prevalence = np.clip(known.mean(), half_a_bag, 1 - half_a_bag)
-        return np.full(len(x_test), float(logit(prevalence)))
-    chosen = int(np.argmin(_losses(steps, x_train, y_train, folds, endpoint))) if folds else 0
+        same = float(logit(prevalence))
+        return FoldLogits(held_out=np.full(len(x_test), same), inner=np.full(len(x_train), same))
+    chosen, inner = 0, np.full(len(x_train), np.nan)
+    if folds:
+        chosen, inner = _chosen(steps, x_train, y_train, folds, endpoint)
     x, held_out = _prepared(steps, x_train, x_test)
     coefficients, offsets = endpoint.solve(
         x[None],
@@ -81,18 +84,20 @@ def ridge_logits(
     )
     # row by row: a bag's logit is the same numbers in any company
     linear = torch.stack([row @ coefficients[0, 0] for row in held_out])
-    found: FloatArray = endpoint.log_odds(linear, offsets[0, 0]).numpy()
-    return found
+    return FoldLogits(held_out=endpoint.log_odds(linear, offsets[0, 0]).numpy(), inner=inner)
 
 
-def _losses(
+def _chosen(
     steps: list[tuple[str, Any]],
     x: FloatArray,
     y: FloatArray,
     folds: Splits,
     endpoint: Endpoint,
-) -> FloatArray:
-    """(strength) loss over the held-out bags of all inner folds, solved in one stack."""
+) -> tuple[int, FloatArray]:
+    """The strength of the least inner loss, and under it (n) logits from outside each inner fold.
+
+    All strengths and inner folds are solved in one stack.
+    """
     x_qnf = torch.stack([_prepared(steps, x[fit], x)[1] for fit, _ in folds])
     weight = torch.zeros(len(folds), len(y), dtype=torch.float64)
     for own, (fit, _) in zip(weight, folds, strict=True):
@@ -100,12 +105,17 @@ def _losses(
     y_qn = torch.from_numpy(y).expand(len(folds), *y.shape)
     grid = 1 / torch.tensor(RIDGE_GRID, dtype=torch.float64)
     coefficients, offsets = endpoint.solve(x_qnf, y_qn, weight, grid.expand(len(folds), -1))
-    loss_qsn = endpoint.losses(coefficients @ x_qnf.mT, offsets, y_qn, weight).numpy()
-    losses: FloatArray = np.sum(
+    linear_qsn = coefficients @ x_qnf.mT
+    loss_qsn = endpoint.losses(linear_qsn, offsets, y_qn, weight).numpy()
+    losses = np.sum(
         [own[:, check].sum(axis=1) for own, (_, check) in zip(loss_qsn, folds, strict=True)],
         axis=0,
     )
-    return losses
+    chosen = int(np.argmin(losses))
+    inner = np.full(len(y), np.nan)
+    for linear, offset, (_, check) in zip(linear_qsn, offsets, folds, strict=True):
+        inner[check] = endpoint.log_odds(linear[chosen, check], offset[chosen]).numpy()
+    return chosen, inner
 
 
 def _prepared(

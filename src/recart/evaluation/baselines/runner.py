@@ -11,8 +11,15 @@ from scipy.special import expit
 
 from recart.data.bags import Bags
 from recart.data.store import CohortStore
-from recart.evaluation.baselines.baseline import Baseline, IndexArray, bag_endpoint
+from recart.evaluation.baselines.baseline import (
+    Baseline,
+    FoldLogits,
+    IndexArray,
+    bag_endpoint,
+    bag_groups,
+)
 from recart.evaluation.outcomes.face import target_columns
+from recart.training.decision_rule import DecisionRule, fit_decision_rule
 
 __all__ = ["Fold", "cross_validate_baselines"]
 
@@ -44,8 +51,9 @@ def cross_validate_baselines(
 
     Returns
     -------
-    Columns `recart.evaluation.predictions.PREDICTION_COLUMNS` and `model`, the baseline's name;
-    `y` and further columns as `recart.evaluation.held_out.held_out_predictions`.
+    Columns `recart.evaluation.predictions.PREDICTION_COLUMNS`, `threshold` and `model`, the
+    baseline's name; `y`, `probability` and further columns as
+    `recart.evaluation.held_out.held_out_predictions`: baselines are calibrated as members are.
 
     Raises
     ------
@@ -71,7 +79,8 @@ def cross_validate_baselines(
             )
         own_seed = int(np.random.SeedSequence([seed, repeat, fold]).generate_state(1)[0])
         for baseline in baselines:
-            logits = baseline.fit_predict(store, bags, development, held_out, own_seed)
+            found = baseline.fit_predict(store, bags, development, held_out, own_seed)
+            rule = _rule(found, bags, development)
             targets = endpoint.targets_of(bags, held_out)
             frames.append(
                 pd.DataFrame(
@@ -83,10 +92,23 @@ def cross_validate_baselines(
                         "fold": fold,
                         "member": f"r{repeat}f{fold}",
                         "y": endpoint.binary(targets),
-                        "logit": logits,
-                        "probability": expit(logits),
+                        "logit": found.held_out,
+                        "probability": expit(rule.log_odds(found.held_out)),
+                        "threshold": rule.threshold,
                         **target_columns(endpoint, targets),
                     }
                 )
             )
     return pd.concat(frames, ignore_index=True)
+
+
+def _rule(found: FoldLogits, bags: Bags, development: IndexArray) -> DecisionRule:
+    """The decision rule, by the development bags alone, as a member's is fitted."""
+    endpoint = bag_endpoint(bags)
+    face = endpoint.binary(endpoint.targets_of(bags, development))
+    known = (face >= 0) & np.isfinite(found.inner)
+    if not known.any():
+        labelled = face[face >= 0]
+        return DecisionRule(threshold=float(labelled.mean())) if len(labelled) else DecisionRule()
+    groups = bag_groups(bags, development)
+    return fit_decision_rule(found.inner[known], face[known], groups[known])

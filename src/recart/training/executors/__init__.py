@@ -1,1 +1,1 @@
-"""Where jobs run: in this process, in processes of this machine."""
+"""Where jobs run: this process, processes of this machine, a Ray cluster, SLURM."""

@@ -8,7 +8,16 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Executor", "Failure", "Job", "JobReport", "Outcome", "Report", "failure_of"]
+__all__ = [
+    "Elsewhere",
+    "Executor",
+    "Failure",
+    "Job",
+    "JobReport",
+    "Outcome",
+    "Report",
+    "failure_of",
+]
 
 _LINES: Final = 5  # of an error's own words
 
@@ -61,6 +70,18 @@ class Outcome:
     failure: Failure | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """What jobs find on another machine.
+
+    `gpus` is what each is given, also a part of one; `jobs` how many run on one machine at a time,
+    at most, and share what memory is free there.
+    """
+
+    gpus: float
+    jobs: int
+
+
 JobReport = Callable[[Job, Any], None]
 
 
@@ -71,6 +92,14 @@ class Executor(ABC):
     @abstractmethod
     def places(self) -> int:
         """How many jobs run at a time."""
+
+    @property
+    @abstractmethod
+    def elsewhere(self) -> Elsewhere | None:
+        """None where jobs run on this machine and may be handed its memory.
+
+        Else they read files only: the prepared cohort, and the run's folder for what they write.
+        """
 
     @abstractmethod
     def prepare(self, imports: Sequence[str]) -> None:

@@ -23,6 +23,11 @@ class InProcess(Executor):
         """One."""
         return 1
 
+    @property
+    def elsewhere(self) -> None:
+        """Here."""
+        return None
+
     def prepare(self, imports: Sequence[str]) -> None:
         """Nothing: jobs import what they need when they need it."""
 

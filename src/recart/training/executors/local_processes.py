@@ -42,7 +42,9 @@ _ONE_THREAD: Final = {
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 _SERVER_START: Final = "recart.training.executors.server_start"
-_GRACE: Final = 0.5  # seconds between asking a process to end and killing it
+_GRACE: Final = (
+    25.0  # seconds between asking a process to end, which writes a state, and killing it
+)
 _REPORT, _VALUE, _FAILURE = range(3)  # what a process sends
 
 
@@ -73,6 +75,11 @@ class LocalProcesses(Executor):
     def places(self) -> int:
         """Processes at a time."""
         return self.processes or allowed_cores()
+
+    @property
+    def elsewhere(self) -> None:
+        """Here."""
+        return None
 
     def prepare(self, imports: Sequence[str]) -> None:
         """Start the server of processes. It is heard once: one that runs imports nothing more."""
@@ -247,7 +254,8 @@ def _terminating() -> Iterator[None]:
     def unwind(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    if threading.current_thread() is not threading.main_thread():
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # somebody does already
         yield
         return
     before = signal.signal(signal.SIGTERM, unwind)

@@ -1,0 +1,174 @@
+"""One member as a judge of cells and bags: how unlike its own training patients they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from recart.inference.trust.cell_measures import CellMeasures
+from recart.inference.trust.depth_curve import NOTHING_MEASURED, DepthCurve
+from recart.inference.trust.landmarks import Landmarks
+
+__all__ = ["CELL_SCORES", "MEASURES", "Judge"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+CELL_SCORES: Final = ("latent", "rna", "protein")
+"""Of each cell: log distance to its landmark, and excess cost of its RNA and its proteins."""
+
+MEASURES: Final = (*CELL_SCORES, "composition", "rna_depth", "protein_depth")
+"""Of each bag: means of the scores of its cells, distance of its composition, median log depths."""
+
+_PSEUDO: Final = 0.5  # cells added to each landmark of a composition
+_RARE: Final = 0.99  # quantile of unseen patients' cells beyond which a cell is out of distribution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Attributes: `member` (name), `landmarks`, `rna` and `protein` curves, and what follows.
+
+    `composition` (k) and `precision` (k, k) are mean and inverse covariance of the log-ratio shares
+    of landmarks over the member's training bags. `typical` and `limits` (3) are values of
+    `CELL_SCORES` that half and one in a hundred of the cells of unseen patients exceed.
+    """
+
+    member: str
+    landmarks: Landmarks
+    composition: Array
+    precision: Array
+    rna: DepthCurve = NOTHING_MEASURED
+    protein: DepthCurve = NOTHING_MEASURED
+    typical: tuple[float, ...] = (0.0,) * len(CELL_SCORES)
+    limits: tuple[float, ...] = (np.inf,) * len(CELL_SCORES)
+
+    @classmethod
+    def fit(cls, member: str, seen: Sequence[Array], landmarks: int, seed: int) -> Judge:
+        """From the latents (c, l) of each bag that the member was trained on."""
+        from sklearn.covariance import ledoit_wolf
+        from threadpoolctl import threadpool_limits
+
+        found = Landmarks.fit(np.concatenate(seen), landmarks, seed)
+        shares = np.stack([_composition(found.nearest(own)[0], found) for own in seen])
+        with threadpool_limits(1):
+            covariance, _ = ledoit_wolf(shares)
+            precision = np.linalg.inv(covariance + 1e-6 * np.eye(len(covariance)))
+        return cls(
+            member=member,
+            landmarks=found,
+            composition=shares.mean(axis=0),
+            precision=precision,
+        )
+
+    def calibrated(self, unseen: Sequence[CellMeasures]) -> Judge:
+        """The same judge, its curves and limits fitted to bags that the member did not see."""
+        every = [getattr(own, name) for name in _COSTS for own in unseen]
+        count = len(unseen)
+        rna_depth, rna, protein_depth, protein = (
+            np.concatenate(every[i * count : (i + 1) * count]) for i in range(len(_COSTS))
+        )
+        fitted = replace(
+            self, rna=DepthCurve.fit(rna_depth, rna), protein=DepthCurve.fit(protein_depth, protein)
+        )
+        scores = [fitted.cell_scores(own) for own in unseen]
+        # each patient counts alike, however many cells it has
+        weight = np.concatenate([np.full(own.shape[1], 1 / own.shape[1]) for own in scores])
+        together = np.concatenate(scores, axis=1)
+        typical, limits = (
+            tuple(_quantile(own, weight, q) for own in together) for q in (0.5, _RARE)
+        )
+        return replace(fitted, typical=typical, limits=limits)
+
+    def cell_scores(self, cells: CellMeasures) -> Array:
+        """(3, c) `CELL_SCORES`; NaN where nothing was measured."""
+        _, distance = self.landmarks.nearest(cells.latents)
+        return np.stack(
+            [
+                np.log(np.maximum(distance, 1e-6)),
+                self.rna.excess(cells.rna_depth, cells.rna),
+                self.protein.excess(cells.protein_depth, cells.protein),
+            ]
+        )
+
+    def oddness(self, scores: Array) -> Array:
+        """(c) how odd cells of these scores (3, c) are: 0 is typical, beyond 1 is one in a hundred.
+
+        The worst of the scores counts.
+        """
+        typical, limits = np.array(self.typical)[:, None], np.array(self.limits)[:, None]
+        known = np.isfinite(scores) & np.isfinite(limits)
+        with np.errstate(invalid="ignore"):
+            scaled = (scores - typical) / np.maximum(limits - typical, 1e-9)
+        worst: Array = np.where(known, scaled, 0.0).max(axis=0, initial=0.0)
+        return worst
+
+    def measures(self, cells: CellMeasures, scores: Array) -> Array:
+        """`MEASURES` (f) of one bag of these cells, NaN where nothing was measured."""
+        shares = _composition(self.landmarks.nearest(cells.latents)[0], self.landmarks)
+        off = shares - self.composition
+        return np.array(
+            [
+                *(_over_finite(np.mean, own) for own in scores),
+                0.5 * np.log(max(float(off @ self.precision @ off), 1e-6)),
+                _over_finite(np.median, np.where(np.isfinite(cells.rna), cells.rna_depth, np.nan)),
+                _over_finite(
+                    np.median, np.where(np.isfinite(cells.protein), cells.protein_depth, np.nan)
+                ),
+            ]
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Plain Python and tensors."""
+        return {
+            "member": self.member,
+            "landmarks": self.landmarks.plain(),
+            "rna": self.rna.plain(),
+            "protein": self.protein.plain(),
+            "typical": list(self.typical),
+            "limits": list(self.limits),
+            **{name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS},
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Judge:
+        """What `plain` was made of."""
+        return cls(
+            member=plain["member"],
+            landmarks=Landmarks.from_plain(plain["landmarks"]),
+            rna=DepthCurve.from_plain(plain["rna"]),
+            protein=DepthCurve.from_plain(plain["protein"]),
+            typical=tuple(plain["typical"]),
+            limits=tuple(plain["limits"]),
+            **{name: plain[name].numpy() for name in _ARRAYS},
+        )
+
+
+_ARRAYS: Final = ("composition", "precision")
+_COSTS: Final = ("rna_depth", "rna", "protein_depth", "protein")
+
+
+def _over_finite(statistic: Callable[[Array], Any], values: Array) -> float:
+    sound = values[np.isfinite(values)]
+    return float(statistic(sound)) if len(sound) else np.nan
+
+
+def _composition(nearest: Array, landmarks: Landmarks) -> Array:
+    """(k) centred log-ratio of the shares of landmarks."""
+    count = np.bincount(nearest, minlength=len(landmarks.centres)) + _PSEUDO
+    log = np.log(count / count.sum())
+    centred: Array = log - log.mean()
+    return centred
+
+
+def _quantile(values: Array, weight: Array, q: float) -> float:
+    """Weighted quantile of the finite values; infinite where there are none."""
+    sound = np.isfinite(values)
+    if not sound.any():
+        return np.inf
+    order = np.argsort(values[sound])
+    cumulated = np.cumsum(weight[sound][order])
+    place = np.searchsorted(cumulated, q * cumulated[-1])
+    return float(values[sound][order][min(place, len(order) - 1)])

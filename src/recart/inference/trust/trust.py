@@ -1,0 +1,210 @@
+"""`Trust`: what a run knows of the limits of its own model, and what it says of new patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from recart.data.bags import Bags
+from recart.data.features import bind
+from recart.data.store import CohortStore
+from recart.inference.trust.cell_measures import measure_cells
+from recart.inference.trust.conformal import LEVELS, ConformalSets
+from recart.inference.trust.facts import of_the_data
+from recart.inference.trust.fingerprints import Fingerprints
+from recart.inference.trust.judge import MEASURES
+from recart.inference.trust.novelty import Novelty
+from recart.inference.trust.refusal import RefusalPolicy
+from recart.training.member_file import LoadedMember
+
+__all__ = ["COLUMNS", "Trust", "Trusted"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+COLUMNS: Final = (
+    *(f"set_{level * 100:.0f}" for level in LEVELS),
+    "refused",
+    "reasons",
+    "ood_cells",
+    "in_training",
+    "claim_level",
+)
+"""Columns of the table of patients that are told of here, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trusted:
+    """What is said of new bags and their cells.
+
+    `table` (n) has `COLUMNS`; `facts` (n) what the reasons were decided by. `oddness` (c) is how
+    odd each cell of the store is, see `Judge.oddness`; a cell beyond 1 is out of distribution.
+    """
+
+    table: pd.DataFrame
+    facts: pd.DataFrame
+    oddness: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """What is known of a run beyond its members. There is no cell and no id in it.
+
+    Attributes
+    ----------
+    sets
+        Prediction sets; None where no answer was known, as for an endpoint without yes and no.
+    novelty
+        How unlike the training patients somebody is.
+    fingerprints
+        By which training patients are recognised.
+    policy
+        When no prediction is given.
+    kinds
+        Time points and tissues of the training cohort, by column.
+    most_car
+        Largest share of CAR-positive cells of a training bag; None where that is not known.
+    claim_level
+        What the evaluation may claim, 0 to 4.
+    classes
+        What `R` and `NR` mean.
+    """
+
+    sets: ConformalSets | None
+    novelty: Novelty
+    fingerprints: Fingerprints
+    policy: RefusalPolicy
+    kinds: dict[str, list[str]]
+    most_car: float | None
+    claim_level: int
+    classes: tuple[str, str]
+
+    def of(
+        self,
+        members: Sequence[LoadedMember],
+        store: CohortStore,
+        bags: Bags,
+        log_odds: Mapping[str, Array],
+        known: frozenset[str] = frozenset(),
+    ) -> Trusted:
+        """What is said of these bags.
+
+        Parameters
+        ----------
+        members
+            All members of the run.
+        store, bags
+            The new patients.
+        log_odds
+            (n) calibrated log-odds of the bags by member.
+        known
+            Patients of `store` that are known by their names to have been in training.
+        """
+        of_name = {member.name: member for member in members}
+        judges = self.novelty.judges
+        leader = of_name[judges[0].member]
+        bound = bind(leader.features, store)
+        every = [store.sample_slice(s) for s in range(len(store.samples))]
+        cells = measure_cells(leader, store, every)
+        scores = judges[0].cell_scores(cells)
+        oddness = judges[0].oddness(scores)
+        rows = [bags.cells([n]) for n in range(len(bags))]
+        measured = [np.stack([judges[0].measures(cells.rows(own), scores[:, own]) for own in rows])]
+        for judge in judges[1:]:
+            found = [measure_cells(of_name[judge.member], store, own) for own in bags.slices]
+            measured.append(
+                np.stack([judge.measures(own, judge.cell_scores(own)) for own in found])
+            )
+        unlike = np.mean([self.novelty.standardised(own) for own in measured], axis=0)
+        unlike = unlike / self.novelty.limit(self.policy.unlike)
+        facts = of_the_data(bound, store, bags, self.kinds, self.most_car)
+        for n, own in enumerate(facts):
+            name = str(store.patients.index[int(bags.table["patient"].iloc[n])])
+            met = name in known or self.fingerprints.recognised(bound, store, rows[n])
+            own["in_training"] = float(met)
+            own["claim_level"] = float(self.claim_level)
+            own["training_patients"] = float(self.training_patients)
+            own |= {f"unlike_{name}": float(v) for name, v in zip(MEASURES, unlike[n], strict=True)}
+        table = self._table(facts, [oddness[own] for own in rows], bags, log_odds)
+        return Trusted(
+            table=table, facts=pd.DataFrame(facts, index=bags.table.index), oddness=oddness
+        )
+
+    @property
+    def training_patients(self) -> int:
+        """Labelled patients that were held out in turn."""
+        return 0 if self.sets is None else self.sets.patients(0) + self.sets.patients(1)
+
+    def notes(self) -> list[str]:
+        """What has to be said of the sets of all patients, in words."""
+        if self.sets is None:
+            return ["there are no prediction sets: no training patient has a known yes or no"]
+        lines = []
+        for level in LEVELS:
+            if few := self.sets.too_few(level):
+                counts = f"{self.sets.patients(1)} R and {self.sets.patients(0)} NR"
+                lines.append(
+                    f"no set at {level:.0%} can leave out {' or '.join(few)}: {counts} patients in "
+                    f"training, {round(1 / (1 - level)) - 1} of a class are needed"
+                )
+        return lines
+
+    def plain(self) -> dict[str, Any]:
+        """Plain Python and tensors."""
+        return {
+            "sets": None if self.sets is None else self.sets.plain(),
+            "novelty": self.novelty.plain(),
+            "fingerprints": self.fingerprints.plain(),
+            "policy": self.policy.plain(),
+            "kinds": self.kinds,
+            "most_car": self.most_car,
+            "claim_level": self.claim_level,
+            "classes": list(self.classes),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Trust:
+        """What `plain` was made of."""
+        sets = plain["sets"]
+        return cls(
+            sets=None if sets is None else ConformalSets.from_plain(sets),
+            novelty=Novelty.from_plain(plain["novelty"]),
+            fingerprints=Fingerprints.from_plain(plain["fingerprints"]),
+            policy=RefusalPolicy.from_plain(plain["policy"]),
+            kinds=plain["kinds"],
+            most_car=plain["most_car"],
+            claim_level=plain["claim_level"],
+            classes=(plain["classes"][0], plain["classes"][1]),
+        )
+
+    def _table(
+        self,
+        facts: list[dict[str, float]],
+        oddness: Sequence[Array],
+        bags: Bags,
+        log_odds: Mapping[str, Array],
+    ) -> pd.DataFrame:
+        reasons = [self.policy.reasons(own) for own in facts]
+        sets = {f"set_{level * 100:.0f}": [""] * len(bags) for level in LEVELS}
+        if self.sets is not None:
+            logits_mn = np.stack([log_odds[name] for name in self.sets.members])
+            for level in LEVELS:
+                told = self.sets.sets(logits_mn, level)
+                sets[f"set_{level * 100:.0f}"] = [
+                    "" if why else own for own, why in zip(told, reasons, strict=True)
+                ]
+        table = pd.DataFrame(
+            {
+                **sets,
+                "refused": [bool(why) for why in reasons],
+                "reasons": [";".join(why) for why in reasons],
+                "ood_cells": [float(np.mean(own > 1)) if len(own) else np.nan for own in oddness],
+                "in_training": [own["in_training"] > 0 for own in facts],
+                "claim_level": f"L{self.claim_level}",
+            },
+            index=bags.table.index,
+        )
+        return table[list(COLUMNS)]

@@ -1,0 +1,223 @@
+"""One generation of all folds as jobs: trials that share an encoder are one job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, final
+
+import pandas as pd
+
+from recart.contracts import MemberSettings
+from recart.data.bags import Bags
+from recart.problems import InputError, Problem
+from recart.sweep.configurations import stack_key
+from recart.sweep.pruners import Pruner
+from recart.sweep.scores import score_path
+from recart.sweep.search import Search, Trial
+from recart.sweep.trial_job import TrialJob, Unit, trial_path
+from recart.training.cross_validation import JobError
+from recart.training.epoch_reports import EpochReport, EpochWatcher
+from recart.training.executors.executor import Executor, Failure, Job
+from recart.training.head_start import MEMBER_IMPORTS
+from recart.training.member_job import Trainers
+from recart.training.progress import say
+from recart.training.shared_store import SharedStore
+from recart.training.states import States
+
+__all__ = ["Rounds"]
+
+_LATE: Final = 60.0  # seconds until a file that another machine has written is seen here
+_LOOK: Final = 0.5  # seconds between looks for it
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """Runs what is missing of the present generation of every fold, all jobs in one pool.
+
+    `donors` says whether a later trial may take the encoder of an earlier one from its file;
+    `stack` gives how many encoders whose shapes agree are trained together, of so many in all.
+    """
+
+    shared: SharedStore
+    bags: Bags
+    extras: pd.DataFrame
+    pruner: Pruner
+    trainers: Trainers
+    donors: bool
+    folder: Path
+    stack: Callable[[int], int]
+
+    def run(
+        self, searches: Sequence[Search], executor: Executor, watchers: Sequence[EpochWatcher]
+    ) -> None:
+        """Run trials without a score.
+
+        Raises
+        ------
+        InputError
+            If a job died: names its trials and how. All others have run by then.
+        """
+        units = [
+            unit for search in searches for unit in self._units(search, search.missing(), bars=True)
+        ]
+        self._run(self._jobs(units), executor, watchers)
+
+    def complete(
+        self, searches: Sequence[Search], executor: Executor, watchers: Sequence[EpochWatcher]
+    ) -> None:
+        """Fit those again that were chosen or are trial 0, and whose file is gone."""
+        units = []
+        for search in searches:
+            wanted = {0, search.chosen or 0}
+            complete = {own.trial for own in search.scores if own.state == "complete"}
+            lost = [
+                search.trial(number)
+                for number in sorted(wanted & complete)
+                if not trial_path(self.folder, search.member.name, number).exists()
+            ]
+            units += self._units(search, lost, bars=False)
+        self._run(self._jobs(units), executor, watchers)
+
+    def _units(
+        self, search: Search, trials: Sequence[Trial], *, bars: bool
+    ) -> list[tuple[Trial, Unit]]:
+        """One for each encoder, with its first trial."""
+        alike: dict[str, list[Trial]] = {}
+        for trial in trials:
+            alike.setdefault(trial.encoder, []).append(trial)
+        curves = [own.curve for own in search.scores if own.state == "complete"]
+        units = []
+        for encoder, own in alike.items():
+            # trial 0 is the configuration as it stands, which is trained to its end in any case
+            pruned = bars and own[0].number != 0
+            unit = Unit(
+                member=search.member,
+                fits=[trial.fit for trial in own],
+                donor=search.donor(encoder, self.donors),
+                bars=self.pruner.bars(curves) if pruned else {},
+            )
+            units.append((own[0], unit))
+        return units
+
+    def _jobs(self, units: Sequence[tuple[Trial, Unit]]) -> list[Job]:
+        """Stacks of encoders whose shapes agree; those that are there already by themselves."""
+        alike: dict[str, list[tuple[Trial, Unit]]] = {}
+        for trial, unit in units:
+            name = f"{unit.member.name} {trial.number}" if unit.donor else stack_key(trial.config)
+            alike.setdefault(name, []).append((trial, unit))
+        size = max(1, self.stack(sum(unit.donor is None for _, unit in units)))
+        return [
+            self._job(own[i : i + size]) for own in alike.values() for i in range(0, len(own), size)
+        ]
+
+    def _job(self, units: Sequence[tuple[Trial, Unit]]) -> Job:
+        recipes = units[0][0].recipes
+        own = [unit for _, unit in units]
+        if len(units) > 1:  # what differs in a stack is each member's own
+            own = [
+                replace(unit, member=replace(unit.member, settings=_settings(trial)))
+                for trial, unit in units
+            ]
+        work = TrialJob(
+            units=own,
+            recipes=recipes,
+            rungs=self.pruner.epochs,
+            shared=self.shared,
+            bags=self.bags,
+            extras=self.extras,
+            trainers=replace(self.trainers, states=self._states(units)),
+            folder=self.folder,
+        )
+        heads = {type(fit.head).__module__ for unit in own for fit in unit.fits}
+        name = "; ".join(
+            f"{unit.member.name} trials {', '.join(str(fit.trial) for fit in unit.fits)}"
+            for unit in own
+        )
+        return Job(name=name, work=work, imports=(*MEMBER_IMPORTS, *sorted(heads)))
+
+    def _states(self, units: Sequence[tuple[Trial, Unit]]) -> States | None:
+        """Where the training is taken up again inside; not where trials were looked at on the way.
+
+        Each stack of encoders has a folder of its own: trials of a fold have the same members.
+        """
+        states = self.trainers.states
+        if states is None or self.pruner.epochs:
+            return None
+        keys = [trial.encoder for trial, _ in units]
+        own = f"{keys[0]}-{len(keys)}"
+        return replace(
+            states, folder=states.folder / own, belongs={**states.belongs, "encoders": keys}
+        )
+
+    def _run(
+        self, jobs: Sequence[Job], executor: Executor, watchers: Sequence[EpochWatcher]
+    ) -> None:
+        if not jobs:
+            return
+        at_once = min(executor.places, len(jobs))
+        works = [job.work for job in jobs if isinstance(job.work, TrialJob)]
+        units = [unit for own in works for unit in own.units]
+        fits = sum(len(unit.fits) for unit in units)
+        say(f"{fits} fits on {len(units)} encoders in {len(jobs)} jobs, {at_once} at a time")
+        epochs = max(own.recipes.training.epochs for own in works)
+        members = {job.name: len(own.units) for job, own in zip(jobs, works, strict=True)}
+        failures: dict[str, Failure] = {}
+
+        def advance(job: Job, report: EpochReport) -> None:
+            for watcher in watchers:
+                watcher.advance(job.name, report)
+
+        with ExitStack() as stack:
+            for watcher in watchers:
+                watcher.start(members, epochs)
+                stack.callback(watcher.stop)
+            for outcome in stack.enter_context(closing(executor.run(jobs, advance))):
+                for watcher in watchers:
+                    watcher.end(outcome.job.name)
+                failure = outcome.failure or self._lost(outcome.job.work, executor)
+                if failure is not None:
+                    failures[outcome.job.name] = failure
+                    say(f"{outcome.job.name} failed; {failure}")
+        if failures:
+            traces = "\n".join(f"{name}:\n{own.trace or own}" for name, own in failures.items())
+            raise InputError(
+                _problem(name, failure) for name, failure in failures.items()
+            ) from JobError(traces)
+
+    def _lost(self, work: object, executor: Executor) -> Failure | None:
+        """Whether a job on another machine wrote its scores where they can't be seen from here."""
+        if not isinstance(work, TrialJob):
+            return None
+        wanted = [
+            score_path(self.folder, unit.member.name, fit.trial)
+            for unit in work.units
+            for fit in unit.fits
+        ]
+        until = time.monotonic() + (_LATE if executor.elsewhere else 0)
+        while lacking := [path for path in wanted if not path.exists()]:
+            if time.monotonic() >= until:
+                return Failure(
+                    how=f"{len(lacking)} scores can't be seen from here",
+                    said="paths.run must lie on a file system that all machines share",
+                )
+            time.sleep(_LOOK)
+        return None
+
+
+def _settings(trial: Trial) -> MemberSettings:
+    config = trial.config
+    return MemberSettings(lr=float(config.training.lr), dropout=float(config.model.dropout))
+
+
+def _problem(name: str, failure: Failure) -> Problem:
+    return Problem(
+        code="E-JOB-001",
+        what=f"{name} came to no end; {failure}",
+        mend="mend what it says, then run the same command again with paths.run=<this sweep's "
+        "folder>: it runs only the trials that are missing",
+    )

@@ -1,0 +1,92 @@
+"""A whole training through every executor: the same members, to the bit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from recart.config.compose import compose
+from recart.problems import InputError
+from recart.training.launch import train_run
+
+pytestmark = pytest.mark.slow  # trains, in processes that import Lightning
+
+SMALL = [
+    "data.reader.patients=10",
+    "data.reader.cells_per_sample=30",
+    "data.reader.genes=170",
+    "data.limits.min_cells=2",
+    "data.limits.min_per_class=3",
+    "data/receptors=none",
+    "data.folds.k=3",
+    "data.folds.repeats=1",
+    "features.prior_cells=5",
+    "training.epochs=2",
+    "training.warmup_epochs=1",
+    "training.batch_size=512",
+    "model.hidden=8",
+    "head.prototypes=3",
+    "head.fine_prototypes=4",
+    "head.inner_folds=2",
+    "trainer.accelerator=cpu",
+]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """Address of a Ray cluster of two machines, a core each."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    own = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    started = Cluster(initialize_head=True, head_node_args={**own, "include_dashboard": False})
+    started.add_node(**own)
+    yield started.address
+    ray.shutdown()
+    started.shutdown()
+
+
+def members(folder: Path, *overrides: str) -> dict[str, str]:
+    """Train; hashes of the members' files."""
+    prepared = f"paths.prepared={folder.parent / 'prepared'}"
+    train_run(compose([*SMALL, prepared, f"paths.run={folder}", *overrides]))
+    files = sorted((folder / "checkpoints").iterdir())
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_members_are_the_same_wherever_they_train(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        here = members(tmp_path / "in_process", "executor=in_process")
+    finally:
+        torch.set_num_threads(before)
+    assert list(here) == ["r0f0.ckpt", "r0f1.ckpt", "r0f2.ckpt"]
+    assert members(tmp_path / "ray", "executor=ray", f"executor.address={cluster}") == here
+    local = ["executor=slurm", "executor.cluster=local", "executor.at_once=2"]
+    assert members(tmp_path / "slurm", *local) == here
+    assert not list((tmp_path / "prepared" / "slurm").iterdir())
+    # paths as a user gives them, cells read from disk
+    on_disk = ["data.in_memory=false", "paths.prepared=prepared"]
+    assert members(Path("streamed"), "executor=slurm", *local, *on_disk) == here
+
+
+def test_a_cohort_that_other_machines_do_not_see_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recart.training import launch
+
+    monkeypatch.setattr(launch, "_prepared_path", lambda *_: tmp_path / "not_shared.zarr")
+    with pytest.raises(
+        InputError, match=r"members r0f0 were not trained; InputError: .*E-JOB-007.*paths.pre"
+    ):
+        members(tmp_path / "run", "executor=slurm", "executor.cluster=local")
