@@ -143,12 +143,13 @@ def changes() -> Iterator[tuple[str, list[Change]]]:
 def see(members: Sequence[LoadedMember], cohort: PreparedCohort, store: CohortStore) -> Seen:
     """As `embed.py`: every member sees every bag, and their log-odds are averaged."""
     changed = with_bags(store, cohort.key, DATA)
-    extras = bag_features(store, changed.bags)
-    rows = range(len(changed.bags))
+    bags = replace(changed.bags, reading=cohort.bags.reading)  # named genes, hidden or not
+    extras = bag_features(store, bags)
+    rows = range(len(bags))
     places, logits, calls = [], [], []
     for member in members:
         bound: BoundFeatures = bind(member.features, store)
-        seen = bag_latents(member.stack, bound, store, changed.bags, rows, extras)
+        seen = bag_latents(member.stack, bound, store, bags, rows, extras)
         own = member.rule.log_odds(member.head.logits(seen))
         places.append(np.stack([z.mean(0, dtype=np.float64) for z in seen.latents]))
         logits.append(own)

@@ -1,4 +1,4 @@
-"""What must not matter to a new patient: who comes along, in which order, in what chunks, on what."""
+"""What must not matter to a new patient: who comes along, order, chunks, threads, the device."""
 
 from __future__ import annotations
 
