@@ -18,6 +18,7 @@ from recart.data.batches import gather
 from recart.data.features import FeatureChoice, Features, bind
 from recart.data.store import CohortStore
 from recart.models.expected_logs import expected_log_count, unmasked_profile
+from recart.models.filled_genes import with_missing_genes
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 from recart.training.bag_latents import bag_latents
 from recart.training.heads import BagLatents
@@ -108,11 +109,11 @@ def test_named_genes_that_the_store_lacks_are_expected(
     assert np.isnan(markers[:, 9]).all()
     cells = _bags(store).cells([0])
     bound = bind(features, part)
-    batch = gather(part, [bound], [cells], width=len(cells))
+    batch = with_missing_genes(stack, gather(part, [bound], [cells], width=len(cells)))
     with torch.no_grad():
         profile = unmasked_profile(stack, batch)[0].double().numpy()
     assert profile.sum(1) == pytest.approx(1, rel=1e-4)
-    depth = np.asarray(part.rna[cells].sum(axis=1)).ravel() / (1 - profile[:, 3])
+    depth = batch.x.row_sums(batch.x.value_n)[0].double().numpy()
     counts = np.asarray(part.cells["n_counts"])[cells]
     unit = 1e4 * bound.depth_share / counts
     n = np.arange(400)
@@ -137,3 +138,25 @@ def test_the_expected_logarithm_also_of_many_counts(
     expected = (share * np.log1p(0.01 * n)).sum(-1)
     assert rate.max() > 100
     np.testing.assert_allclose(found, expected, rtol=0.02)
+
+
+def test_the_encoder_gets_expected_counts_where_genes_are_missing(
+    stack: TotalVIStack, features: Features, store: CohortStore
+) -> None:
+    cells = np.arange(50)
+    whole = gather(store, [bind(features, store)], [cells], width=50)
+    assert with_missing_genes(stack, whole) is whole
+    part = _panel(store, [g for g in range(40) if g not in (3, 7)], list(range(7)))
+    batch = gather(part, [bind(features, part)], [cells], width=50)
+    filled = with_missing_genes(stack, batch)
+    assert filled.x_mask_mg.all()
+    x, given = filled.x.dense()[0], batch.x.dense()[0]
+    kept = batch.x_mask_mg[0]
+    assert torch.equal(x[:, kept], given[:, kept])
+    with torch.no_grad():
+        profile = unmasked_profile(stack, batch)[0]
+    depth = given.sum(1, keepdim=True) / profile[:, kept].sum(1, keepdim=True)
+    torch.testing.assert_close(x[:, ~kept], profile[:, ~kept] * depth)
+    nothing = replace(store, rna=store.rna[:, :0], genes=())
+    none = gather(nothing, [bind(features, nothing)], [cells], width=50)
+    assert with_missing_genes(stack, none) is none

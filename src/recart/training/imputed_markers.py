@@ -19,6 +19,7 @@ from recart.models.expected_logs import (
     expected_log_protein,
     unmasked_profile,
 )
+from recart.models.filled_genes import with_missing_genes
 from recart.models.totalvi import TotalVIStack
 
 __all__ = ["ImputedMarkers", "imputable_genes", "lacks_proteins"]
@@ -116,7 +117,8 @@ class ImputedMarkers(Sequence[Floats]):
 
     def _gathered(self, cells: Array) -> CellBatch:
         device = self._stack.log_protein_theta.device
-        return gather(self._store, [self._bound], [cells], width=len(cells)).to(device)
+        batch = gather(self._store, [self._bound], [cells], width=len(cells)).to(device)
+        return with_missing_genes(self._stack, batch)
 
     @torch.no_grad()
     def _proteins(self, batch: CellBatch, cells: Array, here: Array) -> Floats:
