@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -36,6 +37,7 @@ from sklearn.metrics import roc_auc_score
 from recart.config.compose import compose
 from recart.data.bag_features import bag_features
 from recart.data.features import BoundFeatures, bind
+from recart.data.simulate import SimulatedCohort
 from recart.data.store import CohortStore
 from recart.training.bag_latents import bag_latents
 from recart.training.cohort_setup import PreparedCohort, prepare_cohort, with_bags
@@ -102,10 +104,13 @@ def thinned(store: CohortStore, share: float, seed: int) -> CohortStore:
     rna: sparse.csr_matrix = store.rna[:].copy()
     rna.data = rng.binomial(rna.data.astype(np.int64), share).astype(rna.data.dtype)
     rna.eliminate_zeros()
-    protein = rng.binomial(np.asarray(store.protein[:]).astype(np.int64), share)  # type: ignore[index]
+    protein = store.protein
+    if protein is not None:
+        counts = np.asarray(protein[:]).astype(np.int64)
+        protein = rng.binomial(counts, share).astype(np.int32)
     total = np.asarray(rna.sum(axis=1)).ravel()
     cells = store.cells.assign(n_counts=total, n_genes=np.diff(rna.indptr))
-    return replace(store, rna=rna, protein=protein.astype(np.int32), cells=cells)
+    return replace(store, rna=rna, protein=protein, cells=cells)
 
 
 def unseen_batches(store: CohortStore) -> CohortStore:
@@ -138,12 +143,13 @@ def changes() -> Iterator[tuple[str, list[Change]]]:
 def see(members: Sequence[LoadedMember], cohort: PreparedCohort, store: CohortStore) -> Seen:
     """As `embed.py`: every member sees every bag, and their log-odds are averaged."""
     changed = with_bags(store, cohort.key, DATA)
-    extras = bag_features(store, changed.bags)
-    rows = range(len(changed.bags))
+    bags = replace(changed.bags, reading=cohort.bags.reading)  # named genes, hidden or not
+    extras = bag_features(store, bags)
+    rows = range(len(bags))
     places, logits, calls = [], [], []
     for member in members:
         bound: BoundFeatures = bind(member.features, store)
-        seen = bag_latents(member.stack, bound, store, changed.bags, rows, extras)
+        seen = bag_latents(member.stack, bound, store, bags, rows, extras)
         own = member.rule.log_odds(member.head.logits(seen))
         places.append(np.stack([z.mean(0, dtype=np.float64) for z in seen.latents]))
         logits.append(own)
@@ -161,14 +167,33 @@ def shift(whole: Seen, other: Seen) -> float:
     return float(np.mean(ratios))
 
 
+def simulated(options: argparse.Namespace, patients: int, seed: int, folder: Path) -> list[str]:
+    """Settings that read a simulated cohort; without its proteins from a file."""
+    reader = {
+        "patients": patients,
+        "genes": options.genes,
+        "cells_per_sample": options.cells,
+        "strength": options.strength,
+        "seed": seed,
+    }
+    if not options.no_protein:
+        return ["data=simulated", *(f"data.reader.{key}={value}" for key, value in reader.items())]
+    path = folder / f"rna{seed}.h5ad"
+    if not path.exists():
+        cohort = SimulatedCohort(**reader).read()
+        obs = cohort.cells.join(cohort.samples, on="sample")
+        obs["response"] = cohort.patients["response"].reindex(obs["patient"]).to_numpy()
+        folder.mkdir(parents=True, exist_ok=True)
+        ad.AnnData(cohort.rna, obs=obs, var=cohort.genes[[]]).write_h5ad(path)
+    labels = ["data.endpoint=response", "data.positive=[CR]", "data.negative=[nonCR]"]
+    usual = ["data.decision_day=1", "data.car_genes=[CAR-BCMA]", "data/receptors=none"]
+    return ["data=h5ad", f"data.path={path}", *labels, *usual]
+
+
 def measure(seed: int, options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Train on one cohort, predict another; a row for each change."""
     global DATA
     settings = [
-        "data=simulated",
-        f"data.reader.genes={options.genes}",
-        f"data.reader.cells_per_sample={options.cells}",
-        f"data.reader.strength={options.strength}",
         "data/receptors=physicochemical",
         "data.folds.repeats=1",
         "data.limits.min_cells=5",
@@ -180,10 +205,10 @@ def measure(seed: int, options: argparse.Namespace, folder: Path) -> list[dict[s
         *options.more,
     ]
     run = folder / "run"
-    train_run(compose([*settings, f"data.reader.patients={options.patients}", f"paths.run={run}"]))
+    old = simulated(options, options.patients, seed, folder)
+    train_run(compose([*settings, *old, f"paths.run={run}"]))
     members = load_members(RunDirectory.open(run))
-    new = [f"data.reader.patients={options.new}", f"data.reader.seed={seed + 1000}"]
-    DATA = compose([*settings, *new]).data
+    DATA = compose([*settings, *simulated(options, options.new, seed + 1000, folder)]).data
     cohort = prepare_cohort(DATA, folder / "prepared", lambda _: None)
     label = cohort.bags.table["label"].to_numpy()
     whole = see(members, cohort, cohort.store)
@@ -227,6 +252,7 @@ def main() -> None:
     for name, value in (("genes", 600), ("cells", 150)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("--no-protein", action="store_true", help="of RNA alone, in training too")
     parser.add_argument("--only", default="", help="changes whose name has this in it")
     parser.add_argument("--folder", type=Path, help="keeps the runs, and goes on with them")
     parser.add_argument("more", nargs="*", help="further settings of the training")

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 from sklearn.cluster import KMeans
 from sklearn.model_selection import cross_val_predict
@@ -30,6 +31,7 @@ from recart.data.store import CohortStore
 from recart.losses.negative_binomial import log_nb
 from recart.models.totalvi import TotalVIStack
 from recart.training.cohort_setup import preparation
+from recart.training.encoding import encode
 from recart.training.jobs import restore_stack, train_encoders
 from recart.training.launch import recipes
 from recart.training.trainer import quiet_lightning
@@ -188,3 +190,49 @@ def test_cells_of_an_rna_experiment_get_the_proteins_that_their_rna_speaks_of(
     assert rank["CD3"] > 0.5
     assert rank["CD14"] > 0.5
     assert min(rank.values()) > 0.1
+
+
+@torch.no_grad()
+def test_cells_of_an_rna_experiment_land_beside_their_kind(
+    trained: Trained, real_data: Path, tmp_path: Path
+) -> None:
+    """Without protein, by another kit and depth, in a batch that the member does not know."""
+    columns = {"sample": "dataset", "patient": "constant:donor", "batch": "dataset"}
+    store = stored(real_data / "citeseq_pbmc/pbmc5k_rna4000.h5ad", tmp_path, columns)
+    bound = bind(trained.bound.features, store)
+    assert (bound.batch_of_sample < 0).all()
+    z = encode(trained.stack, bound, store, [slice(0, len(store.cells))])
+    lineage = lineage_of(trained)
+    known = np.flatnonzero(lineage != "")
+    batch = trained.batch(trained.store, trained.held_out[known])
+    reference = trained.stack.latent(batch).mean_mbl[0].numpy()
+    guess = KNeighborsClassifier(15).fit(reference, lineage[known]).predict(z)
+
+    def has(*genes: str) -> np.ndarray:
+        return (store.rna[:, [store.genes.index(gene) for gene in genes]].toarray() > 0).all(1)
+
+    t, b, mono = has("CD3D", "IL32"), has("MS4A1", "CD79A"), has("CD14", "LYZ")
+    nk = has("GNLY", "NKG7") & ~has("CD3D") & ~has("IL7R")
+    truth = {"T": t & ~b & ~mono, "B": b & ~t & ~mono, "monocyte": mono & ~t & ~b, "NK": nk & ~mono}
+    for name, cells in truth.items():
+        assert cells.sum() > 50, name
+        assert (guess[cells] == name).mean() > 0.8, name
+
+
+def test_hidden_genes_move_cells_little_against_the_way_between_lineages(trained: Trained) -> None:
+    lineage = lineage_of(trained)
+    rng = np.random.default_rng(0)
+
+    def latents(hidden: float) -> np.ndarray:
+        kept = np.sort(rng.permutation(len(trained.store.genes))[round(hidden * 4000) :])
+        genes = tuple(trained.store.genes[g] for g in kept)
+        store = replace(trained.store, rna=trained.store.rna[:, kept], genes=genes)
+        with torch.no_grad():
+            return trained.stack.latent(trained.batch(store, trained.held_out)).mean_mbl[0].numpy()
+
+    whole = latents(0.0)
+    centres = np.stack([whole[lineage == name].mean(0) for name in LINEAGES])
+    between = np.median(pdist(centres))
+    for share, most in ((0.01, 0.1), (0.05, 0.15), (0.2, 0.3), (0.5, 0.6)):
+        moved = np.linalg.norm(latents(share) - whole, axis=1)
+        assert np.median(moved) < most * between, share

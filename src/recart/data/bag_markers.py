@@ -14,11 +14,11 @@ from recart.data.rows import pieces, read_rows
 from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
 
-__all__ = ["BagMarkers", "check_marker_genes", "marker_names"]
+__all__ = ["GENE_SUM", "BagMarkers", "check_marker_genes", "marker_names"]
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
-_GENE_SUM: Final = 1e4  # counts that a cell has after normalisation
+GENE_SUM: Final = 1e4  # counts that a cell has after normalisation
 
 
 def check_marker_genes(store: CohortStore, genes: Sequence[str]) -> None:
@@ -157,7 +157,7 @@ def _markers(
             values = read_rows(store.rna, rows)[:, columns[there]].toarray().astype(np.float64)
             if not store.normalised:
                 total = store.cells["n_counts"].to_numpy()[rows].astype(np.float64)
-                values = np.log1p(values * (_GENE_SUM / np.maximum(total, 1))[:, None])
+                values = np.log1p(values * (GENE_SUM / np.maximum(total, 1))[:, None])
             found[own, panel + np.flatnonzero(there)] = values
     return found
 

@@ -30,7 +30,7 @@ from recart.inference.own_names import OwnNames
 from recart.inference.trust.fit import read_trust
 from recart.inference.trust.trust import Trust
 from recart.problems import InputError, Problem
-from recart.training.cohort_setup import admission, prepared_folder, reading_of
+from recart.training.cohort_setup import admission, prepared_folder, whole_reading
 from recart.training.launch import load_members
 from recart.training.member_file import LoadedMember
 from recart.training.receptor_version import check_receptors
@@ -194,7 +194,7 @@ class Model:
             pd.Series(float("nan"), index=names),
             unit=self.unit,
             admission=admission(data),
-            reading=reading_of(store, data),
+            reading=whole_reading(data),
         )
         return NewCohort(
             cohort=words.exported(cohort),

@@ -213,18 +213,6 @@ class TotalVIStack(nn.Module):
         protein = is_background * background + (1 - is_background) * foreground
         return self.rna.mean(decoded, batch_mbe, batch), protein
 
-    def expected_log_protein(self, batch: CellBatch) -> Float[Tensor, "m b a"]:
-        """Expected `log(1 + count)` of every protein at the mean of `q(z | cell)`, spread left out.
-
-        Measured or not: it follows from `z` alone.
-        """
-        z_mbl, batch_mbe = self.latent(batch).mean_mbl, self.known_batch(batch)
-        decoded = self.decoder(z_mbl, batch_mbe, None)
-        background, foreground = self.protein_rates(decoded, decoded.background_mean_mba, batch_mbe)
-        is_background = torch.sigmoid(decoded.mixing_mba)
-        lower, upper = torch.log1p(background), torch.log1p(foreground)
-        return is_background * lower + (1 - is_background) * upper
-
     def terms(self, batch: CellBatch, noise: Noise | None) -> dict[str, Float[Tensor, "m b"]]:
         """Each term of the negative evidence lower bound per cell, before weights.
 

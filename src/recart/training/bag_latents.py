@@ -17,7 +17,7 @@ from recart.data.store import CohortStore
 from recart.models.totalvi import TotalVIStack
 from recart.training.encoding import encode
 from recart.training.heads import BagLatents, Token
-from recart.training.imputed_proteins import ImputedProteins, lacks_proteins
+from recart.training.imputed_markers import ImputedMarkers, imputable_genes, lacks_proteins
 
 __all__ = ["bag_latents"]
 
@@ -39,18 +39,20 @@ def bag_latents(
     time point in the given order, or else by the days of the member's training patients. Where a
     bag is one sample, time point and tissue are the same for all its cells and are not told: they
     would be a covariate of the bag, and may be the very thing that is predicted. Proteins of the
-    member that a sample's panel lacks are filled in as the member expects them.
+    member that a sample's panel lacks, and named genes that the store lacks, are filled in as the
+    member expects them.
     """
     chosen = [int(n) for n in rows]
     token_of_cell, tokens = _tokens(bound, store, bags, chosen)
     of_bags = BagMarkers(store, bags, chosen, bound)
     markers: Sequence[np.ndarray[Any, Any]] = of_bags
-    names = marker_names(store, bags)
-    if lacks_proteins(bound, store).any():
-        of_genes = names[len(store.proteins) :]
-        names = (*(f"protein:{name}" for name in bound.features.spec.proteins), *of_genes)
+    names, named = marker_names(store, bags), bags.reading.marker_genes
+    lacking, _ = imputable_genes(bound, store, named)
+    if len(lacking) or lacks_proteins(bound, store).any():
+        proteins = (f"protein:{name}" for name in bound.features.spec.proteins)
+        names = (*proteins, *names[len(store.proteins) :])
         cells = [bags.cells([n]) for n in chosen]
-        markers = ImputedProteins(of_bags, stack, bound, store, cells)
+        markers = ImputedMarkers(of_bags, stack, bound, store, cells, named)
     slices = [bags.slices[n] for n in chosen]
     latents = encode(stack, bound, store, [part for own in slices for part in own], workers)
     stops = np.cumsum([sum(part.stop - part.start for part in own) for own in slices])

@@ -16,7 +16,7 @@ from recart.data.bags import Admission, Bags, Reading, make_bags
 from recart.data.checks import resolve_labels
 from recart.data.covariates import check_covariates
 from recart.data.gates import GatedReader
-from recart.data.gene_panels import named_genes
+from recart.data.gene_panels import named_genes, panel_genes
 from recart.data.outcome import LABEL
 from recart.data.prepare import Endpoint as AsWritten
 from recart.data.prepare import Preparation, prepare
@@ -36,6 +36,7 @@ __all__ = [
     "reading",
     "reading_of",
     "reopen_cohort",
+    "whole_reading",
     "with_bags",
 ]
 
@@ -144,6 +145,12 @@ def reading_of(store: CohortStore, data: Any) -> Reading:
     """What heads may read of this store: panels stand for those of their genes that it has."""
     own = reading(data)
     return replace(own, marker_genes=named_genes(store, own.marker_genes))
+
+
+def whole_reading(data: Any) -> Reading:
+    """What heads may read of any store: every gene of a panel, whether a store has it or not."""
+    own = reading(data)
+    return replace(own, marker_genes=panel_genes(own.marker_genes))
 
 
 def _in_memory(data: Any) -> bool | None:

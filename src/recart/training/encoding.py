@@ -13,6 +13,7 @@ from recart.data.batches import gather
 from recart.data.features import BoundFeatures
 from recart.data.store import CohortStore
 from recart.data.streaming import ReadAhead
+from recart.models.filled_genes import with_missing_genes
 from recart.models.totalvi import TotalVIStack
 
 __all__ = ["encode"]
@@ -30,9 +31,10 @@ def encode(
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Posterior means (c, l) of the cells of `slices`, in order.
 
-    Chunks never cross the end of a slice, so a patient's latents do not depend on who else is
-    encoded: the same numbers come from the same products of the same shapes. A store on disk is
-    read ahead of them; of one in memory `workers` threads encode a chunk each.
+    Genes that the store lacks are filled in as the member expects them. Chunks never cross the end
+    of a slice, so a patient's latents do not depend on who else is encoded: the same numbers come
+    from the same products of the same shapes. A store on disk is read ahead of them; of one in
+    memory `workers` threads encode a chunk each.
     """
     stack.eval()
     device = stack.log_protein_theta.device
@@ -52,6 +54,7 @@ def encode(
             reader.advance(step)
         rows = steps[step]
         batch = gather(store, [bound], [rows], width=len(rows)).to(device)
+        batch = with_missing_genes(stack, batch)
         means: np.ndarray[Any, np.dtype[np.float32]] = stack.latent(batch).mean_mbl[0].cpu().numpy()
         return means
 

@@ -12,6 +12,7 @@ import torch
 from recart.data.batches import gather
 from recart.data.features import BoundFeatures
 from recart.data.store import CohortStore
+from recart.models.filled_genes import with_missing_genes
 from recart.training.member_file import LoadedMember
 
 __all__ = ["CellMeasures", "measure_cells"]
@@ -61,7 +62,7 @@ def measure_cells(
         for start in range(own.start, own.stop, _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, own.stop))
             batch = gather(store, [bound], [rows], width=len(rows)).to(device)
-            posterior = stack.latent(batch)
+            posterior = stack.latent(with_missing_genes(stack, batch))
             terms = stack.terms_at_mean(batch, posterior)
             genes = batch.x_mask_mg[0].sum()
             proteins = batch.y_mask_mba[0].sum(-1)
