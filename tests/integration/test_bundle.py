@@ -36,6 +36,7 @@ from recart.inference.launch import embed_run
 from recart.inference.trust.fit import fit_trust, write_trust
 from recart.problems import InputError
 from recart.report.run_report import write_run_report
+from recart.training.member_configuration import OWN_VALUES
 from recart.training.run_directory import RunDirectory
 
 pytestmark = [pytest.mark.slow]
@@ -293,6 +294,21 @@ def test_a_bundle_that_names_other_classes_is_refused(copy: Path) -> None:
     seal(copy, about)
     with pytest.raises(InputError, match=r"E-BUNDLE-010.*H5adReader"):
         read_bundle(copy)
+
+
+def test_members_with_settings_of_their_own_keep_them(
+    evaluated: Evaluated, run: RunDirectory, tmp_path: Path
+) -> None:
+    """As a sweep that chooses inside each fold leaves them."""
+    first, *others = (member.name for member in evaluated.members)
+    (run.path / OWN_VALUES).write_text(json.dumps({first: {"head.inner_folds": 7}}))
+    try:
+        write_bundle(evaluated, run, tmp_path / "own", force=False)
+    finally:
+        (run.path / OWN_VALUES).unlink()
+    found = {own.name: own.recipe for own in read_bundle(tmp_path / "own").members}
+    assert found[first].inner_folds == 7
+    assert {found[name].inner_folds for name in others} == {2}
 
 
 def test_members_of_another_layout_are_refused_with_their_version(copy: Path) -> None:
