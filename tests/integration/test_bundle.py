@@ -250,6 +250,10 @@ def test_it_holds_no_cells_no_clones_and_nothing_that_runs(
         assert member.rule == of_run.rule
         for key, weight in of_run.stack.state_dict().items():
             assert torch.equal(member.stack.state_dict()[key], weight)
+    # patients are stored in order of their ids: rows in that order would say whose score is whose
+    sets = own.trust["sets"] if own.trust else {}
+    assert len(sets["logits"]) == 16
+    assert (sets["logits"].diff() >= 0).all()
 
 
 def test_a_leak_is_refused_unless_forced_and_then_marked_everywhere(
