@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 import recart
 from recart.config.build import build, build_each
 from recart.config.compose import compose
+from recart.data.checks import Limits
 from recart.data.cohort import Cohort
 from recart.evaluation.audit.audit import Audit
 from recart.evaluation.audit.finding import Finding, Severity
@@ -349,3 +350,9 @@ def test_in_memory_it_says_what_embed_says(bundle: Path, new_file: Path, tmp_pat
     pd.testing.assert_frame_equal(model.predict(rna), table, check_exact=True)
     with pytest.raises(InputError, match=r"DataFrame, neither MuData nor AnnData"):
         model.predict(rna.obs)
+    strict = Limits(min_cells=10_000)
+    with pytest.raises(InputError, match=r"E-LIB-003 file=memory .*all 10 samples are failed"):
+        model.predict(rna, limits=strict)
+    rna.X = rna.X.astype(np.float32) - 1.0
+    with pytest.raises(InputError, match=r"file=memory"):
+        model.predict(rna)
