@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 import recart
 from recart.config.build import build, build_each
 from recart.config.compose import compose
+from recart.data.checks import Limits
 from recart.data.cohort import Cohort
 from recart.evaluation.audit.audit import Audit
 from recart.evaluation.audit.finding import Finding, Severity
@@ -36,6 +37,7 @@ from recart.inference.launch import embed_run
 from recart.inference.trust.fit import fit_trust, write_trust
 from recart.problems import InputError
 from recart.report.run_report import write_run_report
+from recart.training.member_configuration import OWN_VALUES
 from recart.training.run_directory import RunDirectory
 
 pytestmark = [pytest.mark.slow]
@@ -249,6 +251,10 @@ def test_it_holds_no_cells_no_clones_and_nothing_that_runs(
         assert member.rule == of_run.rule
         for key, weight in of_run.stack.state_dict().items():
             assert torch.equal(member.stack.state_dict()[key], weight)
+    # patients are stored in order of their ids: rows in that order would say whose score is whose
+    sets = own.trust["sets"] if own.trust else {}
+    assert len(sets["logits"]) == 16
+    assert (sets["logits"].diff() >= 0).all()
 
 
 def test_a_leak_is_refused_unless_forced_and_then_marked_everywhere(
@@ -295,6 +301,21 @@ def test_a_bundle_that_names_other_classes_is_refused(copy: Path) -> None:
         read_bundle(copy)
 
 
+def test_members_with_settings_of_their_own_keep_them(
+    evaluated: Evaluated, run: RunDirectory, tmp_path: Path
+) -> None:
+    """As a sweep that chooses inside each fold leaves them."""
+    first, *others = (member.name for member in evaluated.members)
+    (run.path / OWN_VALUES).write_text(json.dumps({first: {"head.inner_folds": 7}}))
+    try:
+        write_bundle(evaluated, run, tmp_path / "own", force=False)
+    finally:
+        (run.path / OWN_VALUES).unlink()
+    found = {own.name: own.recipe for own in read_bundle(tmp_path / "own").members}
+    assert found[first].inner_folds == 7
+    assert {found[name].inner_folds for name in others} == {2}
+
+
 def test_members_of_another_layout_are_refused_with_their_version(copy: Path) -> None:
     seal(copy, {"recart": "0.0.9", "member_layout": 2, "watermark": None})
     with pytest.raises(InputError, match=r"E-BUNDLE-002.*layout 2.*pip install recart==0\.0\.9"):
@@ -329,3 +350,10 @@ def test_in_memory_it_says_what_embed_says(bundle: Path, new_file: Path, tmp_pat
     pd.testing.assert_frame_equal(model.predict(rna), table, check_exact=True)
     with pytest.raises(InputError, match=r"DataFrame, neither MuData nor AnnData"):
         model.predict(rna.obs)
+    strict = Limits(min_cells=10_000)
+    with pytest.raises(InputError, match=r"E-LIB-003 file=memory .*all 10 samples are failed"):
+        model.predict(rna, limits=strict)
+    rna.X = rna.X.astype(np.float32)
+    rna.X.data[0] = -1.0
+    with pytest.raises(InputError, match=r"file=memory"):
+        model.predict(rna)

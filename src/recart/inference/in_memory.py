@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from recart.data.cohort import Cohort
 from recart.data.readers.h5ad import H5adReader
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 __all__ = ["InMemoryReader"]
+
+_HERE: Final = "memory"  # where the data of a problem lie
 
 
 @final
@@ -59,7 +62,20 @@ class InMemoryReader(Reader):
         return []
 
     def read(self) -> Cohort:
-        """Write the object, and read it again."""
+        """Write the object, and read it again.
+
+        Raises
+        ------
+        InputError
+            With every problem of form, of the data in memory.
+        """
+        try:
+            cohort = self._through_file()
+        except InputError as error:
+            raise InputError(replace(own, file=_HERE) for own in error.problems) from None
+        return replace(cohort, source=dict.fromkeys(cohort.source, _HERE))
+
+    def _through_file(self) -> Cohort:
         from anndata import AnnData
 
         with tempfile.TemporaryDirectory(prefix="recart-") as folder, warnings.catch_warnings():

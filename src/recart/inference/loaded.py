@@ -10,6 +10,7 @@ from typing import Any, final
 
 import pandas as pd
 
+from recart.data.checks import Limits
 from recart.data.features import bind
 from recart.inference.explain import Drivers
 from recart.inference.in_memory import InMemoryReader
@@ -28,7 +29,9 @@ class LoadedModel:
     Every method takes a MuData with modalities `rna`, and where measured `prot` and `airr`, or an
     AnnData; raw counts. Nothing in the data is changed, and a patient's numbers do not depend on
     who else is in them. Column names are found as `embed.py` finds them; `columns` says them
-    otherwise: `{"sample": "library", "patient": "donor"}`.
+    otherwise: `{"sample": "library", "patient": "donor"}`. `car_genes` are those of the CAR
+    construct where they are named otherwise than in training, and `limits` says when a sample has
+    failed, see `recart.data.checks.Limits`; the model brings its own.
 
     Parameters
     ----------
@@ -76,6 +79,7 @@ class LoadedModel:
         *,
         columns: Columns | None = None,
         car_genes: Sequence[str] = (),
+        limits: Limits | None = None,
     ) -> pd.DataFrame:
         """Latent means of every cell under the first member, rows as in the data.
 
@@ -87,7 +91,7 @@ class LoadedModel:
         InputError
             With every problem of the data.
         """
-        new = self._read(data, columns, car_genes)
+        new = self._read(data, columns, car_genes, limits)
         member, store = self.model.members[0], new.store
         ranges = [store.sample_slice(s) for s in range(len(store.samples))]
         latents = encode(member.stack, bind(member.features, store), store, ranges)
@@ -101,6 +105,7 @@ class LoadedModel:
         *,
         columns: Columns | None = None,
         car_genes: Sequence[str] = (),
+        limits: Limits | None = None,
     ) -> pd.DataFrame:
         """One row a patient: probability with its spread over members, coverage, flags.
 
@@ -112,7 +117,7 @@ class LoadedModel:
         InputError
             With every problem of the data.
         """
-        return self.model.embed(self._read(data, columns, car_genes)).patients
+        return self.model.embed(self._read(data, columns, car_genes, limits)).patients
 
     def explain(
         self,
@@ -120,6 +125,7 @@ class LoadedModel:
         *,
         columns: Columns | None = None,
         car_genes: Sequence[str] = (),
+        limits: Limits | None = None,
     ) -> Drivers:
         """What drives the score of each patient: contributions that sum to it, over all members.
 
@@ -130,7 +136,7 @@ class LoadedModel:
         InputError
             With every problem of the data.
         """
-        found = self.model.embed(self._read(data, columns, car_genes))
+        found = self.model.embed(self._read(data, columns, car_genes, limits))
         drivers = found.drivers
         predicted = found.patients.index[found.patients["probability"].notna()]
         return replace(
@@ -153,9 +159,15 @@ class LoadedModel:
         ]
         return f"LoadedModel({', '.join(parts)})"
 
-    def _read(self, data: Any, columns: Columns | None, car_genes: Sequence[str]) -> NewCohort:
+    def _read(
+        self,
+        data: Any,
+        columns: Columns | None,
+        car_genes: Sequence[str],
+        limits: Limits | None,
+    ) -> NewCohort:
         reader = InMemoryReader(data, columns)
-        return self.model.read(reader, _warn, car_genes=car_genes)
+        return self.model.read(reader, _warn, car_genes=car_genes, limits=limits)
 
 
 def _warn(message: str) -> None:

@@ -43,10 +43,13 @@ def bundle_card(card: str, claim: Mapping[str, Any], figures: Sequence[str]) -> 
         "On the command line: `python embed.py bundle=<this folder> data.path=new.h5mu "
         "output=out.h5mu`. Nothing is fetched, and no file of the training cohort is needed.",
         "",
-        "What the bundle does not hold: ids and pseudonyms of patients, samples and batches, "
-        "receptor sequences, clones, and numbers of single training cells or patients. Names of "
-        "batches being gone, samples from a batch of the training cohort are treated as of a new "
-        "one.",
+        "What the bundle does not hold: cells, clones, receptor sequences; ids and pseudonyms of "
+        "patients, samples and batches. Names of batches being gone, samples from a batch of the "
+        "training cohort are treated as of a new one.",
+        "",
+        "What it holds of single training patients, without names and in no order of theirs: "
+        "held-out scores with the outcome, for prediction sets, and keyed fingerprints, by which "
+        "somebody who has a patient's counts can find out that the patient was in training.",
         "",
         rest.strip(),
         "",

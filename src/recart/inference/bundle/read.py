@@ -20,7 +20,7 @@ from recart.training.checkpoints import SCHEMA
 from recart.training.member_file import LoadedMember, restore_member
 from recart.training.readouts import build_head
 
-__all__ = ["Bundle", "read_bundle"]
+__all__ = ["Bundle", "check_parts", "read_bundle"]
 
 # what a bundle's configuration may name: parts of a model, which do nothing when they are made
 _PARTS: Final = re.compile(
@@ -80,7 +80,7 @@ def read_bundle(folder: Path) -> Bundle:
         config = DictConfig(settings["inference"])
         recipes = {name: DictConfig(own) for name, own in settings["members"].items()}
         for own in (config, *recipes.values()):
-            _check_parts(own, folder)
+            check_parts(own, folder)
         members = [
             _member(shelf.take(own), features, recipes.get(own["name"], config))
             for own in _json(folder, "members.json")
@@ -123,8 +123,14 @@ def _tensors(folder: Path) -> dict[str, Any]:
     return {name: own.clone() for name, own in load_file(folder / "weights.safetensors").items()}
 
 
-def _check_parts(config: DictConfig, folder: Path) -> None:
-    """Refuse a configuration that names anything but parts of a model."""
+def check_parts(config: DictConfig, folder: Path) -> None:
+    """Refuse a configuration that names anything but parts of a model.
+
+    Raises
+    ------
+    InputError
+        Naming what is none.
+    """
     foreign = [name for name in _targets(config) if not _PARTS.fullmatch(name)]
     if foreign:
         problem = Problem(

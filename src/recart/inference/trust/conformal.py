@@ -27,7 +27,7 @@ _TIE = 1e-12  # of p-values that are equal but for rounding
 
 @dataclass(frozen=True, kw_only=True)
 class ConformalSets:
-    """Held-out scores of the training bags, against which new ones are ranked.
+    """Held-out scores of the training bags, in their order, against which new ones are ranked.
 
     Attributes
     ----------
@@ -63,12 +63,16 @@ class ConformalSets:
         held_out = table.notna().to_numpy()
         unseen = held_out / held_out.sum(axis=1, keepdims=True)
         bags_of_patient = own.groupby(["patient", "y"])["y"].transform("size")
+        logits = (table.fillna(0.0).to_numpy() * unseen).sum(axis=1)
+        labels = own["y"].to_numpy(dtype=np.int64)
+        # the order of bags is that of patients' ids, which would tell whose label is whose
+        order = np.lexsort((labels, logits))
         return cls(
             members=tuple(map(str, members)),
-            unseen=unseen,
-            logits=(table.fillna(0.0).to_numpy() * unseen).sum(axis=1),
-            labels=own["y"].to_numpy(dtype=np.int64),
-            weight=1 / bags_of_patient.to_numpy(dtype=np.float64),
+            unseen=unseen[order],
+            logits=logits[order],
+            labels=labels[order],
+            weight=1 / bags_of_patient.to_numpy(dtype=np.float64)[order],
         )
 
     def patients(self, label: int) -> int:
