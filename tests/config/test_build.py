@@ -10,7 +10,8 @@ from recart.config.targets import fits, nearest
 from recart.data.checks.limits import Limits
 from recart.problems import InputError, Problem
 from recart.training.encoder_training import EncoderTraining
-from recart.training.trackers import CsvTracker, WandbTracker
+from recart.training.trackers import CsvTracker
+from recart.training.wandb_tracker import WandbTracker
 
 TRAINING = {
     "_target_": "recart.training.encoder_training.EncoderTraining",
@@ -124,7 +125,12 @@ def test_a_misspelt_class_names_the_nearest_one() -> None:
 
 
 def test_a_group_is_built_by_name_and_null_leaves_one_out() -> None:
-    wandb = {"_target_": "recart.training.trackers.WandbTracker", "project": "p", "entity": None}
+    wandb = {
+        "_target_": "recart.training.wandb_tracker.WandbTracker",
+        "project": "p",
+        "entity": None,
+        "patience": 5,
+    }
     group = {
         "csv": {"_target_": "recart.training.trackers.CsvTracker"},
         "wandb": {**wandb, "mode": "offline"},

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 
 import recart
-from recart.config.build import build_each
+from recart.config.build import build, build_each
 from recart.config.compose import compose
 from recart.data.cohort import Cohort
 from recart.evaluation.audit.audit import Audit
@@ -33,6 +33,7 @@ from recart.inference.bundle.manifest import MANIFEST, seal
 from recart.inference.bundle.read import read_bundle
 from recart.inference.bundle.write import write_bundle
 from recart.inference.launch import embed_run
+from recart.inference.trust.fit import fit_trust, write_trust
 from recart.problems import InputError
 from recart.report.run_report import write_run_report
 from recart.training.run_directory import RunDirectory
@@ -58,9 +59,13 @@ def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory
 
 @pytest.fixture(scope="module")
 def evaluated(run: RunDirectory) -> Evaluated:
-    """The run with audit and report."""
-    checks = build_each(compose([f"run={run.path}"], entry="evaluate").audit)
-    found = evaluate_run(run, checks)
+    """The run with audit, trust and report."""
+    config = compose([f"run={run.path}"], entry="evaluate")
+    found = evaluate_run(run, build_each(config.audit))
+    policy = build(config.refusal)
+    # so small a cohort allows no prediction; whoever was in it is refused all the same
+    lenient = replace(policy, rules={"in_training": policy.rules["in_training"]})
+    write_trust(fit_trust(found, lenient), run)
     write_run_report(found, run)
     return found
 
@@ -143,7 +148,8 @@ def test_elsewhere_it_predicts_the_same_to_the_bit(
             pd.read_parquet(tmp_path / f"{of}.{name}.parquet") for of in ("run", "bundle")
         )
         pd.testing.assert_frame_equal(one, other, check_exact=True)
-    assert of_run["probability"].notna().any()
+    assert of_run["probability"].notna().all()
+    assert of_run["set_80"].str.startswith("{").all()
     with h5py.File(tmp_path / "run.h5mu") as one, h5py.File(tmp_path / "bundle.h5mu") as other:
         latents = one["mod/rna/obsm/X_recart"][...]
         assert latents.tobytes() == other["mod/rna/obsm/X_recart"][...].tobytes()
@@ -166,6 +172,16 @@ def test_one_changed_byte_of_any_file_is_refused_by_name(copy: Path) -> None:
         assert named == [("E-BUNDLE-003", path.relative_to(copy).as_posix())]
         path.write_bytes(whole)
     read_bundle(copy)
+
+
+def test_who_was_in_training_is_recognised_and_gets_no_prediction(
+    bundle: Path, place: Any, tmp_path: Path
+) -> None:
+    """Without an id or a pseudonym in the bundle."""
+    table = embed(tmp_path / "known.h5mu", place.cohort, bundle=bundle)
+    assert table["in_training"].all()
+    assert table["probability"].isna().all()
+    assert (table["reasons"] == "R-TRAINING").all()
 
 
 def secrets(place: Any, run: RunDirectory, trained: Path) -> Iterator[bytes]:

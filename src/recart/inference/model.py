@@ -197,7 +197,10 @@ class Model:
             reading=reading_of(store, data),
         )
         return NewCohort(
-            cohort=words.exported(cohort), store=store, bags=bags, matched=words.table(cohort)
+            cohort=words.exported(cohort),
+            store=store,
+            bags=bags,
+            matched=self._marked(words.table(cohort)),
         )
 
     def embed(
@@ -224,13 +227,12 @@ class Model:
             workers=workers,
             advance=advance,
         )
-        if not self.watermark:
-            return found
         return replace(
-            found,
-            patients=found.patients.assign(watermark=self.watermark),
-            embedding=found.embedding.assign(watermark=self.watermark),
+            found, patients=self._marked(found.patients), embedding=self._marked(found.embedding)
         )
+
+    def _marked(self, table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(watermark=self.watermark) if self.watermark else table
 
     def _known(self, store: CohortStore) -> frozenset[str]:
         """Patients of the new data whose pseudonym is among those of the run."""

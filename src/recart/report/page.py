@@ -16,7 +16,7 @@ from recart.report.numbers_in_words import number, thousands
 from recart.report.outcome_figures import outcome_figures
 from recart.report.performance import patient_figures, probability_figures, ranking_figures
 from recart.report.wording import RUNGS
-from recart.training.run_directory import write_atomically
+from recart.training.atomic_files import write_atomically
 
 __all__ = ["write_report"]
 

@@ -100,9 +100,7 @@ def train_run(config: DictConfig) -> float:
         )
         say(f"{len(cohort.bags)} bags, {split.words} = {len(validation.members)} members")
         key = cohort.key
-        if executor.elsewhere is not None:
-            prepared = _prepared_path(config, cohort)
-            validation.shared.read_elsewhere(prepared, executor.elsewhere.jobs)
+        prepared = _prepared_path(config, cohort)
         del cohort  # whose store may be put where other processes share it
         if validation.missing():
             known = {member.name: member for member in validation.members}
@@ -116,7 +114,7 @@ def train_run(config: DictConfig) -> float:
                     states=States.of_run(run, key, settings),
                 )
                 watchers = [*displays, *followers, Heartbeat(run.path)]
-                _train(validation, config.members_per_job, executor, trainers, watchers)
+                _train(validation, config.members_per_job, executor, prepared, trainers, watchers)
         else:
             say("all members are there already")
         trained = load_members(run)
@@ -200,6 +198,7 @@ def _train(
     validation: CrossValidation,
     members_per_job: int | str | None,
     executor: Executor,
+    prepared: Path,
     trainers: Trainers,
     watchers: Sequence[EpochWatcher],
 ) -> None:
@@ -207,7 +206,7 @@ def _train(
     elsewhere = executor.elsewhere
     gpu = on_gpu(trainers.settings.accelerator) if elsewhere is None else elsewhere.gpus > 0
     # the same stacks each time the run goes on, so that each finds its state
-    missing, members = len(validation.missing()), len(validation.members)
+    members = len(validation.members)
     devices = len(trainers.settings.places)
     if members_per_job is None:
         size = members
@@ -219,12 +218,12 @@ def _train(
         size = _as_fits(validation, members, devices)
     else:
         size = -(-members // executor.places)  # what a GPU elsewhere holds can't be asked here
-    if elsewhere is None:
-        # a GPU is not divided among processes; several devices start processes of their own
-        if gpu or devices > 1 or executor.places == 1 or size >= missing:
-            executor = InProcess()
-        else:
-            validation.shared.share()
+    # a GPU is not divided among processes; several devices start processes of their own. The last
+    # member that is missing does not come here, where it would have other threads
+    here = gpu or devices > 1 or executor.places == 1 or size >= members
+    if elsewhere is None and here:
+        executor = InProcess()
+    validation.shared.reach(executor, prepared)
     validation.run(size, executor, trainers, watchers, say)
 
 

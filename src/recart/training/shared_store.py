@@ -25,6 +25,7 @@ from typing import IO, Any, Final, final
 from recart.data.free_memory import free_memory
 from recart.data.store import CohortStore, open_store
 from recart.problems import InputError, Problem
+from recart.training.executors.executor import Executor
 
 __all__ = ["SharedStore"]
 
@@ -64,6 +65,19 @@ class SharedStore:
         if not isinstance(self._store, CohortStore):
             self._store = self._store()
         return self._store
+
+    def reach(self, executor: Executor, prepared: Path) -> None:
+        """Make it readable for the jobs of an executor; `prepared` is where the store is prepared.
+
+        Raises
+        ------
+        InputError
+            If there is no room to share it.
+        """
+        if executor.elsewhere is not None:
+            self.read_elsewhere(prepared, executor.elsewhere.jobs)
+        elif executor.places > 1:
+            self.share()
 
     def share(self) -> None:
         """Write the arrays to where other processes can map them, unless they are there.

@@ -12,7 +12,7 @@ __all__ = ["PROTEIN_ALIASES_VERSION", "bare_protein", "marker_aliases", "marker_
 PROTEIN_ALIASES_VERSION: Final = "2026-11"
 
 _BEFORE: Final = re.compile(
-    r"^(?:(?:anti[- ]|(?:human|hu|mouse|ms)(?:[/ .-]|(?=ms\.))|hums\.|(?:ADT|AB|PROT|protein)[_:-])+)",
+    r"^(?:anti[- ]|(?:human|hu|mouse|ms)[/ .-]|hums\.|(?:ADT|AB|PROT|protein)[_:-])+",
     re.IGNORECASE,
 )
 _TAG: Final = re.compile(
@@ -45,8 +45,8 @@ def marker_of(name: str) -> str:
     mean different things. Words after a marker are taken for the antibody's clone if a figure
     is among them: `CD3_UCHT1`. A form is never taken for its family: `CD45RA` is not `CD45`.
     """
-    if found := _names().get(_key(name)):
-        return found
+    if whole := _names().get(_key(name)):
+        return whole
     bare = bare_protein(name)
     inside = _PARENTHESES.findall(bare)
     outside = _PARENTHESES.sub(" ", bare).strip()
