@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -99,13 +98,19 @@ def write_file(path: Path, cells: int, genes: int) -> int:
     return len(whole)
 
 
+def resident() -> float:
+    """Largest resident set of this process, in MB; `getrusage` counts that of its parent too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
 def run_child(run: Path, path: Path, output: Path) -> None:
     """Embed a file, and write what it took to stdout."""
     from recart.config.compose import compose
     from recart.inference.launch import embed_run
 
     warnings.simplefilter("ignore")
-    imported = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    imported = resident()
     settings = [
         "data=h5ad",
         f"run={run}",
@@ -119,7 +124,7 @@ def run_child(run: Path, path: Path, output: Path) -> None:
     took = {
         "wall": time.perf_counter() - start,
         "cpu": time.process_time() - before,
-        "MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "MB": resident(),
         "MB of imports": imported,
     }
     sys.stdout.write(json.dumps(took))
