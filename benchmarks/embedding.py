@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 BASE, PROTEINS_OF_RANDOM, PATIENTS, ENCODED = 20_000, 60, 20, 40_000
+SEED = 5
 HIDDEN, LATENT = 128, 10  # as configs/model/totalvi.yaml
 
 
@@ -47,6 +48,7 @@ def train(folder: Path, genes: int) -> Path:
         "data.folds.repeats=1",
         f"features.n_genes={genes}",
         "training.epochs=2",
+        f"seed={SEED}",
         f"paths.run={run}",
         f"paths.prepared={folder / 'prepared'}",
     ]
@@ -62,7 +64,9 @@ def write_file(path: Path, cells: int, genes: int) -> int:
 
     from recart.data.simulate import SimulatedCohort
 
-    reader = SimulatedCohort(PATIENTS, BASE * 2 // (PATIENTS * 5), genes, seed=5)
+    reader = SimulatedCohort(
+        PATIENTS, BASE * 2 // (PATIENTS * 5), genes, seed=SEED
+    )  # in the batches of the run
     base = reader.read()
     times = max(1, round(cells / len(base.cells)))
     obs = base.cells.join(base.samples, on="sample")
