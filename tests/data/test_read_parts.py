@@ -125,3 +125,17 @@ def test_a_part_reads_its_own_rows_only(
     parts = _h5ad(cohort, tmp_path / "sorted.h5ad").parts(cells=150)
     part = parts[0].read()
     assert sum(read) == len(part.cells) < len(cohort.cells)
+
+
+def test_index_arrays_of_two_types_are_read(cohort: Cohort, tmp_path: Path) -> None:
+    """Files that were written piece by piece have long pointers and short indices."""
+    import h5py
+
+    reader = _h5ad(cohort, tmp_path / "cohort.h5ad")
+    whole = reader.read()
+    with h5py.File(tmp_path / "cohort.h5ad", "r+") as file:
+        pointers = file["X/indptr"][:].astype(np.int64)
+        del file["X/indptr"]
+        file["X/indptr"] = pointers
+        assert file["X/indices"].dtype == np.int32
+    np.testing.assert_array_equal(reader.read().rna.toarray(), whole.rna.toarray())

@@ -181,6 +181,14 @@ def test_unknown_outputs_are_refused() -> None:
         check_outputs(["latents", "denoised_protien"])
 
 
+def test_index_arrays_have_one_type(exported: Make) -> None:
+    _, path = exported(".h5ad", ["latents", "denoised_rna"])
+    adata = read(path)
+    for matrix in (adata.X, adata.layers["denoised_rna"]):
+        assert matrix.indptr.dtype == matrix.indices.dtype == np.int32
+        matrix.eliminate_zeros()  # scipy refuses what differs
+
+
 @pytest.mark.slow
 def test_scanpy_opens_and_plots_the_export(exported: Make) -> None:
     import matplotlib as mpl

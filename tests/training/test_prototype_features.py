@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from recart.models.prototypes import Prototypes
@@ -90,3 +93,24 @@ def test_tokens_and_markers_are_matched_by_name() -> None:
     assert np.isnan(_value(bare, "proteins:0:CD3")).all()
     restored = PrototypeFeatures.restore(fitted.state()).of(bags)
     assert torch.equal(restored.values.nan_to_num(), found.values.nan_to_num())
+
+
+def test_bags_are_read_once_and_anew_when_they_change(
+    monkeypatch: pytest.MonkeyPatch, make_rich_bags: Callable[..., Any], rich_head: Any
+) -> None:
+    from recart.training import prototype_features
+
+    bags, _ = make_rich_bags(4)
+    calls: list[int] = []
+    summed = prototype_features.sum_bags
+    monkeypatch.setattr(
+        prototype_features, "sum_bags", lambda *args: (calls.append(1), summed(*args))[1]
+    )
+    logits = rich_head.logits(bags)
+    once = len(calls)
+    rich_head.embedding(bags)
+    rich_head.outputs(bags)
+    assert len(calls) == once
+    changed = replace(bags, latents=[z + 1 for z in bags.latents])
+    assert not np.allclose(rich_head.logits(changed), logits)
+    np.testing.assert_array_equal(rich_head.logits(bags), logits)

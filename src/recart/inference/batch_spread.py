@@ -23,10 +23,12 @@ def batch_spread(
     store: CohortStore,
     bags: Bags,
     extras: pd.DataFrame,
+    workers: int = 1,
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """(n) highest less lowest probability, with unseen batches taken for each known one in turn.
 
-    The prediction itself is that of the mean over batches. 0 where every batch is known.
+    The prediction itself is that of the mean over batches. 0 where every batch is known. `workers`
+    threads encode.
     """
     sample_of_cell = store.cells["sample"].to_numpy()
     unseen = bound.batch_of_sample < 0
@@ -38,7 +40,7 @@ def batch_spread(
     found = []
     for batch in range(batches):
         as_if = replace(bound, batch_of_sample=np.where(unseen, batch, bound.batch_of_sample))
-        seen = bag_latents(member.stack, as_if, store, bags, rows, extras)
+        seen = bag_latents(member.stack, as_if, store, bags, rows, extras, workers)
         found.append(1 / (1 + np.exp(-member.rule.log_odds(member.head.logits(seen)))))
     spread[rows] = np.ptp(np.stack(found), axis=0)
     return spread

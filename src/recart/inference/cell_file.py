@@ -18,6 +18,7 @@ __all__ = ["CellFile"]
 
 _LAYERS_OF_PROTEIN = ("denoised_protein", "protein_foreground_prob")
 _ROWS = 1024  # of a chunk of the file
+_ENTRIES = 1 << 18  # of a chunk of an index array
 _HEAD = 512  # bytes before the HDF5 file, in which mudata says that it is MuData
 
 
@@ -71,6 +72,9 @@ class CellFile:
         """Write the tables, and close."""
         whole = self.path.with_name(f"{self.path.stem}.tables{self.path.suffix}")
         self._without_measured()
+        for name in ("X", "layers/denoised_rna"):
+            if name in self._rna and "indptr" in self._rna[name]:
+                _settle(self._rna[name])
         try:
             self._write_tables(whole)
             with h5py.File(whole, "r") as file:
@@ -196,6 +200,20 @@ def _extend(dataset: h5py.Dataset, values: Any) -> None:
     rows = dataset.shape[0]
     dataset.resize(rows + len(values), axis=0)
     dataset[rows:] = values
+
+
+def _settle(matrix: h5py.Group) -> None:
+    """Give both index arrays of a CSR matrix one type, now that it is known which holds them."""
+    kind = np.int32 if len(matrix["data"]) < np.iinfo(np.int32).max else np.int64
+    for name in ("indptr", "indices"):
+        given = matrix[name]
+        if given.dtype == kind:
+            continue
+        matrix.move(name, "given")
+        made = matrix.create_dataset(name, given.shape, kind, maxshape=(None,), chunks=(_ENTRIES,))
+        for start in range(0, len(given), _ENTRIES):
+            made[start : start + _ENTRIES] = given[start : start + _ENTRIES]
+        del matrix["given"]
 
 
 def _fill(target: h5py.Group, source: h5py.Group) -> None:

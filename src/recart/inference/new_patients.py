@@ -151,7 +151,7 @@ def _views(
             logits=member.rule.log_odds(member.head.logits(seen)),
             bag_features=features,
             feature_names=names,
-            batch_spread=batch_spread(member, bound, store, bags, extras),
+            batch_spread=batch_spread(member, bound, store, bags, extras, workers),
             explained=explain_head(member.head, member.rule, seen),
             cells=attribute_bags(member, seen, bags, store) if attribute else None,
             pictures=picture_cells(member.head, seen, bags, store)

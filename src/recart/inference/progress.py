@@ -8,7 +8,7 @@ from typing import Self, final
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from recart.training.progress import CONSOLE
+from recart.training.progress import CONSOLE, say
 
 __all__ = ["CellProgress"]
 
@@ -16,6 +16,8 @@ __all__ = ["CellProgress"]
 @final
 class CellProgress:
     """Cells embedded by all members, how many a second, and the time left.
+
+    Where there is no terminal, a line says the same after every tenth of a file in several parts.
 
     Parameters
     ----------
@@ -27,7 +29,8 @@ class CellProgress:
 
     def __init__(self, cells: int | None, members: int) -> None:
         self._cells, self._members = cells, members
-        self._done = 0
+        self._done = self._lines = 0
+        self._in_parts = False
         self._started = time.monotonic()
         whole = Column(no_wrap=True, min_width=12)
         self._bar = Progress(
@@ -52,6 +55,7 @@ class CellProgress:
 
     def begin(self, cells: int, total: int | None) -> None:
         """Go on to a part of `cells` cells; what the rules left out is not waited for."""
+        self._in_parts = total is not None
         if total is None:
             self._bar.update(self._task, total=cells * self._members)
 
@@ -59,9 +63,9 @@ class CellProgress:
         """Count cells that one member has encoded."""
         self._done += cells
         rate = self._done / max(time.monotonic() - self._started, 1e-9)
-        self._bar.update(
-            self._task,
-            completed=self._done,
-            cells=f"{self._done // self._members:,}",
-            description=f"{rate:,.0f} encoded/s",
-        )
+        embedded, text = self._done // self._members, f"{rate:,.0f} encoded/s"
+        self._bar.update(self._task, completed=self._done, cells=f"{embedded:,}", description=text)
+        tenth = 10 * embedded // self._cells if self._cells else 0
+        if self._in_parts and tenth > self._lines and not CONSOLE.is_terminal:
+            self._lines = tenth
+            say(f"cells {embedded:,}/{self._cells:,}  {text}")

@@ -154,7 +154,7 @@ def _figures(
                 + (
                     ""
                     if cells.strange is None
-                    else f" {int(cells.strange.sum()):,} of them are unlike the training cells."
+                    else f" {int(cells.strange.sum()):,} of those shown are unlike training."
                 ),
                 alt="Scatter of the patient's cells over the reference points.",
                 figure=cell_map(cells.reference, cells.cells, cells.strange),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def require_binary(labels: Array) -> None:
 def rows_of(bags: BagLatents, rows: Sequence[int] | Array) -> BagLatents:
     """Some of the bags; the cells are shared, not copied."""
     chosen = [int(n) for n in rows]
-    cells = {
+    cells: dict[str, Any] = {
         name: [whole[n] for n in chosen] if len(whole) else ()
         for name in ("latents", "token_of_cell", "markers")
         for whole in [getattr(bags, name)]

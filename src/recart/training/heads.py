@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +41,9 @@ class BagLatents:
     (c, p) holds log-normalised proteins and named genes of each cell, NaN where they were not
     measured, under `marker_names` ("protein:CD3", "gene:BCL2"). Both are the same for every member,
     which share the arrays.
+
+    `last_read` is for a head to keep what it has made of them, so that its logits, its embedding
+    and its explanation are of one reading; bags that were changed are read anew.
     """
 
     latents: Sequence[Array]
@@ -52,6 +55,7 @@ class BagLatents:
     tokens: Sequence[Token] = ()
     markers: Sequence[Array] = ()
     marker_names: Sequence[str] = ()
+    last_read: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
 
 
 class FittedHead(ABC):

@@ -96,8 +96,11 @@ class PrototypeFeatures:
         )
 
     def of(self, bags: BagLatents) -> Features:
-        """Features of every bag, each from that bag alone."""
-        return self.of_sums(self.sums(bags), bags)
+        """Features of every bag, each from that bag alone; made once for the last bags read."""
+        if not (bags.last_read and bags.last_read[0] is self):
+            bags.last_read[:] = [self, self.of_sums(self.sums(bags), bags)]
+        found: Features = bags.last_read[1]
+        return found
 
     def sums(self, bags: BagLatents) -> CellSums:
         """What features take from the cells of every bag."""

@@ -162,6 +162,8 @@ def as_csr(matrix: object, file: str, where: str) -> sparse.csr_matrix:
     if values.dtype.kind == "b":
         values = values.astype(np.uint8)
     csr = sparse.csr_matrix(values)
+    if csr.indptr.dtype != csr.indices.dtype:  # files may differ in them, scipy does not allow it
+        csr = sparse.csr_matrix((csr.data, csr.indices, csr.indptr), shape=csr.shape)
     csr.sum_duplicates()
     csr.eliminate_zeros()
     return csr
