@@ -2,7 +2,8 @@
 
     python embed.py run=outputs/<run> data.path=new.h5mu output=out.h5mu
 
-Writes the cells with their embedding, and beside them tables of predictions and patient embeddings.
+Writes the cells with their embedding, and beside them tables of predictions and patient embeddings,
+and a folder of reports: a page, JSON and FHIR of each patient.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ from recart.config.command import run_command
 
 
 def embed(config: DictConfig) -> None:
-    """Embed the patients of `config.data` with the members of `config.run`."""
-    from recart.inference.launch import embed_run
+    """Embed the patients of `config.data`, and write what is told of each of them."""
+    from recart.inference.launch import embed_new
+    from recart.report.patient_files import write_patient_files
+    from recart.training.progress import say
 
-    embed_run(config)
+    embedded = embed_new(config)
+    files = write_patient_files(embedded, config.reports, config.subject_system)
+    if files:
+        say(f"wrote {len(files)} reports on {len(embedded.records)} patients to {embedded.folder}")
 
 
 @hydra.main(config_path="configs", config_name="embed", version_base="1.3")

@@ -1,9 +1,10 @@
 """Evaluate a run on its held-out patients.
 
-    python evaluate.py run=outputs/<run> [audit=full]
+    python evaluate.py run=outputs/<run> [audit=full] [bundle=<folder>]
 
 The only door to held-out patients. Writes predictions, metrics, figures and the report into the
-run's folder, and what `embed.py` needs to refuse patients that are unlike the cohort.
+run's folder, and what `embed.py` needs to refuse patients that are unlike the cohort; with `bundle`
+the model as a folder that may leave the lab.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ def evaluate(config: DictConfig) -> Path:
     run = RunDirectory.open(Path(config.run))  # before imports that take seconds
     study = read_study(find_study(run.path, config.study))
     from recart.evaluation.launch import evaluate_run
+    from recart.inference.bundle.write import check_target, write_bundle
     from recart.inference.trust.fit import fit_trust, write_trust
     from recart.report.run_report import write_run_report
     from recart.report.tracked_evaluation import track_evaluation
     from recart.sweep.page import refresh_page
     from recart.training.progress import say
 
+    if config.bundle is not None:
+        check_target(Path(config.bundle))
     checks, policy = build_each(config.audit), build(config.refusal)
     with run.locked():
         evaluated = evaluate_run(
@@ -50,6 +54,9 @@ def evaluate(config: DictConfig) -> Path:
     say(f"report: {page}")
     if beside := refresh_page(run.path):
         say(f"sweep: {beside}")
+    if config.bundle is not None:
+        digest = write_bundle(evaluated, run, Path(config.bundle), force=config.bundle_force)
+        say(f"bundle: {config.bundle}, SHA-256 {digest}")
     return page
 
 

@@ -13,7 +13,7 @@ unbroken run's, and no file that was there may change.
 
 Processes of the first two are forked from this one, which has imported everything.
 
-    python benchmarks/kills.py training saves runs [--kills 50] [--disk /mnt/small]
+    python benchmarks/kills.py training saves runs [--kills 50] [--full FOLDER]
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ from recart.training.member_file import LoadedMember
 from recart.training.trainer import quiet_lightning
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Shift = Callable[[CohortStore, np.random.Generator], CohortStore]
 
 _FOLDS = 5
 _OF_THE_MODEL = ("claim_level", "training_patients", "in_training")
@@ -195,14 +196,41 @@ def said_to_be_before(store: CohortStore, _: np.random.Generator) -> CohortStore
     return replace(store, samples=store.samples.assign(timepoint="pre", tissue="PB"))
 
 
+def fewer_genes(share: float) -> Shift:
+    """A random part of the genes is not in the file."""
+
+    def hide(store: CohortStore, rng: np.random.Generator) -> CohortStore:
+        names = np.array(store.genes, dtype=object)
+        names[rng.choice(len(names), round(share * len(names)), replace=False)] = "absent"
+        return replace(store, genes=tuple(names))
+
+    return hide
+
+
+def fewer_proteins(share: float) -> Shift:
+    """A random part of the panel was not stained."""
+
+    def hide(store: CohortStore, rng: np.random.Generator) -> CohortStore:
+        measured, panel = np.array(store.protein_measured), len(store.proteins)
+        measured[:, rng.choice(panel, round(share * panel), replace=False)] = False
+        return replace(store, protein_measured=measured)
+
+    return hide
+
+
 def as_it_is(store: CohortStore, _: np.random.Generator) -> CohortStore:
     """Nothing is changed."""
     return store
 
 
-Shift = Callable[[CohortStore, np.random.Generator], CohortStore]
 _BLOOD = Admission(timepoints=["post"], tissues=["PB"])
 _MARROW = Admission(timepoints=["post"], tissues=["BM"])
+LACKING: dict[str, Shift] = {
+    "honest, 10 % of genes absent": fewer_genes(0.1),
+    "honest, 25 % of genes absent": fewer_genes(0.25),
+    "honest, half the panel": fewer_proteins(0.5),
+    "honest, no proteins": fewer_proteins(1.0),
+}
 SHIFTS: dict[str, tuple[Shift, Admission]] = {
     "log-normalised input": (log_normalised, BEFORE),
     "shuffled genes": (shuffled_genes, BEFORE),
@@ -259,6 +287,8 @@ def measure(given: Settings, folder: Path) -> Iterator[tuple[str, Scored]]:
     yield HONEST, scored(trust, members, store, fresh(store, BEFORE))
     other = _prepared(given, given.patients, given.seed + 1000, folder)
     yield ELSEWHERE, scored(trust, members, other, bags_of(other, BEFORE))
+    for name, lack in LACKING.items():
+        yield name, scored(trust, members, lack(store, rng), fresh(store, BEFORE))
     for name, (shift, admission) in SHIFTS.items():
         bags = fresh(store, admission)
         yield name, scored(trust, members, shift(store, rng), bags)
@@ -283,14 +313,14 @@ def main() -> None:
                 area = auroc(labels, np.concatenate([honest, own.score]))
                 found.setdefault(name, []).append((own, area))
     say = sys.stdout.write
-    say(f"{'':<28} {'AUROC':>6} {'least':>6} {'refused':>8}  reasons\n")
+    say(f"{'':<29} {'AUROC':>6} {'least':>6} {'refused':>8}  reasons\n")
     for name, of_seeds in found.items():
         refused = np.concatenate([own.refused for own, _ in of_seeds])
         reasons = pd.concat([own.reasons for own, _ in of_seeds]).groupby(level=0).sum()
         words = ", ".join(f"{code} {n}" for code, n in reasons.nlargest(3).items())
         areas = [area for _, area in of_seeds]
         shown = f"{np.mean(areas):>6.3f} {min(areas):>6.3f}" if name != HONEST else " " * 13
-        say(f"{name:<28} {shown} {np.mean(refused):>8.1%}  {words}\n")
+        say(f"{name:<29} {shown} {np.mean(refused):>8.1%}  {words}\n")
 
 
 if __name__ == "__main__":

@@ -40,9 +40,12 @@ import scanpy as sc
 import umap
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
+import recart
+from recart.config.build import build_each
 from recart.config.compose import compose
 from recart.data.simulate import SimulatedCohort
 from recart.evaluation.launch import evaluate_run
+from recart.inference.bundle.write import write_bundle
 from recart.inference.launch import embed_run
 from recart.inference.outputs.differential_expression import differential_expression
 from recart.inference.outputs.of_members import all_outputs
@@ -182,12 +185,19 @@ round(inner_loss, 3)
 # `quality only` it can be biology in disguise: monocytes hold more RNA than lymphocytes, so a
 # patient with many of them is sequenced deeper. It can as well be samples that were handled
 # differently.
+#
+# The run is audited as well: one donor under two names, labels that a column gives away, samples
+# from after the decision, members that saw whom they are tested on. A leak would forbid any claim.
 
 # %%
 run = RunDirectory.open(work / "run")
-evaluated = evaluate_run(run)
+checks = build_each(compose([f"run={run.path}"], "evaluate").audit)
+evaluated = evaluate_run(run, checks)
 assessment = evaluated.assessment
 page = write_run_report(evaluated, run)
+
+# %%
+evaluated.audit.summary
 
 # %% [markdown]
 # What may be said, in words:
@@ -495,6 +505,50 @@ f"{agreement:.0%} of the new cells lie among cohort cells of their own cell type
 
 # %%
 others.patients.loc[[patient], ["response", "product"]]
+
+# %% [markdown]
+# ## Give the model away
+#
+# The run and the prepared cohort belong to the hospital. What may leave it is a **bundle**, which
+# `python evaluate.py run=outputs/<run> bundle=<folder>` writes: weights, features, calibration and
+# model card of all members, as tensors and JSON, without a name of a patient, a sample or a batch.
+# A run in which the audit finds a leak is refused.
+
+# %%
+released = work / "released"
+digest = write_bundle(evaluated, run, released, force=False)
+pd.Series(
+    {p.name: p.stat().st_size for p in sorted(released.iterdir()) if p.is_file()}, name="bytes"
+)
+
+# %% [markdown]
+# Another hospital loads it, without the run, its cohort or a network. Every file is compared with
+# its SHA-256 first, and one changed byte is refused by the name of the file.
+
+# %%
+model = recart.load(released)
+model
+
+# %% [markdown]
+# `predict` takes MuData or AnnData in memory and says what `embed.py` said, to the last bit.
+
+# %%
+received = mudata.read_h5mu(work / "new_patient.h5mu")
+released_says = model.predict(received)
+released_says["probability"] - new.patients["probability"]
+
+# %% [markdown]
+# `explain` says what drove the score: contributions in log odds that sum to it, here by group of
+# features, with their spread over members. Where members disagree on the sign, nothing was found.
+
+# %%
+drivers = model.explain(received)
+of_groups = drivers.groups.set_index("group").sort_values("contribution")
+figure, axis = plt.subplots(figsize=(6.2, 3.4), layout="constrained")
+axis.barh(of_groups.index, of_groups["contribution"], xerr=of_groups["sd"], color=PALETTE[0])
+axis.axvline(0, color="black", lw=0.8)
+axis.set(xlabel="contribution to the log odds of CR")
+plt.show()
 
 # %% [markdown]
 # ## What may be concluded, and what may not

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -142,3 +144,139 @@ def take_member() -> Callable[[CellBatch, int], CellBatch]:
         )
 
     return take
+
+
+def _rich_bags(n: int, seed: int = 0, cells: int = 60) -> tuple[Any, np.ndarray]:
+    """Bags of two time points with CAR status, markers and clones; the label moves all a little."""
+    from recart.training.heads import BagLatents, Token
+
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    centres = 3.0 * np.eye(3)
+    tokens = [
+        Token(timepoint, stage, "blood", car)
+        for stage, timepoint in enumerate(("D0", "D7"))
+        for car in ("-", "+")
+    ]
+    latents, markers, token_of_cell = [], [], []
+    for label in labels:
+        share = rng.dirichlet(np.array([6.0 + 4 * label, 6.0, 6.0]))
+        kind = rng.choice(3, cells, p=share)
+        latents.append((centres[kind] + rng.normal(0, 0.5, (cells, 3))).astype(np.float32))
+        marker = rng.normal(size=(cells, 3)) + np.eye(3)[kind] + 0.5 * label
+        marker[:, 2] = np.nan if rng.random() < 0.3 else marker[:, 2]
+        markers.append(marker.astype(np.float32))
+        token_of_cell.append(rng.integers(0, 4, cells).astype(np.int32))
+    extras = rng.normal(size=(n, 2)) + 0.5 * labels[:, None]
+    extras[::5, 1] = np.nan
+    bags = BagLatents(
+        latents=latents,
+        extras=np.abs(extras),
+        extra_names=["diversity", "age"],
+        extra_groups=["clones", "covariates"],
+        patients=np.arange(n),
+        token_of_cell=token_of_cell,
+        tokens=tokens,
+        markers=markers,
+        marker_names=["protein:CD8", "protein:CD4", "gene:GZMB"],
+    )
+    return bags, labels
+
+
+@pytest.fixture(scope="session")
+def make_rich_bags() -> Callable[..., tuple[Any, np.ndarray]]:
+    """`make_rich_bags(n, seed=0, cells=60)`: bags with everything that a head can read."""
+    return _rich_bags
+
+
+def _new_patients(head: Any, bags: Any, rule: Any) -> Any:
+    """Three patients as one member sees them: the third is refused."""
+    from recart.inference.cell_pictures import CellPictures
+    from recart.inference.explain import combine, explain_head
+    from recart.inference.new_patients import NewPatients
+
+    names = pd.Index([f"bag{n}" for n in range(3)], name="bag")
+    own = replace(
+        bags,
+        latents=bags.latents[:3],
+        extras=bags.extras[:3],
+        patients=bags.patients[:3],
+        token_of_cell=bags.token_of_cell[:3],
+        markers=bags.markers[:3],
+    )
+    drivers = combine([explain_head(head, rule, own)], names)
+    score = drivers.summary["score"].to_numpy()
+    probability = 1 / (1 + np.exp(-score))
+    values, features = head.embedding(own)
+    cells = sum(map(len, own.latents))
+    patients = pd.DataFrame(
+        {
+            "n_cells": [len(z) for z in own.latents],
+            "n_samples": 2,
+            "probability": probability,
+            "probability_min": probability * 0.8,
+            "probability_max": probability + 0.2 * (1 - probability),
+            "logit_mean": score,
+            "logit_sd": 0.4,
+            "members": 1,
+            "gene_coverage": 1.0,
+            "protein_coverage": [1.0, 0.8, 1.0],
+            "known_batch": [True, False, True],
+            "flags": ["", "proteins-missing;unseen-batch", "low-cell"],
+            "set_80": ["{R}", "{NR}", ""],
+            "set_90": ["{R, NR}: cannot say", "{NR}", ""],
+            "refused": [False, False, True],
+            "reasons": ["", "", "R-OOD-LATENT;R-FEW-CELLS"],
+            "ood_cells": [0.01, 0.02, 0.64],
+            "in_training": False,
+            "claim_level": "L2",
+        },
+        index=names,
+    )
+    empty = ["probability", "probability_min", "probability_max", "logit_mean", "logit_sd"]
+    patients.loc["bag2", empty] = np.nan
+    points = [head.view.of(own, n).numpy().astype(np.float32) for n in range(3)]
+    starts = np.cumsum([0, *map(len, points)])
+    return NewPatients(
+        latents=np.concatenate(list(own.latents)),
+        reference="m0",
+        patients=patients,
+        embedding=pd.DataFrame(values, index=names, columns=features),
+        drivers=drivers,
+        pictures=CellPictures(
+            points=tuple(points),
+            rows=tuple(np.arange(a, b) for a, b in pairwise(starts)),
+            cells=cells,
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def rich_head(make_rich_bags: Callable[..., tuple[Any, np.ndarray]]) -> Any:
+    """A default head fitted to 20 rich bags, their labels mixed up a little."""
+    from recart.training.endpoints import BinaryEndpoint
+    from recart.training.prototype_head import PrototypeHead
+
+    bags, labels = make_rich_bags(20)
+    recipe = PrototypeHead(
+        prototypes=5,
+        fine_prototypes=9,
+        shrinkage=5.0,
+        cells=900,
+        strengths=[0.1],
+        inner_folds=3,
+        use_extras=True,
+        endpoint=BinaryEndpoint(column="response", positive=["CR"], negative=["PR", "SD"]),
+    )
+    return recipe.fit(bags, labels, seed=1)
+
+
+@pytest.fixture(scope="session")
+def make_new_patients(
+    rich_head: Any, make_rich_bags: Callable[..., tuple[Any, np.ndarray]]
+) -> Callable[[], Any]:
+    """`make_new_patients()`: two that are predicted by `rich_head`, and one that it refuses."""
+    from recart.training.decision_rule import DecisionRule
+
+    rule = DecisionRule(intercept=0.3, slope=0.8, calibrated=True)
+    return lambda: _new_patients(rich_head, make_rich_bags(3, seed=7)[0], rule)

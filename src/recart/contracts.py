@@ -93,8 +93,8 @@ class FeatureSpec:
     `batches` are the library batches of its training patients; `patients` the pseudonyms of every
     patient that any fitted part of it has seen. `timepoints` are those of the training patients in
     the order of their median days, `stages` their numbers in that order (equal days, equal stages;
-    all 0 where a time point has no day). `gene_ids` are the Ensembl ids of `genes`, each empty where
-    it is not known; none in files of before.
+    all 0 where a time point has no day). `gene_ids` are the Ensembl ids of `genes`, empty where not
+    known; () in files of before.
     """
 
     genes: tuple[str, ...]

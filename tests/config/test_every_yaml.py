@@ -72,7 +72,12 @@ def test_every_option_composes_and_fits_its_class(option: str) -> None:
         return
     if group == "audit":
         config = complete([f"{group}={name}"], "evaluate", EvaluateConfig)
-        assert check_complete(config) == sum(node is not None for node in config.audit.values())
+        assert check_complete(config.audit) == sum(n is not None for n in config.audit.values())
+        return
+    if group == "refusal":
+        for entry, schema in (("evaluate", EvaluateConfig), ("embed", EmbedConfig)):
+            config = complete([f"{group}={name}"], entry, schema)
+            assert check_complete(config.refusal) > 1
         return
     # parts of a sweep stand in one
     inside = ["sweep=default"] if group.startswith("sweep/") else []
@@ -92,8 +97,9 @@ def test_the_entry_points_compose_as_they_are() -> None:
     assert check_complete(complete([], "train")) >= 10
     evaluate = complete([], "evaluate", EvaluateConfig)
     assert list(evaluate) == [
-        *("run", "study", "audit"),
+        *("run", "study", "audit", "refusal"),
         *("permutations", "permutation_repeats", "permute_within"),
+        *("bundle", "bundle_force"),
     ]
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 import recart.training
+from recart.inference.bundle.plain_tree import Shelf
+from recart.inference.bundle.shareable import without_scores
 from recart.training.attention_head import AttentionHead
 from recart.training.cell_attention_head import CellAttentionHead
 from recart.training.cell_attention_training import CellTraining
@@ -199,3 +204,23 @@ def test_one_class_is_refused(head: Head) -> None:
     bags, labels = _bags()
     with pytest.raises(ValueError, match="class"):
         head.fit(bags, np.zeros_like(labels), 0)
+
+
+@heads
+def test_a_bundle_gives_it_back_to_the_bit_without_its_patients(head: Head, tmp_path: Path) -> None:
+    fitted, bags, _ = _fit(head)
+    shelf = Shelf()
+    text = json.dumps(shelf.put(without_scores(fitted.state()), "head"), allow_nan=False)
+    save_file(shelf.tensors, tmp_path / "weights.safetensors")
+    tensors = {n: own.clone() for n, own in load_file(tmp_path / "weights.safetensors").items()}
+    again = Shelf.of(tensors, shelf.words)
+    restored = head.restore(again.take(json.loads(text)))
+    np.testing.assert_array_equal(restored.logits(bags), fitted.logits(bags))
+    np.testing.assert_array_equal(restored.embedding(bags)[0], fitted.embedding(bags)[0])
+    assert restored.embedding(bags)[1] == fitted.embedding(bags)[1]
+    # what a development bag was given by inner folds is not told
+    assert not restored.inner_logits.size
+    told = {float(number) for number in fitted.inner_logits}
+    assert not told & {float(own) for own in re.findall(r"-?[0-9]+[.][0-9]+(?:e-?[0-9]+)?", text)}
+    for name, tensor in shelf.tensors.items():
+        assert not told & set(tensor.double().flatten().tolist()), name

@@ -17,6 +17,7 @@ from scipy import sparse
 from recart.data.cohort import Cohort
 from recart.data.features import bind
 from recart.data.store import CohortStore
+from recart.inference.explain import Drivers
 from recart.inference.export import export
 from recart.inference.new_patients import NewPatients
 from recart.inference.outputs.ensemble import EnsembleOutputs
@@ -82,7 +83,10 @@ def exported(make_outputs: Make, tmp_path: Path) -> Callable[[str, list[str]], t
             {"n_cells": 1, "probability": 0.5, "flags": ""}, index=store.patients.index
         )
         latents = np.zeros((len(store.cells), 4), dtype=np.float32)
-        new = NewPatients(latents=latents, reference="m", patients=table, embedding=table)
+        nothing = Drivers(groups=table, features=table, summary=table, scale="log-odds")
+        new = NewPatients(
+            latents=latents, reference="m", patients=table, embedding=table, drivers=nothing
+        )
         path = tmp_path / f"out{suffix}"
         export(cohort_of(store), new, path, {}, ExportedOutputs(outputs, names))
         return outputs, path
@@ -175,3 +179,24 @@ def test_a_patient_alone_has_the_outputs_it_has_in_company(make_outputs: Make) -
 def test_unknown_outputs_are_refused() -> None:
     with pytest.raises(InputError, match=r"E-OUT-009.*denoised_protien.*choose among latents"):
         check_outputs(["latents", "denoised_protien"])
+
+
+@pytest.mark.slow
+def test_scanpy_opens_and_plots_the_export(exported: Make) -> None:
+    import matplotlib as mpl
+    import scanpy as sc
+
+    mpl.use("agg")
+    _, path = exported(".h5ad", ["latents", "protein_foreground_prob"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what scanpy, umap and numba say of themselves
+        adata = sc.read_h5ad(path)
+        sc.pp.neighbors(adata, use_rep="X_recart", n_neighbors=10)
+        sc.tl.umap(adata, random_state=0)
+        of_cells = ["recart_probability", "recart_flags", adata.var_names[0]]
+        panels = sc.pl.umap(adata, color=of_cells, show=False)
+        axes = sc.pl.embedding(adata, basis="X_recart", color="sample", show=False)
+    assert len(panels) == 3
+    for own in (*panels, axes):
+        assert sum(len(drawn.get_offsets()) for drawn in own.collections) == adata.n_obs
+    mpl.pyplot.close("all")

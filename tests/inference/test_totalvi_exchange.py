@@ -136,6 +136,7 @@ def _totalvi(adata: Any, **more: Any) -> Any:
         for parameter in model.module.parameters():
             parameter += 0.2 * torch.randn(parameter.shape)
     model.is_trained_ = True
+    model.module.eval()
     return model
 
 
@@ -226,3 +227,18 @@ def test_a_start_that_does_not_fit_says_what_to_set(make_store: MakeStore, tmp_p
         PretrainedEncoder(pretrained=str(tmp_path / "no")).apply(
             _stack(features, RECIPE, 0), 0, features
         )
+
+
+class _Shell:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("was_run"),))
+
+
+def test_a_model_that_holds_code_is_refused_and_does_not_run_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model_state_dict": {}, "attr_dict": _Shell()}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="E-SCVI-001"):
+        convert(tmp_path, tmp_path / "out.safetensors")
+    assert not (tmp_path / "was_run").exists()

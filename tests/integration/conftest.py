@@ -18,7 +18,7 @@ from recart.data.simulate import SimulatedCohort
 from recart.training.launch import train_run
 
 # Ids that are looked for in everything a run writes; no other word contains them.
-PATIENT, SAMPLE = "QQPERSON", "QQTUBE"
+PATIENT, SAMPLE, BATCH = "QQPERSON", "QQTUBE", "QQLANE"
 # as little as shows that each part works
 SMALL = [
     "model.latent=4",
@@ -37,7 +37,7 @@ class Place:
 
     folder: Path
     cohort: Path
-    secrets = (PATIENT, SAMPLE)
+    secrets = (PATIENT, SAMPLE, BATCH)
 
     def settings(self, run: str, *more: str, data: Path | None = None) -> list[str]:
         """Overrides of a small training on the cohort, or on another file."""
@@ -73,12 +73,13 @@ class Place:
 
 
 def named(cohort: Cohort) -> Cohort:
-    """The cohort with patients and samples named so that they can be searched for."""
+    """The cohort with patients, samples and batches named so that they can be searched for."""
     patients = {old: f"{PATIENT}-{old}" for old in cohort.patients.index}
     samples = {old: f"{SAMPLE}-{old}" for old in cohort.samples.index}
     cohort.patients.index = cohort.patients.index.map(patients)
     cohort.samples["patient"] = cohort.samples["patient"].map(patients)
     cohort.samples.index = cohort.samples.index.map(samples)
+    cohort.samples["batch"] = f"{BATCH}-" + cohort.samples["batch"].astype(str)
     cohort.cells["sample"] = cohort.cells["sample"].map(samples)
     return cohort
 

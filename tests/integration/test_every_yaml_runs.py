@@ -2,7 +2,7 @@
 
 Left out, with what runs them: checks of the audit (test_audited_run), readers of files
 (test_pipeline, test_real_data), a fixed split (test_pipeline), experiments on real data
-(test_real_data), sweeps (test_sweep).
+(test_real_data), sweeps (test_sweep), refusals (test_refusal).
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ OPTIONS = sorted(
     option
     for path in FOLDER.rglob("*.yaml")
     if path.parent != FOLDER
-    and path.relative_to(FOLDER).parts[0] not in ("audit", "hydra", "paths", "local", "sweep")
+    and path.relative_to(FOLDER).parts[0]
+    not in ("audit", "refusal", "hydra", "paths", "local", "sweep")
     if (option := str(path.relative_to(FOLDER).with_suffix(""))) not in ELSEWHERE
 )
 # five with and three without a complete response

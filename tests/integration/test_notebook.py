@@ -68,7 +68,7 @@ def test_every_plot_is_drawn(executed: Any) -> None:
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) == 13
+    assert len(pictures) == 14
 
 
 @pytest.mark.slow
@@ -137,3 +137,11 @@ def test_the_source_holds_calls_and_prose_only() -> None:
     source = SOURCE.read_text(encoding="utf-8")
     assert not re.search(r"^\s*(def|class|async def) ", source, re.M)
     assert "kernelspec" in source
+
+
+@pytest.mark.slow
+def test_the_released_model_says_what_the_run_said(executed: Any) -> None:
+    table = result(executed, 'released_says["probability"] -')
+    assert re.search(r"\s0\.0$", table, re.M)
+    assert "5 members" in result(executed, "recart.load(released)")
+    assert "weights.safetensors" in result(executed, "released.iterdir()")

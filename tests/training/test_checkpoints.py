@@ -34,7 +34,9 @@ def test_round_trip(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["member.ckpt"]
 
 
-@pytest.mark.parametrize("stage", ["torch.save", "os.fsync", "os.replace"])
+@pytest.mark.parametrize(
+    "stage", ["checkpoints.torch.save", "atomic_files.os.fsync", "atomic_files.os.replace"]
+)
 def test_a_failure_while_saving_keeps_the_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -43,12 +45,12 @@ def test_a_failure_while_saving_keeps_the_old(
     before = path.read_bytes()
 
     def fail(*arguments: Any) -> None:
-        if stage == "torch.save":  # half of it is on the disk already
+        if "torch" in stage:  # half of it is on the disk already
             arguments[1].write(b"half")
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"recart.training.checkpoints.{stage}", fail)
+        patch.setattr(f"recart.training.{stage}", fail)
         with pytest.raises(OSError, match="no space"):
             save_checkpoint({"names": ["new"]}, path)
     assert path.read_bytes() == before
@@ -96,6 +98,20 @@ def test_damaged_files(tmp_path: Path, damage: str) -> None:
         torch.save({"weights": 1} if damage == "no schema" else [1, 2], path)
     with pytest.raises(InputError, match="E-CKPT-001"):
         load_checkpoint(path)
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+    """However it came about: made here, or read back and made whole."""
+    again, path = tmp_path / "again.ckpt", tmp_path / "member.ckpt"
+    rows = [{"loss": 0.1 * n, "".join(["ep", "och"]): n} for n in range(3)]
+    weights = torch.arange(6.0)
+    save_checkpoint({"rows": rows, "weights": weights[2:4], "name": "epoch"}, path)
+    read = load_checkpoint(path)
+    fresh = [{"loss": 0.1 * n, "epoch": n} for n in (1, 2)]
+    save_checkpoint(
+        {"rows": [read["rows"][0], *fresh], "weights": read["weights"], "name": read["name"]}, again
+    )
+    assert again.read_bytes() == path.read_bytes()
 
 
 def test_other_layouts_are_refused(tmp_path: Path) -> None:

@@ -186,3 +186,11 @@ def test_bags_are_aligned(
     assert seen.patients.tolist() == [3, 1]
     for latents, patient in zip(seen.latents, (3, 1), strict=True):
         np.testing.assert_array_equal(latents, encode(stack, bound, store, _slices(store, patient)))
+
+
+def test_threads_give_the_same_bytes(
+    store: CohortStore, stack: TotalVIStack, bound: BoundFeatures
+) -> None:
+    slices = [part for patient in range(5) for part in _slices(store, patient)]
+    one = encode(stack, bound, store, slices)
+    np.testing.assert_array_equal(encode(stack, bound, store, slices, workers=3), one)

@@ -21,7 +21,7 @@ def report(epoch: int, rna: float, done: int = 0) -> EpochReport:
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What is written where there is no terminal."""
     written = io.StringIO()
-    monkeypatch.setattr(progress, "_CONSOLE", Console(file=written, soft_wrap=True))
+    monkeypatch.setattr(progress, "CONSOLE", Console(file=written, soft_wrap=True))
     return written
 
 
@@ -61,7 +61,7 @@ def test_the_time_left_is_that_of_the_epochs_that_were_trained(
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=120, height=30)
-    monkeypatch.setattr(progress, "_CONSOLE", console)
+    monkeypatch.setattr(progress, "CONSOLE", console)
     display = TrainingProgress(every=1)
     display.start({"a": 1, "b": 1}, epochs=2)
     display.advance("a", report(0, 41.0))

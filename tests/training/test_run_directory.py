@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from recart.config.build import build
 from recart.problems import InputError
-from recart.training.run_directory import RunDirectory, write_atomically
+from recart.training.atomic_files import write_atomically
+from recart.training.run_directory import RunDirectory
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def test_writing_leaves_the_old_file_when_it_fails(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InputError, match=r"E-DISK-001 file=metrics.json .*No space"):
         run.write_bytes("metrics.json", b"{")
     assert json.loads(run.metrics.read_text()) == {"auroc": 0.5}
     assert not list(tmp_path.glob(".*.part"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -73,7 +75,7 @@ def test_a_run_that_trains(
     assert "5 members: 1 done, 1 running, 2 waiting, 1 failed" in out
     assert "r0f2" in out
     assert "5/60" in out
-    assert "left to train" in out
+    assert "left of these" in out
     assert "is training; last sign" in out
     assert "to go on" not in out
     heartbeat.stop()
@@ -105,6 +107,10 @@ def test_members_that_stopped_early_are_not_waited_for(run: Path) -> None:
 
 def test_before_anything_is_known(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "4 waiting" in shown(run, capsys)
+    (run / "run.lock").write_text(f"process {os.getpid()} on {socket.gethostname()}")
+    out = shown(run, capsys)
+    assert f"process {os.getpid()} on {socket.gethostname()} is at work in it" in out
+    assert "to go on" not in out
     (run / "split.json").unlink()
     assert "no split yet" in shown(run, capsys)
 
@@ -115,7 +121,8 @@ def test_a_sweep_shows_its_trials(run: Path, capsys: pytest.CaptureFixture[str])
         for number, state in enumerate(states):
             score = json.dumps({"state": state})
             (run / "scores" / fold / f"{number:05d}.json").write_text(score)
-    assert "trials with a score: 1 complete, 1 pruned, 1 failed" in shown(run, capsys)
+    (run / "budget.json").write_text('{"trials": 40}')
+    assert "3 of 40 trials have a score: 1 complete, 1 pruned, 1 failed" in shown(run, capsys)
 
 
 @pytest.mark.usefixtures("heartbeat")

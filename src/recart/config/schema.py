@@ -172,6 +172,10 @@ class EvaluateConfig:
         Repeats of the cross-validation that they are refitted in, the first ones.
     permute_within
         Column of samples or patients within whose values labels are permuted; None: among all.
+    bundle
+        Folder of a bundle to be written; None writes none.
+    bundle_force
+        Write it although the audit found a leak or did not run, with a watermark.
     """
 
     run: str = MISSING
@@ -181,21 +185,30 @@ class EvaluateConfig:
     permutations: int = MISSING
     permutation_repeats: int = MISSING
     permute_within: str | None = None
+    bundle: str | None = None
+    bundle_force: bool = False
 
 
 @dataclass
 class EmbedConfig:
-    """What `embed.py` reads; model, features and receptor embedding stand in the run's folder.
+    """What `embed.py` reads; model, features and receptor embedding stand in run or bundle.
 
     Attributes
     ----------
-    run
-        Folder of the run.
+    run, bundle
+        Folder of the run, or of a bundle; one of the two.
     output
         File of the cell embeddings, `.h5ad` or `.h5mu`; tables are written beside it.
     outputs
         What is written of each cell: `latents`, `denoised_rna`, `denoised_protein`,
-        `protein_foreground_prob`, `imputed_protein`.
+        `protein_foreground_prob`, `imputed_protein`, `attribution`.
+    reports
+        What is written of each patient: `json`, `html`, `fhir`.
+    subjects
+        What patients are called there: `pseudonym`, `own` (as in the data), or a CSV of names in
+        the data and identifiers.
+    subject_system
+        URI of the naming system of these identifiers, for FHIR; None names none.
     seed
         Of a simulated cohort.
     refusal
@@ -204,9 +217,13 @@ class EmbedConfig:
         The new patients. No endpoint is needed.
     """
 
-    run: str = MISSING
+    run: str | None = None
+    bundle: str | None = None
     output: str = MISSING
     outputs: list[str] = MISSING
+    reports: list[str] = MISSING
+    subjects: str = MISSING
+    subject_system: str | None = None
     seed: int = MISSING
     refusal: Any = None
     data: DataConfig = field(default_factory=DataConfig)

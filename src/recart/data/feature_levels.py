@@ -1,4 +1,4 @@
-"""How much of a cell's counts each gene and protein makes up, so that others can stand in for it."""
+"""How much of a cell's counts each gene and protein makes up: what others can stand in for."""
 
 from __future__ import annotations
 

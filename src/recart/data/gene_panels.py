@@ -33,7 +33,7 @@ def panel_genes(asked: Sequence[str]) -> tuple[str, ...]:
     """Every gene of a list in which `panel:NAME` stands for those of a panel; none comes twice."""
     genes: dict[str, None] = {}
     for word in asked:
-        own = (word,)
+        own: tuple[str, ...] = (word,)
         if word.startswith(_PREFIX):
             own = PANELS.get(word.removeprefix(_PREFIX), own)
         genes |= dict.fromkeys(own)

@@ -1,183 +1,183 @@
-"""`embed.py`'s work: new patients through the members of a run, and out into files."""
+"""`embed.py`'s work: new patients through a trained model, and out into files."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
-import pandas as pd
 from omegaconf import DictConfig
 
-from recart import __version__
 from recart.config.build import build
 from recart.config.check import check_config
 from recart.config.schema import EmbedConfig
-from recart.data.bags import make_bags
-from recart.data.checks import Limits
-from recart.data.prepare import read_checked, to_store
 from recart.data.pseudonyms import Pseudonyms
-from recart.data.store import CohortStore
-from recart.inference.export import check_output, export
-from recart.inference.model_words import in_model_words
-from recart.inference.new_patients import NewPatients, embed_new_patients
-from recart.inference.outputs.exported import ExportedOutputs, check_outputs
-from recart.inference.outputs.of_members import all_outputs
-from recart.inference.trust.fit import read_trust
+from recart.data.readers.reader import Reader
+from recart.inference.export import check_output
+from recart.inference.in_parts import Embedding, embed_in_parts
+from recart.inference.model import Model
+from recart.inference.new_patients import NewPatients
+from recart.inference.outputs.exported import check_outputs
+from recart.inference.records.patient_record import (
+    Asked,
+    check_kinds,
+    digest_of,
+    endpoint_classes,
+    patient_records,
+)
+from recart.inference.records.subjects import subjects_of
 from recart.inference.trust.trust import Trust
 from recart.problems import InputError, Problem
-from recart.training.cohort_setup import admission, preparation, prepared_folder, reading_of
-from recart.training.launch import load_members
-from recart.training.member_file import LoadedMember
+from recart.training.cohort_setup import reader_of
 from recart.training.progress import say
-from recart.training.receptor_version import check_receptor_version
 from recart.training.run_directory import RunDirectory
 
-__all__ = ["embed_run"]
+__all__ = ["Embedded", "embed_new", "embed_run", "open_model"]
 
 
-@final
-class _OwnNames:
-    """Ids as they are: an export for the user's own patients speaks of them by their names.
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """New patients, embedded and written; `records` are by name of the bag, see `patient_records`.
 
-    Batches get the run's pseudonyms, by which its members know them.
+    Attributes
+    ----------
+    new, model
+        What was found, and by which model.
+    records
+        What is told of each of them.
+    folder
+        Where reports on patients go.
     """
 
-    def __init__(self, of_run: Pseudonyms) -> None:
-        self._of_run = of_run
-
-    def patient(self, patient: str) -> str:
-        return patient
-
-    def sample(self, sample: str) -> str:
-        return sample
-
-    def batch(self, batch: str) -> str:
-        return self._of_run.batch(batch)
-
-    def receptor(self, sequence: str) -> str:
-        return self._of_run.receptor(sequence)
+    new: NewPatients
+    model: Model
+    records: dict[str, dict[str, Any]]
+    folder: Path
 
 
 def embed_run(config: DictConfig) -> NewPatients:
-    """Embed and predict the patients of `config.data` with the run `config.run`.
+    """Embed and predict, and write cells and tables; see `embed_new`."""
+    return embed_new(config).new
 
-    Model, features, decision time and receptor embedding come from the run's directory; of the
+
+def embed_new(config: DictConfig) -> Embedded:
+    """Embed and predict the patients of `config.data` with `config.run` or `config.bundle`.
+
+    Model, features, decision time and receptor embedding come from the run or the bundle; of the
     new data only the place and the names of columns are asked. Labels are not looked at.
 
     Raises
     ------
     InputError
         With every problem of the new data, before anything is written; or if receptors would be
-        embedded by another version than the run's.
+        embedded by another version than the model's.
     """
     check_config(config, EmbedConfig)
     output = Path(config.output)
     check_output(output)
-    asked = list(config.get("outputs") or ["latents"])
+    asked, reports = list(config.get("outputs") or ["latents"]), list(config.get("reports") or [])
     check_outputs(asked)
-    run = RunDirectory.open(Path(config.run))
-    trained = run.config
-    members = load_members(run)
-    if not members:
-        problem = Problem(
-            code="E-RUN-010",
-            what="the run has no trained member",
-            mend=f"python train.py paths.run={run.path} trains what is missing",
-            file=run.path.name,
-        )
-        raise InputError([problem])
-    folder = prepared_folder(run)
-    _same_columns(config.data, trained.data)
-    made = replace(
-        preparation(config.data, folder, receptors=trained.data.receptors, labelled=False),
-        normalised=bool(trained.data.normalised),
-        car_genes=list(config.data.car_genes or trained.data.car_genes),
+    check_kinds(reports)
+    model = open_model(config.get("run"), config.get("bundle"))
+    if model.watermark:
+        say(f"[bold red]{model.watermark}[/bold red]")
+    model = _trusted(model, config.get("refusal"))
+    _same_columns(config.data, model)
+    wanted = Embedding(
+        outputs=asked,
+        reports=reports,
+        car_genes=list(config.data.car_genes),
+        limits=build(config.data.limits),
+        say=say,
     )
-    if made.limits == Limits():  # none was set: the rules that the model was trained under
-        made = replace(made, limits=build(trained.data.limits))
-    cohort = read_checked(made, say)
-    if cohort.chains is not None and any(m.features.spec.receptor_dim for m in members):
-        check_receptor_version(run, say)
-    words = in_model_words(members, trained.data, cohort, say)
-    present = set(words.cohort.genes.index.astype(str))
-    made = replace(made, car_genes=[gene for gene in made.car_genes if gene in present])
-    pseudonyms = Pseudonyms(folder / "pseudonym.key")
-    store = to_store(words.cohort, made, _OwnNames(pseudonyms))
-    unit = trained.data.unit
-    names = store.patients.index if unit == "patient" else store.samples.index
-    labels = pd.Series(float("nan"), index=names)
-    bags = make_bags(
-        store,
-        labels,
-        unit=unit,
-        admission=admission(trained.data),
-        reading=reading_of(store, trained.data),
-    )
-    say(f"embedding {len(store.cells):,} cells of {len(bags)} {unit}s with {len(members)} members")
-    trust = _trust(run, config.refusal)
-    known = _known(pseudonyms, members, store)
-    new = embed_new_patients(members, store, bags, known, trust)
-    if trust is not None:
-        _tell(trust, new, unit)
-    model = {
-        "recart": __version__,
-        "members": _members_digest(members),
-        "use": "research use only: not for decisions on patients",
-    }
-    exported = None
-    if asked != ["latents"]:
-        say(f"decoding {', '.join(asked)}: the mean over {len(members)} members")
-        exported = ExportedOutputs(all_outputs(members, store), asked)
-    for path in export(words.exported(cohort), new, output, model, exported):
+    reader = reader_of(config.data)
+    say(f"embedding {model.unit}s with {len(model.members)} members")
+    new, files = embed_in_parts(model, reader, output, wanted)
+    if model.trust is not None:
+        for line in (*model.trust.notes(), *_refusals(model.trust, new, model.unit)):
+            say(line)
+    for path in files:
         say(f"wrote {path}")
-    matched = output.with_name(f"{output.stem}.features.csv")
-    words.table(cohort).to_csv(matched, index=False)
-    say(f"wrote {matched}")
-    return new
+    return Embedded(
+        new=new,
+        model=model,
+        records=_records(config, model, new, reader) if reports else {},
+        folder=output.with_name(f"{output.stem}.reports"),
+    )
 
 
-def _trust(run: RunDirectory, refusal: Any) -> Trust | None:
-    """The run's, under another policy where one is asked for."""
-    trust = read_trust(run)
-    if trust is None:
+def _records(
+    config: DictConfig, model: Model, new: NewPatients, reader: Reader
+) -> dict[str, dict[str, Any]]:
+    output = Path(config.output)
+    private = model.folder or output.parent / ".recart"
+    subjects = subjects_of(
+        [str(bag) for bag in new.patients.index],
+        config.subjects,
+        model.unit,
+        model.pseudonyms or Pseudonyms(private / "pseudonym.key"),
+        private / f"{output.stem}.ids.csv",
+    )
+    positive, negative = endpoint_classes(model.members[0].head)
+    asked = Asked(
+        about=model.about,
+        positive=positive,
+        negative=negative,
+        unit=model.unit,
+        input_sha256=digest_of(reader.files()),
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return patient_records(new, asked, subjects)
+
+
+def open_model(run: str | None, bundle: str | None) -> Model:
+    """The model of a run or of a bundle, whichever is named.
+
+    Raises
+    ------
+    InputError
+        If both are named, or neither; or as `Model.of_run` and `Model.of_bundle`.
+    """
+    if run is not None and bundle is None:
+        return Model.of_run(RunDirectory.open(Path(run)))
+    if bundle is not None and run is None:
+        return Model.of_bundle(Path(bundle))
+    problem = Problem(
+        code="E-CONFIG-006",
+        column="run, bundle",
+        what="both are named" if run is not None else "neither run nor bundle has a value",
+        mend="give one: run=outputs/<run>, or bundle=<folder of a bundle>",
+    )
+    raise InputError([problem])
+
+
+def _trusted(model: Model, refusal: Any) -> Model:
+    """The model, under another policy of refusal where one is asked for."""
+    if model.trust is None:
         say(
             "no prediction sets, and nobody is refused for being unlike the training patients: "
-            f"trust.ckpt is missing; python evaluate.py run={run.path} makes it"
+            "trust.ckpt is missing; python evaluate.py run=outputs/<run> makes it"
         )
-        return None
-    return trust if refusal is None else replace(trust, policy=build(refusal))
+        return model
+    if refusal is None:
+        return model
+    return replace(model, trust=replace(model.trust, policy=build(refusal)))
 
 
-def _tell(trust: Trust, new: NewPatients, unit: str) -> None:
-    """Who is refused and why, on the screen."""
-    for line in (*trust.notes(), *trust.policy.summary(new.patients["reasons"].tolist(), unit)):
-        say(line)
+def _refusals(trust: Trust, new: NewPatients, unit: str) -> Sequence[str]:
+    """Who is refused and why, for the screen."""
+    return trust.policy.summary(new.patients["reasons"].tolist(), unit)
 
 
-def _same_columns(new: Any, trained: Any) -> None:
-    """Where no column is named for the new data, those of the training data are tried."""
-    if new.columns and trained.columns:
-        for role, name in trained.columns.items():
+def _same_columns(new: DictConfig, model: Model) -> None:
+    """Where no column is named for the new data, those of the training data are tried.
+
+    A bundle has no names of columns.
+    """
+    trained = model.config.data.get("columns")
+    if new.columns and trained:
+        for role, name in trained.items():
             if role in new.columns and new.columns[role] is None:
                 new.columns[role] = name
-
-
-def _known(
-    pseudonyms: Pseudonyms, members: Sequence[LoadedMember], store: CohortStore
-) -> frozenset[str]:
-    """Patients of the new data whose pseudonym is among those of the run."""
-    of_run = {name for m in members for name in m.held_out | m.fitted_on["head"]}
-    return frozenset(name for name in store.patients.index if pseudonyms.patient(name) in of_run)
-
-
-def _members_digest(members: Sequence[LoadedMember]) -> str:
-    """One hash over the weights of all members."""
-    digest = hashlib.sha256()
-    for member in members:
-        for name, tensor in sorted(member.stack.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

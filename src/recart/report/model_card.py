@@ -61,8 +61,8 @@ def model_card(known: Mapping[str, str], study: Mapping[str, str]) -> tuple[Card
         section("Results", *run("claim", "performance", "comparison")),
         section(
             "Ethical considerations",
-            "Single-cell data can identify a person: the model's files hold pseudonyms and no "
-            "sequences, the prepared cohort is as private as the data.",
+            "Single-cell data can identify a person: the files of a run hold pseudonyms and no "
+            "sequences, a bundle neither, and the prepared cohort is as private as the data.",
             author("ethics"),
         ),
         section(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from recart.report.audit_table import audit_groups
 from recart.report.canvas import svg
 from recart.report.content import ReportContent, ReportFigure
 from recart.report.numbers import report_numbers
+from recart.report.numbers_in_words import number, thousands
 from recart.report.outcome_figures import outcome_figures
 from recart.report.performance import patient_figures, probability_figures, ranking_figures
 from recart.report.wording import RUNGS
-from recart.training.run_directory import write_atomically
+from recart.training.atomic_files import write_atomically
 
 __all__ = ["write_report"]
 
@@ -51,7 +51,7 @@ def _render(content: ReportContent) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, span=_span, thousands=_thousands)
+    environment.filters.update(number=number, span=_span, thousands=thousands)
     return environment.get_template("page.html.j2").render(
         content=content,
         question=content.question,
@@ -99,20 +99,8 @@ def _rows(content: ReportContent) -> list[dict[Any, Any]]:
     return ordered.to_dict(orient="records")
 
 
-def _number(value: float | None, signed: bool = False) -> str:
-    """Two digits; a true minus; a dash where there is no number."""
-    if value is None or not math.isfinite(value):
-        return "\N{EN DASH}"
-    text = f"{value:+.2f}" if signed else f"{value:.2f}"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
 def _span(interval: Interval | None, signed: bool = False) -> str:
     """`low to high`, empty where there is none."""
     if interval is None:
         return ""
-    return f"{_number(interval.low, signed)} to {_number(interval.high, signed)}"
-
-
-def _thousands(count: int | None) -> str:
-    return "\N{EN DASH}" if count is None else f"{count:,}"
+    return f"{number(interval.low, signed)} to {number(interval.high, signed)}"

@@ -27,10 +27,11 @@ from recart.report.question import Question
 from recart.report.run_figures import latent, latent_use, training_curves
 from recart.report.study import study_template
 from recart.report.wording import within_the_claim
+from recart.training.atomic_files import write_atomically
 from recart.training.collapse import ACTIVE, collapse_warning, kept_row
 from recart.training.encoding import encode
 from recart.training.endpoints import endpoint_of
-from recart.training.run_directory import RunDirectory, write_atomically
+from recart.training.run_directory import RunDirectory
 
 __all__ = ["write_run_report"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from recart.config.compose import run_folder
 from recart.data.bags import with_blocks
 from recart.data.split import members
 from recart.data.store import CohortStore
+from recart.interruption import goes_on_with
 from recart.problems import InputError, Problem
 from recart.sweep.check_space import check_sweep
 from recart.sweep.configurations import OF_ENCODER, plain_base
@@ -28,18 +30,24 @@ from recart.sweep.rounds import Rounds
 from recart.sweep.runs import write_runs
 from recart.sweep.search import Search, standing_values
 from recart.sweep.space import Distribution
-from recart.sweep.tables import write_tables
+from recart.sweep.tables import SUMMARY, write_tables
+from recart.sweep.tracked_sweep import track_sweep
 from recart.training.cohort_setup import prepare_cohort
 from recart.training.epoch_reports import EpochWatcher
+from recart.training.executors.executor import Executor
 from recart.training.executors.in_process import InProcess
 from recart.training.head_start import MEMBER_IMPORTS
+from recart.training.heartbeat import Heartbeat
 from recart.training.launch import recipes, record_cohort, split_of
 from recart.training.member_job import Trainers
 from recart.training.progress import say
 from recart.training.readouts import build_head
+from recart.training.receptor_version import check_receptor_version
 from recart.training.run_directory import RunDirectory
 from recart.training.shared_store import SharedStore
 from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
+from recart.training.states import States
+from recart.training.trackers import tracked
 
 __all__ = ["run_sweep"]
 
@@ -70,21 +78,27 @@ def run_sweep(config: DictConfig) -> float:
     recipes(base), build_head(base)
     settings, scheme = build(base.trainer), build(base.data.folds)
     executor, callbacks = build(base.executor), list(build_each(base.callbacks).values())
-    folder, seeds = run_folder(config), {"seed": int(config.seed)}
+    trackers = build_each(base.logger)
+    for tracker in trackers.values():
+        tracker.check()
+    folder, seeds = run_folder(config).absolute(), {"seed": int(config.seed)}
     about = _about(config, base)
     if (folder / "run.json").exists():
         RunDirectory.create(folder, about, seeds)  # refuses another sweep at once
     if executor.elsewhere is None and on_gpu(settings.accelerator):
-        executor = InProcess()
+        executor = InProcess()  # a GPU is not divided among processes
     elif executor.elsewhere is None and executor.places > 1:
         executor.prepare(MEMBER_IMPORTS)  # while the cohort is read
     cohort = prepare_cohort(base.data, Path(base.paths.prepared), say)
     place = RunDirectory.create(folder, about, seeds)
-    with place.locked():
+    if cohort.store.receptor_dim:
+        check_receptor_version(place, say)
+    with place.locked(), goes_on_with(f"paths.run={folder}"):
         split = split_of(place, cohort, scheme, base.seed)
         record_cohort(place, cohort)
         budget = sweep.budget_for(len(split.patients))
         check_not_seen(folder, budget)
+        place.write_json("budget.json", {"trials": budget * len(members(split))})  # for the status
         say(f"sweep directory: {folder}")
         say(f"{budget} configurations in each of {split.words}, {len(split.patients)} patients")
         searches = _searches(sweep, space, base, members(split), budget, folder)
@@ -97,21 +111,25 @@ def run_sweep(config: DictConfig) -> float:
                 settings=settings,
                 callbacks=[own for own in callbacks if not isinstance(own, EpochWatcher)],
                 folder=folder,
+                states=States.of_run(place, cohort.key, settings),
             ),
             donors=donors(space),
             folder=folder,
-            members_per_job=_stack_size(config, base, cohort.store),
+            stack=_stack(config, base, executor, cohort.store),
         )
         prepared = Path(base.paths.prepared) / f"{cohort.key}.zarr"
         del cohort
         rounds.shared.reach(executor, prepared)
         record = Record(sweep.storage, folder, space, sweep.objectives)
-        displays = [own for own in callbacks if isinstance(own, EpochWatcher)]
+        watchers = [own for own in callbacks if isinstance(own, EpochWatcher)]
+        watchers.append(Heartbeat(folder))
         try:
-            _search(searches, rounds, record, executor, displays)
+            _search(searches, rounds, record, executor, watchers)
         finally:
             record.close()
-        rounds.complete(searches, executor, displays)
+        rounds.complete(searches, executor, watchers)
+        shutil.rmtree(place.states, ignore_errors=True)
+        again = (folder / SUMMARY).exists()
         write_runs(folder, searches, base, seeds)
         write_tables(
             folder,
@@ -129,6 +147,8 @@ def run_sweep(config: DictConfig) -> float:
             },
             {own.member.name: development_of(own.member, rounds.bags) for own in searches},
         )
+        if not again:
+            track_sweep(trackers, tracked(place.logs, base, {}, say), folder)
     page = write_page(folder)
     losses = [own.scores[own.chosen or 0].scores["inner_loss"] for own in searches]
     say(f"page: {page}")
@@ -136,17 +156,26 @@ def run_sweep(config: DictConfig) -> float:
     return float(np.mean(losses))
 
 
-def _stack_size(config: DictConfig, base: DictConfig, store: CohortStore) -> int | None:
-    """Encoders of a stack: one on a CPU, where stacking does not pay; on a GPU as memory allows."""
-    asked = config.members_per_job
+def _stack(
+    config: DictConfig, base: DictConfig, executor: Executor, store: CohortStore
+) -> Callable[[int], int]:
+    """Encoders of a stack, given how many are to be trained.
+
+    One on a CPU, where stacking does not pay; as many as memory holds on a GPU here; dealt evenly
+    over GPUs elsewhere, whose memory can't be asked.
+    """
+    asked, elsewhere = config.members_per_job, executor.elsewhere
     if asked != "auto":
-        return None if asked is None else int(asked)
+        return lambda number: number if asked is None else int(asked)
+    if elsewhere is not None:
+        return lambda number: -(-number // executor.places) if elsewhere.gpus > 0 else 1
     if not on_gpu(base.trainer.accelerator):
-        return 1
+        return lambda _: 1
     import torch
 
     free, _ = torch.cuda.mem_get_info()
-    return members_that_fit(free, member_bytes(recipes(base), store), MOST_IN_STACK)
+    own = member_bytes(recipes(base), store)
+    return lambda number: members_that_fit(free, own, min(number, MOST_IN_STACK))
 
 
 def donors(space: dict[str, Distribution]) -> bool:

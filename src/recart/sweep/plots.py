@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from recart.report.canvas import INK, NEGATIVE, PALETTE, POSITIVE
+from recart.report.canvas import INK, PALETTE, POSITIVE
 from recart.sweep.selection import Selection
 from recart.sweep.space import Distribution
 from recart.sweep.tables import FoldTrials
@@ -63,7 +63,10 @@ def sweep_plots(
             found["parallel"] = plot_parallel_coordinate(
                 study, params=varied, target=_value, target_name=_SCORE
             )
-            found["slice"] = plot_slice(study, params=varied, target=_value, target_name=_SCORE)
+            slices = plot_slice(study, params=varied, target=_value, target_name=_SCORE)
+            several = {"row": "all", "col": "all"} if len(varied) > 1 else {}
+            _add_band(slices, chances, **several)
+            found["slice"] = slices
     return {name: _dressed(figure) for name, figure in found.items()}
 
 
@@ -79,19 +82,20 @@ def _pooled(
     """A study of all folds' complete trials, each about the mean of its fold."""
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="minimize")
     distributions = {key: own.optuna() for key, own in space.items()}
-    for fold in folds:
-        for score in fold.scores:
-            values = fold.values[score.trial]
-            inside = all(own.contains(values.get(key)) for key, own in space.items())
-            if score.state == "complete" and inside:
-                loss = score.scores["inner_loss"] - chances[fold.name].typical
-                study.add_trial(
-                    optuna.trial.create_trial(
-                        value=loss, params=dict(values), distributions=distributions
-                    )
+    rows = [(score.trial, fold, score) for fold in folds for score in fold.scores]
+    for trial, fold, score in sorted(rows, key=lambda row: row[0]):
+        values = fold.values[trial]
+        inside = all(own.contains(values.get(key)) for key, own in space.items())
+        if score.state == "complete" and inside:
+            loss = score.scores["inner_loss"] - chances[fold.name].typical
+            study.add_trial(
+                optuna.trial.create_trial(
+                    value=loss, params=dict(values), distributions=distributions
                 )
+            )
     return study
 
 
@@ -134,24 +138,20 @@ def _history(folds: Sequence[FoldTrials], chances: Mapping[str, Selection]) -> g
                 hoverinfo="skip",
             )
         )
+    _add_band(figure, chances)
+    figure.add_hline(y=0, line={"color": "#5a6672", "width": 1, "dash": "dot"})
+    figure.update_layout(xaxis_title="Trial", yaxis_title=_SCORE)
+    return figure
+
+
+def _add_band(figure: go.Figure, chances: Mapping[str, Selection], **where: Any) -> None:
+    """Where the best would lie were all configurations equally good; mean over folds."""
     known = [own for own in chances.values() if own.low == own.low]
     if known:
         low = sum(own.low for own in known) / len(known)
         high = sum(own.high for own in known) / len(known)
-        figure.add_hrect(y0=-high, y1=-low, fillcolor="#5a6672", opacity=0.16, line_width=0)
-        figure.add_annotation(
-            x=1,
-            xref="paper",
-            y=-low,
-            yanchor="bottom",
-            xanchor="right",
-            showarrow=False,
-            text="band: the best of as many equally good configurations (95 %)",
-            font={"color": "#5a6672", "size": 12},
-        )
-    figure.add_hline(y=0, line={"color": "#5a6672", "width": 1, "dash": "dot"})
-    figure.update_layout(xaxis_title="Trial", yaxis_title=_SCORE)
-    return figure
+        band = {"fillcolor": "#5a6672", "opacity": 0.16, "line_width": 0}
+        figure.add_hrect(y0=-high, y1=-low, **band, **where)
 
 
 def _dressed(figure: go.Figure) -> go.Figure:
@@ -162,16 +162,10 @@ def _dressed(figure: go.Figure) -> go.Figure:
         font={"family": _FONT, "color": INK, "size": 13},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 60, "r": 20, "t": 24, "b": 50},
+        margin={"l": 70, "r": 20, "t": 40, "b": 50},
         height=420,
+        width=None,  # as wide as the page
         colorway=list(PALETTE),
     )
     figure.update_traces(marker_color=POSITIVE, selector={"type": "bar"})
-    figure.update_traces(
-        line={
-            "colorscale": [[0, POSITIVE], [0.5, "#c9c5bb"], [1, NEGATIVE]],
-            "reversescale": False,
-        },
-        selector={"type": "parcoords"},
-    )
     return figure

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from recart.data.bags import Bags
 from recart.problems import InputError, Problem
 from recart.sweep.configurations import stack_key
 from recart.sweep.pruners import Pruner
+from recart.sweep.scores import score_path
 from recart.sweep.search import Search, Trial
 from recart.sweep.trial_job import TrialJob, Unit, trial_path
 from recart.training.cross_validation import JobError
@@ -24,8 +26,12 @@ from recart.training.head_start import MEMBER_IMPORTS
 from recart.training.member_job import Trainers
 from recart.training.progress import say
 from recart.training.shared_store import SharedStore
+from recart.training.states import States
 
 __all__ = ["Rounds"]
+
+_LATE: Final = 60.0  # seconds until a file that another machine has written is seen here
+_LOOK: Final = 0.5  # seconds between looks for it
 
 
 @final
@@ -34,7 +40,7 @@ class Rounds:
     """Runs what is missing of the present generation of every fold, all jobs in one pool.
 
     `donors` says whether a later trial may take the encoder of an earlier one from its file;
-    `members_per_job` how many encoders whose shapes agree are trained in one stack, None all.
+    `stack` gives how many encoders whose shapes agree are trained together, of so many in all.
     """
 
     shared: SharedStore
@@ -44,7 +50,7 @@ class Rounds:
     trainers: Trainers
     donors: bool
     folder: Path
-    members_per_job: int | None
+    stack: Callable[[int], int]
 
     def run(
         self, searches: Sequence[Search], executor: Executor, watchers: Sequence[EpochWatcher]
@@ -104,11 +110,9 @@ class Rounds:
         for trial, unit in units:
             name = f"{unit.member.name} {trial.number}" if unit.donor else stack_key(trial.config)
             alike.setdefault(name, []).append((trial, unit))
+        size = max(1, self.stack(sum(unit.donor is None for _, unit in units)))
         return [
-            self._job(own[i : i + size])
-            for own in alike.values()
-            for size in [self.members_per_job or len(own)]
-            for i in range(0, len(own), size)
+            self._job(own[i : i + size]) for own in alike.values() for i in range(0, len(own), size)
         ]
 
     def _job(self, units: Sequence[tuple[Trial, Unit]]) -> Job:
@@ -126,7 +130,7 @@ class Rounds:
             shared=self.shared,
             bags=self.bags,
             extras=self.extras,
-            trainers=self.trainers,
+            trainers=replace(self.trainers, states=self._states(units)),
             folder=self.folder,
         )
         heads = {type(fit.head).__module__ for unit in own for fit in unit.fits}
@@ -135,6 +139,20 @@ class Rounds:
             for unit in own
         )
         return Job(name=name, work=work, imports=(*MEMBER_IMPORTS, *sorted(heads)))
+
+    def _states(self, units: Sequence[tuple[Trial, Unit]]) -> States | None:
+        """Where the training is taken up again inside; not where trials were looked at on the way.
+
+        Each stack of encoders has a folder of its own: trials of a fold have the same members.
+        """
+        states = self.trainers.states
+        if states is None or self.pruner.epochs:
+            return None
+        keys = [trial.encoder for trial, _ in units]
+        own = f"{keys[0]}-{len(keys)}"
+        return replace(
+            states, folder=states.folder / own, belongs={**states.belongs, "encoders": keys}
+        )
 
     def _run(
         self, jobs: Sequence[Job], executor: Executor, watchers: Sequence[EpochWatcher]
@@ -161,14 +179,34 @@ class Rounds:
             for outcome in stack.enter_context(closing(executor.run(jobs, advance))):
                 for watcher in watchers:
                     watcher.end(outcome.job.name)
-                if outcome.failure is not None:
-                    failures[outcome.job.name] = outcome.failure
-                    say(f"{outcome.job.name} failed; {outcome.failure}")
+                failure = outcome.failure or self._lost(outcome.job.work, executor)
+                if failure is not None:
+                    failures[outcome.job.name] = failure
+                    say(f"{outcome.job.name} failed; {failure}")
         if failures:
             traces = "\n".join(f"{name}:\n{own.trace or own}" for name, own in failures.items())
             raise InputError(
                 _problem(name, failure) for name, failure in failures.items()
             ) from JobError(traces)
+
+    def _lost(self, work: object, executor: Executor) -> Failure | None:
+        """Whether a job on another machine wrote its scores where they can't be seen from here."""
+        if not isinstance(work, TrialJob):
+            return None
+        wanted = [
+            score_path(self.folder, unit.member.name, fit.trial)
+            for unit in work.units
+            for fit in unit.fits
+        ]
+        until = time.monotonic() + (_LATE if executor.elsewhere else 0)
+        while lacking := [path for path in wanted if not path.exists()]:
+            if time.monotonic() >= until:
+                return Failure(
+                    how=f"{len(lacking)} scores can't be seen from here",
+                    said="paths.run must lie on a file system that all machines share",
+                )
+            time.sleep(_LOOK)
+        return None
 
 
 def _settings(trial: Trial) -> MemberSettings:

@@ -112,6 +112,8 @@ class TrialJob:
             return
         for unit, encoder, watch in zip(trained, encoders, watches, strict=True):
             self._score(unit, encoder, watch)
+        if trained and self.trainers.states is not None:
+            self.trainers.states.forget([unit.member for unit in trained])
         for unit in self.units:
             if unit.donor is not None:
                 self._score(unit, load_encoder(unit.donor, unit.member), None)
@@ -136,7 +138,7 @@ class TrialJob:
         members = [unit.member for unit in units]
         with quiet_lightning():
             encoders = train_encoders(
-                members, self.shared.store, self.bags, self.recipes, make_trainer
+                members, self.shared.store, self.bags, self.recipes, make_trainer, own.states
             )
         return encoders, watches
 

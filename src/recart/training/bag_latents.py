@@ -29,8 +29,11 @@ def bag_latents(
     bags: Bags,
     rows: Sequence[int] | np.ndarray[Any, Any],
     extras: pd.DataFrame,
+    workers: int = 1,
 ) -> BagLatents:
     """Encode the bags `rows` under one member; `extras` (n, f) is aligned with all of `bags`.
+
+    `workers` threads encode, see `encode`.
 
     Tokens are those of these bags alone, in order of stage and names. A stage is the place of the
     time point in the given order, or else by the days of the member's training patients. Where a
@@ -40,15 +43,19 @@ def bag_latents(
     """
     chosen = [int(n) for n in rows]
     token_of_cell, tokens = _tokens(bound, store, bags, chosen)
-    markers: Sequence[np.ndarray[Any, Any]] = BagMarkers(store, bags, chosen, bound)
+    of_bags = BagMarkers(store, bags, chosen, bound)
+    markers: Sequence[np.ndarray[Any, Any]] = of_bags
     names = marker_names(store, bags)
     if lacks_proteins(bound, store).any():
         of_genes = names[len(store.proteins) :]
         names = (*(f"protein:{name}" for name in bound.features.spec.proteins), *of_genes)
         cells = [bags.cells([n]) for n in chosen]
-        markers = ImputedProteins(markers, stack, bound, store, cells)
+        markers = ImputedProteins(of_bags, stack, bound, store, cells)
+    slices = [bags.slices[n] for n in chosen]
+    latents = encode(stack, bound, store, [part for own in slices for part in own], workers)
+    stops = np.cumsum([sum(part.stop - part.start for part in own) for own in slices])
     return BagLatents(
-        latents=[encode(stack, bound, store, bags.slices[n]) for n in chosen],
+        latents=np.split(latents, stops[:-1]) if chosen else [],
         extras=extras.iloc[chosen].to_numpy(dtype=np.float64),
         extra_names=[str(name) for name in extras.columns],
         patients=bags.groups[chosen],

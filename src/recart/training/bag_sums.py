@@ -14,7 +14,7 @@ from recart.models.prototypes import Prototypes
 from recart.training.cell_view import CellView
 from recart.training.heads import BagLatents, Token
 
-__all__ = ["BagSums", "Slot", "slots_of", "sum_bags"]
+__all__ = ["BagCells", "BagSums", "Slot", "bag_cells", "slots_of", "sum_bags"]
 
 
 class Slot(NamedTuple):
@@ -66,6 +66,44 @@ class BagSums:
     cells: Tensor
 
 
+class BagCells(NamedTuple):
+    """Cells of one bag: membership (c, k), latents and markers (c, f), and what was measured.
+
+    `rows` are the cells of each slot.
+    """
+
+    weight_ck: Tensor
+    x_cf: Tensor
+    measured_cf: Tensor
+    rows: list[Tensor]
+
+
+def bag_cells(
+    prototypes: Prototypes,
+    view: CellView,
+    bags: BagLatents,
+    n: int,
+    slots: Sequence[Slot],
+    marker_names: Sequence[str],
+) -> BagCells:
+    """The cells of bag `n`; tokens and markers are matched by name, unknown ones ignored."""
+    z_cl = torch.from_numpy(bags.latents[n].astype(np.float64))
+    weight_ck = prototypes.assign(view.of(bags, n))
+    column = {name: i for i, name in enumerate(bags.marker_names)}
+    wanted = [column.get(name, -1) for name in marker_names]
+    marker_cp = np.full((len(z_cl), len(wanted)), np.nan)
+    if len(bags.markers) and len(wanted):
+        there = [i for i, w in enumerate(wanted) if w >= 0]
+        marker_cp[:, there] = bags.markers[n][:, [wanted[i] for i in there]]
+    x_cf = torch.cat((z_cl, torch.from_numpy(marker_cp)), dim=1)
+    rows = [torch.arange(len(z_cl))]
+    for slot in slots[1:]:
+        holds = np.array([slot.holds(token) for token in bags.tokens], dtype=bool)
+        inside = holds[bags.token_of_cell[n]] if len(bags.token_of_cell) else holds[:0]
+        rows.append(torch.from_numpy(np.flatnonzero(inside)))
+    return BagCells(weight_ck, x_cf.nan_to_num(nan=0.0), torch.isfinite(x_cf), rows)
+
+
 def sum_bags(
     prototypes: Prototypes,
     view: CellView,
@@ -73,50 +111,26 @@ def sum_bags(
     slots: Sequence[Slot],
     marker_names: Sequence[str],
 ) -> BagSums:
-    """Sum every bag by itself; tokens and markers are matched by name, unknown ones ignored."""
-    holds = np.array([[slot.holds(token) for token in bags.tokens] for slot in slots], dtype=bool)
-    column = {name: i for i, name in enumerate(bags.marker_names)}
-    wanted = [column.get(name, -1) for name in marker_names]
+    """Sum every bag by itself."""
     each = [
-        _of_bag(prototypes, view, bags, n, holds, len(slots), wanted)
+        _sums(bag_cells(prototypes, view, bags, n, slots, marker_names))
         for n in range(len(bags.latents))
     ]
     parts = [torch.stack(part) for part in zip(*each, strict=True)]
     return BagSums(mass=parts[0], sums=parts[1], counts=parts[2], cells=parts[3])
 
 
-def _of_bag(
-    prototypes: Prototypes,
-    view: CellView,
-    bags: BagLatents,
-    n: int,
-    holds: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
-    slots: int,
-    wanted: Sequence[int],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    z_cl = torch.from_numpy(bags.latents[n].astype(np.float64))
-    weight_ck = prototypes.assign(view.of(bags, n))
-    marker_cp = np.full((len(z_cl), len(wanted)), np.nan)
-    if len(bags.markers) and len(wanted):
-        there = [i for i, w in enumerate(wanted) if w >= 0]
-        marker_cp[:, there] = bags.markers[n][:, [wanted[i] for i in there]]
-    x_cf = torch.cat((z_cl, torch.from_numpy(marker_cp)), dim=1)
-    measured_cf = torch.isfinite(x_cf)
-    whole = bool(measured_cf.all())
-    x_cf = x_cf.nan_to_num(nan=0.0)
+def _sums(bag: BagCells) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    whole = bool(bag.measured_cf.all())
     mass, sums, counts, cells = [], [], [], []
-    for slot in range(slots):
-        rows = torch.arange(len(z_cl))
-        if slot > 0:
-            inside = holds[slot][bags.token_of_cell[n]] if len(bags.token_of_cell) else []
-            rows = torch.from_numpy(np.flatnonzero(inside))
-        own_ck = weight_ck[rows]
+    for rows in bag.rows:
+        own_ck = bag.weight_ck[rows]
         mass.append(own_ck.sum(0))
-        sums.append(own_ck.T @ x_cf[rows])
+        sums.append(own_ck.T @ bag.x_cf[rows])
         counts.append(
             mass[-1].unsqueeze(-1).expand_as(sums[-1])
             if whole
-            else own_ck.T @ measured_cf[rows].double()
+            else own_ck.T @ bag.measured_cf[rows].double()
         )
         cells.append(torch.tensor(float(len(own_ck))))
     return torch.stack(mass), torch.stack(sums), torch.stack(counts), torch.stack(cells)

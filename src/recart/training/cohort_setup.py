@@ -20,6 +20,7 @@ from recart.data.gene_panels import named_genes
 from recart.data.outcome import LABEL
 from recart.data.prepare import Endpoint as AsWritten
 from recart.data.prepare import Preparation, prepare
+from recart.data.readers.reader import Reader
 from recart.data.store import CohortStore, open_store
 from recart.problems import InputError, Problem
 from recart.training.endpoints import BinaryEndpoint, Endpoint
@@ -31,6 +32,7 @@ __all__ = [
     "preparation",
     "prepare_cohort",
     "prepared_folder",
+    "reader_of",
     "reading",
     "reading_of",
     "reopen_cohort",
@@ -62,11 +64,8 @@ def preparation(data: Any, folder: Path, *, receptors: Any, labelled: bool = Tru
     InputError
         If `data.in_memory` is none of auto, true and false.
     """
-    reader = build(data.reader)
-    if data.get("gates"):
-        reader = GatedReader(reader, build(data.gates))
     return Preparation(
-        reader=reader,
+        reader=reader_of(data),
         endpoint=AsWritten(
             column=data.endpoint if labelled else None,
             positive=data.positive,
@@ -83,6 +82,12 @@ def preparation(data: Any, folder: Path, *, receptors: Any, labelled: bool = Tru
         in_memory=_in_memory(data),
         reread=bool(data.get("reread")),  # runs that are older than the key lack it
     )
+
+
+def reader_of(data: Any) -> Reader:
+    """The reader that `data` describes, with its gates."""
+    reader: Reader = build(data.reader)
+    return GatedReader(reader, build(data.gates)) if data.get("gates") else reader
 
 
 def prepare_cohort(data: Any, folder: Path, progress: Callable[[str], None]) -> PreparedCohort:

@@ -29,8 +29,7 @@ def lacks_proteins(bound: BoundFeatures, store: CohortStore) -> np.ndarray[Any, 
     there = bound.proteins >= 0
     if store.protein is not None:
         measured[:, there] = store.protein_measured[:, bound.proteins[there]]
-    lacking: np.ndarray[Any, Any] = (~measured[:, seen]).any(axis=1)
-    return lacking
+    return np.asarray((~measured[:, seen]).any(axis=1))
 
 
 @final

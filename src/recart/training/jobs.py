@@ -121,7 +121,7 @@ def train_encoders(
         [own.name for own in members],
     )
     if states is not None:
-        module.states = states.of(members, features)
+        module.states = states.of(members, stack.state_dict())
     fit(
         trainer_factory(recipes.training.epochs),
         module,

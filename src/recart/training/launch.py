@@ -208,7 +208,7 @@ def _train(
     elsewhere = executor.elsewhere
     gpu = on_gpu(trainers.settings.accelerator) if elsewhere is None else elsewhere.gpus > 0
     # the same stacks each time the run goes on, so that each finds its state
-    missing, members = len(validation.missing()), len(validation.members)
+    members = len(validation.members)
     if isinstance(executor, RayCluster) and trainers.settings.devices not in (1, "auto"):
         # each training in turn takes workers of the cluster, on as many machines as it needs
         over = replace(trainers.settings, cluster=RayTrain(executor, prepared.absolute()))
@@ -224,8 +224,10 @@ def _train(
         size = _as_fits(validation, members, devices)
     else:
         size = -(-members // executor.places)  # what a GPU elsewhere holds can't be asked here
-    # a GPU is not divided among processes; several devices start processes of their own
-    if elsewhere is None and (gpu or devices > 1 or size >= missing):
+    # a GPU is not divided among processes; several devices start processes of their own. The last
+    # member that is missing does not come here, where it would have other threads
+    here = gpu or devices > 1 or executor.places == 1 or size >= members
+    if elsewhere is None and here:
         executor = InProcess()
     validation.shared.reach(executor, prepared)
     validation.run(size, executor, trainers, watchers, say)

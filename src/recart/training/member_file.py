@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,14 @@ from recart.training.decision_rule import DecisionRule
 from recart.training.heads import FittedHead, Head
 from recart.training.jobs import TrainedEncoder, restore_stack
 
-__all__ = ["LoadedMember", "load_encoder", "load_member", "member_path", "save_member"]
+__all__ = [
+    "LoadedMember",
+    "load_encoder",
+    "load_member",
+    "member_path",
+    "restore_member",
+    "save_member",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +112,11 @@ def save_member(
 
 def load_member(path: Path, model: TotalVI, head: Head) -> LoadedMember:
     """Rebuild one member from its file and its recipes."""
-    content = load_checkpoint(path)
+    return restore_member(load_checkpoint(path), model, head)
+
+
+def restore_member(content: Mapping[str, Any], model: TotalVI, head: Head) -> LoadedMember:
+    """Rebuild one member from what its file holds."""
     member, features = content["member"], _features(content["features"])
     return LoadedMember(
         name=member["name"],

@@ -6,28 +6,17 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
-import numpy as np
 import pandas as pd
 
 from recart.contracts import Member
 from recart.data.bags import Bags
-from recart.data.features import bind
-from recart.data.store import CohortStore
-from recart.training.bag_latents import bag_latents
-from recart.training.decision_rule import fit_decision_rule
-from recart.training.endpoints import endpoint_of
 from recart.training.executors.executor import Report
-from recart.training.heads import BagLatents, Head
-from recart.training.jobs import (
-    Recipes,
-    TrainedEncoder,
-    labelled_bags,
-    restore_stack,
-    train_encoders,
-)
-from recart.training.member_file import member_path, save_member
+from recart.training.head_fitting import development_bags, save_fitted
+from recart.training.heads import Head
+from recart.training.jobs import Recipes, train_encoders
+from recart.training.member_file import member_path
 from recart.training.shared_store import SharedStore
 from recart.training.states import States
 from recart.training.trainer import TrainerSettings, quiet_lightning
@@ -83,29 +72,18 @@ class MemberJob:
             encoders = train_encoders(
                 self.members, store, self.bags, self.recipes, make_trainer, states
             )
-        seen, labels = [], []
-        for encoder in encoders:
-            own, of_bags = self._seen_by(encoder, store)
-            seen.append(own)
-            labels.append(of_bags)
-        heads = self.head.fit_stack(seen, labels, [member.seed for member in self.members])
-        for encoder, head, own, of_bags in zip(encoders, heads, seen, labels, strict=True):
-            face = endpoint_of(self.bags).binary(of_bags)
-            known = face >= 0
-            rule = fit_decision_rule(head.inner_logits[known], face[known], own.patients[known])
+        development = [
+            development_bags(encoder, self.recipes.model, store, self.bags, self.extras)
+            for encoder in encoders
+        ]
+        heads = self.head.fit_stack(
+            [own.seen for own in development],
+            [own.labels for own in development],
+            [member.seed for member in self.members],
+        )
+        for encoder, head, own in zip(encoders, heads, development, strict=True):
             path = member_path(self.folder, encoder.member.name)
             if not path.exists():  # else of a job that was killed as it wrote them
-                save_member(path, encoder, head, rule, list(store.patients.index))
+                save_fitted(path, encoder, head, own, self.bags, store)
         if states is not None:
             states.forget(self.members)
-
-    def _seen_by(
-        self, encoder: TrainedEncoder, store: CohortStore
-    ) -> tuple[BagLatents, np.ndarray[Any, Any]]:
-        """Development bags under one member, and their labels."""
-        member = encoder.member
-        stack = restore_stack(self.recipes.model, encoder.features, encoder.state)
-        rows = labelled_bags(self.bags, (*member.train, *member.validation))
-        bound = bind(encoder.features, store)
-        labels = endpoint_of(self.bags).targets_of(self.bags, rows)
-        return bag_latents(stack, bound, store, self.bags, rows, self.extras), labels

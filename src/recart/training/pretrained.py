@@ -1,4 +1,4 @@
-"""A start for members: an encoder trained elsewhere, in what it knows by name; zero for the rest."""
+"""A start for members: an encoder trained elsewhere, as far as it knows their features by name."""
 
 from __future__ import annotations
 

@@ -12,15 +12,15 @@ from rich.table import Column
 
 from recart.training.epoch_reports import EpochReport, EpochWatcher
 
-__all__ = ["TrainingProgress", "say"]
+__all__ = ["CONSOLE", "TrainingProgress", "say"]
 
-_CONSOLE = Console(stderr=True, soft_wrap=True)
+CONSOLE = Console(stderr=True, soft_wrap=True)
 _SHOWN = ("rna", "protein", "kl_z", "receptor")
 
 
 def say(message: str) -> None:
     """One line to the terminal, with the time."""
-    _CONSOLE.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {message}", highlight=False)
+    CONSOLE.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {message}", highlight=False)
 
 
 @final
@@ -53,14 +53,14 @@ class TrainingProgress(EpochWatcher):
         self._done = dict.fromkeys(members, 0)
         self._terms, self._spent_on, self._lines, self._ended = {}, 0, 0, 0
         self._started = time.monotonic()
-        if not _CONSOLE.is_terminal:
+        if not CONSOLE.is_terminal:
             return
         whole = Column(no_wrap=True, min_width=12)  # the bar gives way, not the numbers
         self._bar = Progress(
             TextColumn("epochs {task.completed:.0f}/{task.total:.0f}", table_column=whole),
             BarColumn(bar_width=None),
             TextColumn("{task.description}", table_column=whole),
-            console=_CONSOLE,
+            console=CONSOLE,
         )
         self._bar.start()
         self._task = self._bar.add_task("training", total=self._total)

@@ -15,7 +15,7 @@ from recart.training.bag_sums import BagSums, Slot, slots_of, sum_bags
 from recart.training.cell_view import CellView
 from recart.training.heads import BagLatents
 
-__all__ = ["Features", "PrototypeFeatures"]
+__all__ = ["CellSums", "Features", "PrototypeFeatures"]
 
 
 class Features(NamedTuple):
@@ -29,6 +29,18 @@ class Features(NamedTuple):
     names: list[str]
     group_names: list[str]
     shared: int
+
+
+class CellSums(NamedTuple):
+    """All that features take from the cells of bags: sums over cells, so they add.
+
+    `fine` (n, k) cells on each of the further prototypes, `car` (n, slot, 2) CAR+ cells and all
+    cells of each slot but the CAR+ one; no slots where no transgene is known.
+    """
+
+    coarse: BagSums
+    fine: tuple[Tensor, ...]
+    car: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +97,27 @@ class PrototypeFeatures:
 
     def of(self, bags: BagLatents) -> Features:
         """Features of every bag, each from that bag alone."""
-        coarse = sum_bags(self.prototypes[0], self.view, bags, self.slots, self.marker_names)
-        parts = list(self._of_all_cells(coarse))
-        for own in self.prototypes[1:]:
-            fine = sum_bags(own, self.view, bags, self.slots[:1], ())
+        return self.of_sums(self.sums(bags), bags)
+
+    def sums(self, bags: BagLatents) -> CellSums:
+        """What features take from the cells of every bag."""
+        return CellSums(
+            coarse=sum_bags(self.prototypes[0], self.view, bags, self.slots, self.marker_names),
+            fine=tuple(
+                sum_bags(own, self.view, bags, self.slots[:1], ()).mass[:, 0]
+                for own in self.prototypes[1:]
+            ),
+            car=self._car_cells(bags),
+        )
+
+    def of_sums(self, sums: CellSums, bags: BagLatents) -> Features:
+        """Features of bags by their sums, and by the extras of `bags`."""
+        parts = list(self._of_all_cells(sums.coarse))
+        for own, mass in zip(self.prototypes[1:], sums.fine, strict=True):
             label = f"fractions of {len(own.centres_kl)}"
-            parts.append((label, centred_log_ratio(fine.mass[:, 0]), self._indices(own)))
-        parts += self._of_samples(coarse)
-        parts += self._of_car(bags)
+            parts.append((label, centred_log_ratio(mass), self._indices(own)))
+        parts += self._of_samples(sums.coarse)
+        parts += self._of_car(sums.car)
         shared = len(parts)
         parts += self._of_patient(bags)
         return Features(
@@ -197,20 +222,30 @@ class PrototypeFeatures:
             parts.append((f"changes of {kind}", value, labels))
         return parts
 
-    def _of_car(self, bags: BagLatents) -> list[tuple[str, Tensor, list[str]]]:
-        """Log share of CAR+ cells in all cells and in each sample, half a cell added."""
-        if not any(slot.car for slot in self.slots):
-            return []
-        slots = [slot for slot in self.slots if not slot.car]
-        table = torch.full((len(bags.latents), len(slots)), torch.nan, dtype=torch.float64)
+    @property
+    def car_slots(self) -> list[Slot]:
+        """Slots whose share of CAR+ cells is a feature."""
+        known = any(slot.car for slot in self.slots)
+        return [slot for slot in self.slots if known and not slot.car]
+
+    def _car_cells(self, bags: BagLatents) -> Tensor:
+        """(n, slot, 2) CAR+ cells and cells."""
+        slots = self.car_slots
+        table = torch.zeros((len(bags.latents), len(slots), 2), dtype=torch.float64)
         for to, slot in enumerate(slots):
             within = np.array([slot.holds(token) for token in bags.tokens], dtype=bool)
             positive = np.array([token.car == "+" for token in bags.tokens], dtype=bool) & within
             for n, own in enumerate(bags.token_of_cell):
-                cells = int(within[own].sum())
-                if cells:
-                    table[n, to] = np.log((positive[own].sum() + 0.5) / (cells + 1))
-        return [("CAR+ shares", table, [slot.name or "all" for slot in slots])]
+                table[n, to, 0], table[n, to, 1] = int(positive[own].sum()), int(within[own].sum())
+        return table
+
+    def _of_car(self, car: Tensor) -> list[tuple[str, Tensor, list[str]]]:
+        """Log share of CAR+ cells in all cells and in each sample, half a cell added."""
+        if not car.shape[1]:
+            return []
+        positive, cells = car.unbind(-1)
+        share = torch.where(cells > 0, torch.log((positive + 0.5) / (cells + 1)), torch.nan)
+        return [("CAR+ shares", share, [slot.name or "all" for slot in self.car_slots])]
 
     def _is_pair(self, late: int, early: int) -> bool:
         """Whether these are a tissue's first time point and a later one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,7 +15,7 @@ from recart.training.versions import installed_version
 if TYPE_CHECKING:
     from recart.training.run_directory import RunDirectory
 
-__all__ = ["check_receptor_version", "receptor_fingerprint"]
+__all__ = ["check_receptor_version", "check_receptors", "receptor_fingerprint"]
 
 # The package whose version decides the vectors; for the other embeddings it is recart itself.
 _PACKAGES: Final = {"sceptr": "sceptr", "landmarks": "tcrdist-rs"}
@@ -37,15 +37,32 @@ def check_receptor_version(run: RunDirectory, progress: Callable[[str], None]) -
     InputError
         Naming the version of the run and the installed one.
     """
-    here = receptor_fingerprint(run.config)
-    if here is None or here == run.receptors:
-        return
-    name = build(run.config.data.receptors).name
-    package = _PACKAGES.get(name, "recart")
     versions: dict[str, Any] = json.loads(run.versions.read_text(encoding="utf-8"))
+    check_receptors(run.config, run.receptors, versions, run.path.name, progress)
+
+
+def check_receptors(
+    config: DictConfig,
+    fingerprint: str | None,
+    versions: Mapping[str, Any],
+    file: str,
+    progress: Callable[[str], None],
+) -> None:
+    """As `check_receptor_version`, of any model: its configuration, fingerprint and versions.
+
+    Raises
+    ------
+    InputError
+        Naming the version of the model and the installed one, and `file`, where the model lies.
+    """
+    here = receptor_fingerprint(config)
+    if here is None or here == fingerprint:
+        return
+    name = build(config.data.receptors).name
+    package = _PACKAGES.get(name, "recart")
     there = versions.get(package) or "of unknown version"
     installed = installed_version(package) or "none"
-    if run.receptors is None:
+    if fingerprint is None:
         progress(
             f"warning: the run is older than the record of its receptor embedding: "
             f"trained with {package} {there}, {installed} is installed; "
@@ -55,9 +72,7 @@ def check_receptor_version(run: RunDirectory, progress: Callable[[str], None]) -
     what = f"the run's receptors were embedded with {package} {there}, here is {installed}"
     mend = f"pip install {package}=={there}, or train a new run with the installed version"
     if there == installed:
-        what += f", with another '{name}' (fingerprint {run.receptors[:8]}, here {here[:8]})"
+        what += f", with another '{name}' (fingerprint {fingerprint[:8]}, here {here[:8]})"
         mend = "use the commit of recart that is named in versions.json, or train a new run"
-    problem = Problem(
-        code="E-RUN-012", file=run.path.name, column="data.receptors", what=what, mend=mend
-    )
+    problem = Problem(code="E-RUN-012", file=file, column="data.receptors", what=what, mend=mend)
     raise InputError([problem])

@@ -55,14 +55,12 @@ def fit(
     if found is not None and found["finished"]:
         take_results(module, found["results"])
         return
-    keeping = None
-    if states is not None:
-        keeping = StateKeeping(states, found, writes=writes)
-        trainer.callbacks.append(keeping)  # type: ignore[attr-defined]
+    keeping = StateKeeping(states, found, writes=writes)
+    trainer.callbacks.append(keeping)  # type: ignore[attr-defined]
     try:
         trainer.fit(module, train, validation)
     except Interrupted as stop:
-        if keeping is not None and keeping.asked == stop.number:
+        if keeping.asked == stop.number:
             signal.raise_signal(stop.number)  # to who hears it outside of a training
         raise
     except SystemExit:
@@ -70,9 +68,8 @@ def fit(
             raise KeyboardInterrupt from None
         raise
     if states is not None and writes:
-        epoch = 1 + max(row["epoch"] for row in module.history)
-        states.write({"finished": True, "results": results_of(module)}, epoch, 0)
-    if keeping is not None and keeping.asked is not None:
+        states.write(_ended(module), 1 + max(row["epoch"] for row in module.history), 0)
+    if keeping.asked is not None:
         signal.raise_signal(keeping.asked)
 
 
@@ -86,14 +83,16 @@ class StateKeeping(pl.Callback):
     Parameters
     ----------
     states
-        Where they are written.
+        Where they are written; None leaves it at finishing the step when it is asked to stop.
     found
         The state that the training goes on from; None begins it.
     writes
         Whether this process writes states.
     """
 
-    def __init__(self, states: JobStates, found: dict[str, Any] | None, *, writes: bool) -> None:
+    def __init__(
+        self, states: JobStates | None, found: dict[str, Any] | None, *, writes: bool
+    ) -> None:
         self.states = states
         self.found = found
         self.writes = writes
@@ -119,6 +118,8 @@ class StateKeeping(pl.Callback):
             self._first = self.found["step"]
         if trainer.world_size == 1:
             self._postponed.open()
+        else:  # one process that waits for the others would not come to a step's end
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._last = time.monotonic()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
@@ -191,21 +192,32 @@ class StateKeeping(pl.Callback):
     def _at(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int, step: int
     ) -> None:
-        if self.writes and (self.asked is not None or self._due()):
+        states = self.states
+        if states is not None and self.writes and (self.asked is not None or self._due(states)):
             started = time.monotonic()
             module = _own(pl_module)
             module.ask_finite()  # no state holds what is not finite
-            state = state_of(trainer, module, epoch, step, self._before)
-            self.states.write({"finished": False, **state}, epoch, step)
+            if epoch >= (trainer.max_epochs or 0) or all(module.stopped_m):
+                content = _ended(module)
+            else:
+                content = {
+                    "finished": False,
+                    **state_of(trainer, module, epoch, step, self._before),
+                }
+            states.write(content, epoch, step)
             self._last = time.monotonic()
             self._cost = self._last - started
         if self.asked is not None:
             raise Interrupted(self.asked)
 
-    def _due(self) -> bool:
-        every = self.states.every
-        pause = max(every, self._cost / _SHARE) if every else 0.0
+    def _due(self, states: JobStates) -> bool:
+        pause = max(states.every, self._cost / _SHARE) if states.every else 0.0
         return time.monotonic() - self._last >= pause
+
+
+def _ended(module: StackModule) -> dict[str, Any]:
+    """The state of a training that has nothing left to do."""
+    return {"finished": True, "results": results_of(module)}
 
 
 def _own(module: pl.LightningModule) -> StackModule:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from torch import Tensor
 
-import recart
+from recart import contracts
 from recart.contracts import Member
-from recart.data.features import Features
 from recart.problems import InputError
 from recart.training.progress import say
 from recart.training.run_directory import RunDirectory, configuration_hash
@@ -33,7 +33,7 @@ class States:
     """States of all trainings of a run.
 
     A state is used only by a training that would have come to the same: of the same `belongs`
-    (configuration, cohort, program), the same members and the same fitted features.
+    (configuration, cohort, program), the same members and the same weights at the start.
 
     Attributes
     ----------
@@ -71,12 +71,19 @@ class States:
         """Remove the states of members whose files are written."""
         StateFiles(self._place(members)).remove()
 
-    def of(self, members: Sequence[Member], features: Sequence[Features]) -> JobStates:
-        """States of these members as one stack; `features` are what was fitted for each."""
+    def of(self, members: Sequence[Member], start: Mapping[str, Tensor]) -> JobStates:
+        """States of these members as one stack; `start` are its weights and buffers at the start.
+
+        Seeds, fitted features and encoders that were trained elsewhere are in these.
+        """
+        digest = hashlib.sha256()
+        for name, tensor in start.items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         belongs = {
             **self.belongs,
             "members": _digest([asdict(member) for member in members]),
-            "features": _digest([_described(own) for own in features]),
+            "start": digest.hexdigest(),
         }
         name = members[0].name if len(members) == 1 else f"{len(members)} members"
         return JobStates(name=name, folder=self._place(members), belongs=belongs, every=self.every)
@@ -146,18 +153,11 @@ class JobStates:
 
 def program() -> dict[str, str | None]:
     """What computes: a hash of recart's sources, and the versions of what it computes with."""
-    sources = Path(recart.__file__).parent
+    sources = Path(contracts.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(sources.rglob("*.py")):
         digest.update(path.relative_to(sources).as_posix().encode() + b"\0" + path.read_bytes())
     return {"recart": digest.hexdigest(), **{own: installed_version(own) for own in _LIBRARIES}}
-
-
-def _described(features: Features) -> dict[str, Any]:
-    arrays = ("protein_seen", "background_mean", "background_scale", "batch_share")
-    content = {name: getattr(features, name) for name in arrays}
-    described = {name: [str(own.dtype), own.tobytes().hex()] for name, own in content.items()}
-    return {**described, "spec": asdict(features.spec)}
 
 
 def _digest(content: Any) -> str:

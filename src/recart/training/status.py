@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sys
 import time
@@ -82,14 +83,16 @@ def _show(folder: Path, console: Console) -> None:
     if not (folder / "run.json").is_file():
         raise InputError([_no_run(folder)])
     beat = _read(folder / HEARTBEAT)
-    console.print(f"{folder}: {_process(beat)}")
+    console.print(f"{folder}: {_process(beat, _text(folder / 'run.lock'))}")
     scores = sorted((folder / "scores").glob("*/*.json"))
-    if (folder / "scores").is_dir():
-        _show_trials(scores, console)
+    budget = _read(folder / "budget.json").get("trials")
+    if budget is not None:
+        _show_trials(scores, budget, console)
     elif (folder / "split.json").is_file():
         members = member_status(folder, beat)
         _show_members(members, beat, console)
-        if not _alive(beat) and any(own.state != "done" for own in members):
+        idle = not _alive(beat) and not _holder(_text(folder / "run.lock"))
+        if idle and any(own.state != "done" for own in members):
             console.print(f"to go on: the same command with paths.run={folder}")
     else:
         console.print("it has no split yet: the cohort is being read, or was when it ended")
@@ -118,7 +121,7 @@ def _show_members(members: Sequence[MemberStatus], beat: dict[str, Any], console
             console.print(f"{own.name} has a state{_epoch(own, beat)}, from which it goes on")
 
 
-def _show_trials(scores: Sequence[Path], console: Console) -> None:
+def _show_trials(scores: Sequence[Path], budget: int, console: Console) -> None:
     """Trials of each fold that have a score, by how they ended."""
     table = Table("fold", "complete", "pruned", "failed", box=None, pad_edge=False)
     folds: dict[str, list[str]] = {}
@@ -129,13 +132,13 @@ def _show_trials(scores: Sequence[Path], console: Console) -> None:
         table.add_row(fold, *(str(states.count(state) or "") for state in total))
         total = {state: count + states.count(state) for state, count in total.items()}
     words = ", ".join(f"{count} {state}" for state, count in total.items() if count)
-    console.print(f"trials with a score: {words or 'none yet'}")
+    console.print(f"{len(scores)} of {budget} trials have a score{words and ': '}{words}")
     if folds:
         console.print(table)
 
 
 def _show_jobs(beat: dict[str, Any], console: Console) -> None:
-    """Jobs that run, with epoch and rate, and the time left."""
+    """Jobs that run, with epoch and rate, and the time left of all that were dealt."""
     table = Table("running", "epoch", "epochs/s", "stopped early", box=None, pad_edge=False)
     for name, job in _jobs(beat).items():
         if not job["ended"] and job["epoch"] is not None:
@@ -147,13 +150,16 @@ def _show_jobs(beat: dict[str, Any], console: Console) -> None:
         console.print(table)
     if beat.get("left") is not None:
         left = max(0.0, beat["left"] - (time.time() - beat["updated"]))
-        console.print(f"{beat['rate']:.3g} epochs/s in all; at most {_span(left)} left to train")
+        console.print(f"{beat['rate']:.3g} epochs/s in all; at most {_span(left)} left of these")
 
 
-def _process(beat: dict[str, Any]) -> str:
+def _process(beat: dict[str, Any], lock: str) -> str:
     """Who writes into the run, as far as files and this machine can say."""
+    holder = _holder(lock)
+    if holder and not _alive(beat):
+        return f"{holder} is at work in it; no member trains at this moment"
     if not beat:
-        return "nothing has been trained yet"
+        return "not running; nothing has been trained yet"
     ago = _span(max(0.0, time.time() - beat["updated"]))
     if beat["ended"]:
         return f"not running; training ended {ago} ago"
@@ -163,11 +169,22 @@ def _process(beat: dict[str, Any]) -> str:
     return f"not running; {who} was killed, its last sign was {ago} ago"
 
 
+def _holder(lock: str) -> str:
+    """Who has the run's lock, empty if that process is of this machine and is gone."""
+    found = re.fullmatch(r"process (\d+) on (.*)", lock)
+    if found is None:
+        return ""
+    here = found[2] == socket.gethostname()
+    return "" if here and process_began(int(found[1])) is None else lock
+
+
 def _alive(beat: dict[str, Any]) -> bool:
     """Whether the process runs; one on another machine can only be taken at its word."""
     if not beat or beat["ended"]:
         return False
-    return beat["host"] != socket.gethostname() or process_began(beat["process"]) == beat["began"]
+    return bool(
+        beat["host"] != socket.gethostname() or process_began(beat["process"]) == beat["began"]
+    )
 
 
 def _jobs(beat: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -190,6 +207,10 @@ def _epoch(own: MemberStatus, beat: dict[str, Any]) -> str:
 def _names(folder: Path) -> list[str]:
     split = _read(folder / "split.json")
     return [f"r{fold['repeat']}f{fold['fold']}" for fold in split.get("folds", [])]
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _read(path: Path) -> dict[str, Any]:

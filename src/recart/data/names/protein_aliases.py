@@ -7,12 +7,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-__all__ = ["PROTEIN_ALIASES_VERSION", "bare_protein", "marker_gene", "marker_of"]
+__all__ = ["PROTEIN_ALIASES_VERSION", "bare_protein", "marker_aliases", "marker_gene", "marker_of"]
 
 PROTEIN_ALIASES_VERSION: Final = "2026-11"
 
 _BEFORE: Final = re.compile(
-    r"^(?:(?:anti[- ]|(?:human|hu|mouse|ms)(?:[/ .-]|(?=ms\.))|hums\.|(?:ADT|AB|PROT|protein)[_:-])+)",
+    r"^(?:anti[- ]|(?:human|hu|mouse|ms)[/ .-]|hums\.|(?:ADT|AB|PROT|protein)[_:-])+",
     re.IGNORECASE,
 )
 _TAG: Final = re.compile(
@@ -45,8 +45,8 @@ def marker_of(name: str) -> str:
     mean different things. Words after a marker are taken for the antibody's clone if a figure
     is among them: `CD3_UCHT1`. A form is never taken for its family: `CD45RA` is not `CD45`.
     """
-    if found := _names().get(_key(name)):
-        return found
+    if whole := _names().get(_key(name)):
+        return whole
     bare = bare_protein(name)
     inside = _PARENTHESES.findall(bare)
     outside = _PARENTHESES.sub(" ", bare).strip()
@@ -57,6 +57,12 @@ def marker_of(name: str) -> str:
 def marker_gene(marker: str) -> str:
     """Symbol of the gene of a marker; empty for forms and complexes that no one gene names."""
     return _genes().get(marker, "")
+
+
+def marker_aliases(marker: str) -> tuple[str, ...]:
+    """Other names of a marker, as the shipped table lists them."""
+    found = {own: others for own, _, others in _table()}.get(marker, "")
+    return tuple(name for name in found.split(",") if name)
 
 
 def _of_part(part: str) -> str:

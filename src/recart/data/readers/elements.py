@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import h5py
 import numpy as np
@@ -12,7 +13,21 @@ from scipy import sparse
 from recart.data.checks.survey import Survey, survey
 from recart.problems import InputError, Problem
 
-__all__ = ["as_csr", "members", "read_frame", "read_matrix", "read_node", "survey_node"]
+__all__ = [
+    "Rows",
+    "as_csr",
+    "by_rows",
+    "members",
+    "read_frame",
+    "read_matrix",
+    "read_node",
+    "read_numbers",
+    "survey_node",
+]
+
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+_SLAB: Final = 1 << 14  # rows of a file that are read at once
 
 
 def members(group: h5py.Group, name: str) -> list[str]:
@@ -35,19 +50,18 @@ def read_node(group: h5py.Group, name: str, file: str) -> object:
     try:
         return read_elem(group[name])
     except Exception as error:  # anndata raises whatever its decoders raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        missing = name not in group
-        raise InputError(
-            [
-                Problem(
-                    code="E-FILE-005",
-                    what="is missing" if missing else f"cannot be decoded ({reason[:120]})",
-                    mend="write the file anew with a current anndata",
-                    file=file,
-                    feature=where,
-                )
-            ]
-        ) from error
+        raise InputError([_undecoded(file, where, error, missing=name not in group)]) from error
+
+
+def _undecoded(file: str, where: str, error: Exception, *, missing: bool = False) -> Problem:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return Problem(
+        code="E-FILE-005",
+        what="is missing" if missing else f"cannot be decoded ({reason[:120]})",
+        mend="write the file anew with a current anndata",
+        file=file,
+        feature=where,
+    )
 
 
 def read_frame(group: h5py.Group, name: str, file: str) -> pd.DataFrame:
@@ -74,9 +88,54 @@ def read_frame(group: h5py.Group, name: str, file: str) -> pd.DataFrame:
     return pd.DataFrame(plain, index=pd.Index(frame.index.astype(str), dtype=object, name=None))
 
 
-def read_matrix(group: h5py.Group, name: str, file: str) -> sparse.csr_matrix:
-    """A matrix, dense or sparse, as canonical CSR."""
-    return as_csr(read_node(group, name, file), file, f"{group.name.rstrip('/')}/{name}")
+def read_matrix(
+    group: h5py.Group, name: str, file: str, rows: Rows | None = None
+) -> sparse.csr_matrix:
+    """A matrix, dense or sparse, as canonical CSR: all of it, or `rows` (ascending) alone."""
+    where = f"{group.name.rstrip('/')}/{name}"
+    if rows is None or name not in group:
+        return as_csr(read_node(group, name, file), file, where)
+    node = group[name]
+    if not by_rows(node):
+        return as_csr(read_node(group, name, file), file, where)[rows]
+    try:
+        parts = [as_csr(part, file, where) for part in _slabs(node, rows)]
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise InputError([_undecoded(file, where, error)]) from error
+    return sparse.csr_matrix(sparse.vstack(parts, format="csr")) if len(parts) > 1 else parts[0]
+
+
+def by_rows(node: h5py.Group | h5py.Dataset) -> bool:
+    """Whether some rows of a matrix can be read without the others."""
+    if isinstance(node, h5py.Dataset):
+        return len(node.shape) == 2
+    kind = node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", ""))
+    return kind in ("csr_matrix", "csr")
+
+
+def read_numbers(group: h5py.Group, name: str, file: str, rows: Rows) -> tuple[Any, list[str]]:
+    """Rows of a table of numbers, or of a dense matrix, and the names of its columns."""
+    node = group[name]
+    if isinstance(node, h5py.Group) and node.attrs.get("encoding-type", "") == "dataframe":
+        names = [str(column) for column in node.attrs["column-order"]]
+        if all(isinstance(node[column], h5py.Dataset) for column in names):
+            columns = [np.concatenate(list(_slabs(node[column], rows))) for column in names]
+            return np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0)), names
+        return read_frame(group, name, file).iloc[rows].to_numpy(), names
+    return read_matrix(group, name, file, rows).toarray(), []
+
+
+def _slabs(node: h5py.Group | h5py.Dataset, rows: Rows) -> Iterator[Any]:
+    """The rows, slab by slab of the file; slabs that hold none of them are not read."""
+    from anndata.io import sparse_dataset
+
+    source: Any = node if isinstance(node, h5py.Dataset) else sparse_dataset(node)
+    if not len(rows):
+        yield source[0:0]
+    for start in np.unique(rows // _SLAB) * _SLAB:
+        own = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + _SLAB)]
+        slab = source[int(own[0]) : int(own[-1]) + 1]
+        yield slab if len(own) == slab.shape[0] else slab[own - own[0]]
 
 
 def as_csr(matrix: object, file: str, where: str) -> sparse.csr_matrix:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import final
+from typing import NamedTuple, final
+
+import pandas as pd
 
 from recart.data.cohort import Cohort
 from recart.data.readers.assemble import Parts, assemble
 from recart.data.readers.chains import airr_chains, obs_chains
 from recart.data.readers.columns import Columns
-from recart.data.readers.elements import read_frame
+from recart.data.readers.elements import Rows, by_rows, read_frame
 from recart.data.readers.file_kind import require_kind
 from recart.data.readers.genes import gene_table, merge_duplicates
 from recart.data.readers.hdf5_guard import guard_hdf5, opened
+from recart.data.readers.parts import PartReader, of_rows, patients_in_parts
 from recart.data.readers.proteins import obsm_proteins, split_features
 from recart.data.readers.reader import Reader
-from recart.data.readers.rna import read_rna
-from recart.data.readers.sample_tables import read_side_tables
+from recart.data.readers.rna import find_rna, read_rna
+from recart.data.readers.sample_tables import SideTables, read_side_tables
 from recart.problems import Problems
 
 __all__ = ["H5adReader"]
@@ -71,21 +75,46 @@ class H5adReader(Reader):
 
     def read(self) -> Cohort:
         """Read the elements that are needed; the rest of the file is not loaded."""
+        return self._cohort(self._tables(None), None)
+
+    def parts(self, cells: int) -> Sequence[Reader]:
+        """Patient by patient, where the matrix lies row by row."""
+        tables = self._tables(2**63)
+        with opened(self.path) as file:
+            place = find_rna(file, self.layer, self.path)
+            streams = by_rows(file[place])
+        groups = patients_in_parts(tables.obs, self.columns, tables.side, cells)
+        if not streams or len(groups) == 1:
+            return [self]
+        read = partial(self._cohort, tables)
+        return [PartReader(rows, read, self.files()) for rows in groups]
+
+    def _tables(self, max_bytes: int | None) -> _Tables:
+        """What is read of the whole file in any case: its tables."""
         require_kind(self.path, "h5ad")
-        guard_hdf5(self.path)
+        guard_hdf5(self.path, max_bytes=max_bytes)
         problems = Problems()
         side = read_side_tables(self.samples, self.patients, self.columns, problems)
-        dropped: dict[str, int] = {}
         with opened(self.path) as file:
             obs = read_frame(file, "obs", self.path)
-            matrix, features = read_rna(file, self.layer, self.path)
-            proteins = obsm_proteins(file, self.protein, self.protein_names, self.path, problems)
             chains = airr_chains(file, obs.index, self.path, problems)
-        rna, features, by_type = split_features(matrix, features, dropped)
-        rna, genes = merge_duplicates(rna, gene_table(features), self.duplicate_genes, dropped)
         if chains is None:
             chains, used = obs_chains(self.columns.rename(obs))
             obs = obs.drop(columns=used, errors="ignore")
+        return _Tables(obs, chains, side, problems)
+
+    def _cohort(self, tables: _Tables, rows: Rows | None) -> Cohort:
+        """All cells, or those of `rows`."""
+        problems = Problems(errors=[*tables.problems.errors])
+        dropped: dict[str, int] = {}
+        obs, chains = of_rows(tables.obs, tables.chains, rows)
+        with opened(self.path) as file:
+            matrix, features = read_rna(file, self.layer, self.path, rows)
+            proteins = obsm_proteins(
+                file, self.protein, self.protein_names, self.path, problems, rows
+            )
+        rna, features, by_type = split_features(matrix, features, dropped)
+        rna, genes = merge_duplicates(rna, gene_table(features), self.duplicate_genes, dropped)
         parts = Parts(
             rna=rna,
             genes=genes,
@@ -95,4 +124,11 @@ class H5adReader(Reader):
             source={"rna": self.path, "protein": self.path, "chains": self.path},
             dropped=dropped,
         )
-        return assemble(parts, self.columns, side, problems)
+        return assemble(parts, self.columns, tables.side, problems)
+
+
+class _Tables(NamedTuple):
+    obs: pd.DataFrame
+    chains: pd.DataFrame | None
+    side: SideTables
+    problems: Problems

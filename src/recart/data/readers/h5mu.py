@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import h5py
 import numpy as np
@@ -12,17 +13,19 @@ import pandas as pd
 
 from recart.data.cohort import Cohort
 from recart.data.readers.assemble import Parts, assemble
+from recart.data.readers.barcodes import match_barcodes
 from recart.data.readers.chains import airr_chains, obs_chains
 from recart.data.readers.columns import Columns
-from recart.data.readers.elements import read_frame
+from recart.data.readers.elements import Rows, by_rows, read_frame
 from recart.data.readers.file_kind import require_kind
 from recart.data.readers.genes import gene_table, merge_duplicates
 from recart.data.readers.hdf5_guard import guard_hdf5, opened
 from recart.data.readers.modalities import cells_with_protein, modality_chains
+from recart.data.readers.parts import PartReader, of_rows, patients_in_parts
 from recart.data.readers.proteins import Proteins
 from recart.data.readers.reader import Reader
-from recart.data.readers.rna import read_rna
-from recart.data.readers.sample_tables import read_side_tables
+from recart.data.readers.rna import find_rna, read_rna
+from recart.data.readers.sample_tables import SideTables, read_side_tables
 from recart.problems import InputError, Problem, Problems
 
 __all__ = ["H5muReader"]
@@ -78,33 +81,72 @@ class H5muReader(Reader):
 
     def read(self) -> Cohort:
         """Read the elements that are needed; the rest of the file is not loaded."""
+        return self._cohort(self._tables(None), None, None)
+
+    def parts(self, cells: int) -> Sequence[Reader]:
+        """Patient by patient, where the matrices lie row by row."""
+        tables = self._tables(2**63)
+        with opened(self.path) as file:
+            groups = _modalities(file, self.path)
+            layers = {"rna": self.layer, "prot": self.protein_layer}
+            streams = all(
+                by_rows(groups[role][find_rna(groups[role], layer, self.path)])
+                for role, layer in layers.items()
+                if role in groups
+            )
+        rows = patients_in_parts(tables.obs, self.columns, tables.side, cells)
+        if not streams or len(rows) == 1:
+            return [self]
+        at = None
+        if tables.barcodes is not None:
+            at = self._cell_of_barcode(tables.barcodes, tables.obs.index)
+        return [PartReader(own, partial(self._cohort, tables, at), self.files()) for own in rows]
+
+    def _tables(self, max_bytes: int | None) -> _Tables:
+        """What is read of the whole file in any case: its tables."""
         require_kind(self.path, "h5mu")
-        guard_hdf5(self.path)
+        guard_hdf5(self.path, max_bytes=max_bytes)
         problems = Problems()
         side = read_side_tables(self.samples, self.patients, self.columns, problems)
         dropped: dict[str, int] = {}
         with opened(self.path) as file:
             groups = _modalities(file, self.path)
-            matrix, features = read_rna(groups["rna"], self.layer, self.path)
             obs = _joined_obs(file, groups, self.path)
-            proteins = barcodes = chains = None
+            barcodes = chains = None
             if "prot" in groups:
-                counts, names = read_rna(groups["prot"], self.protein_layer, self.path)
-                proteins = Proteins(
-                    counts.toarray().astype(np.float32), [str(name) for name in names.index]
-                )
                 barcodes = read_frame(groups["prot"], "obs", self.path).index
             if "airr" in groups:
                 airr_obs = read_frame(groups["airr"], "obs", self.path)
                 chains = airr_chains(groups["airr"], airr_obs.index, self.path, problems)
                 if chains is None:
                     chains, _ = obs_chains(self.columns.rename(airr_obs))
-        rna, genes = merge_duplicates(matrix, gene_table(features), self.duplicate_genes, dropped)
         if chains is None:
             chains, used = obs_chains(self.columns.rename(obs))
             obs = obs.drop(columns=used, errors="ignore")
         else:
             chains = modality_chains(chains, obs.index, self.path, problems, dropped)
+        return _Tables(obs, chains, barcodes, side, problems, dropped)
+
+    def _cohort(self, tables: _Tables, at: Rows | None, rows: Rows | None) -> Cohort:
+        """All cells, or those of `rows`; `at` is then the cell of each row of protein."""
+        problems = Problems(errors=[*tables.problems.errors])
+        dropped = dict(tables.dropped)
+        obs, chains = of_rows(tables.obs, tables.chains, rows)
+        barcodes = tables.barcodes
+        proteins = None
+        with opened(self.path) as file:
+            groups = _modalities(file, self.path)
+            matrix, features = read_rna(groups["rna"], self.layer, self.path, rows)
+            if barcodes is not None:
+                own = None
+                if rows is not None and at is not None:
+                    own = np.flatnonzero(np.isin(at, rows))
+                    barcodes = barcodes[own]
+                counts, names = read_rna(groups["prot"], self.protein_layer, self.path, own)
+                proteins = Proteins(
+                    counts.toarray().astype(np.float32), [str(name) for name in names.index]
+                )
+        rna, genes = merge_duplicates(matrix, gene_table(features), self.duplicate_genes, dropped)
         parts = Parts(
             rna=rna,
             genes=genes,
@@ -118,7 +160,27 @@ class H5muReader(Reader):
             sample = self.columns.find("sample", available)
             sample = sample or self.columns.find("patient", available)
             parts = cells_with_protein(parts, proteins, barcodes, sample, self.path, problems)
-        return assemble(parts, self.columns, side, problems)
+        return assemble(parts, self.columns, tables.side, problems)
+
+    def _cell_of_barcode(self, barcodes: pd.Index, cells: pd.Index) -> Rows:
+        """Row of `cells` of each barcode of the proteins, -1 without one."""
+        return match_barcodes(
+            barcodes,
+            cells,
+            file=self.path,
+            sample="",
+            modality="protein",
+            problems=Problems(),  # said where the protein is joined to its cells
+        )
+
+
+class _Tables(NamedTuple):
+    obs: pd.DataFrame
+    chains: pd.DataFrame | None
+    barcodes: pd.Index | None
+    side: SideTables
+    problems: Problems
+    dropped: dict[str, int]
 
 
 def _modalities(file: h5py.File, path: str) -> dict[str, h5py.Group]:

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from recart.data.checks.spelling import nearest
-from recart.data.readers.elements import members, read_frame, read_node
+from recart.data.readers.elements import Rows, members, read_frame, read_node, read_numbers
 from recart.problems import Problem, Problems
 
 __all__ = ["Proteins", "is_hashtag", "obsm_proteins", "split_features"]
@@ -48,6 +48,7 @@ def obsm_proteins(
     names_key: str | None,
     file: str,
     problems: Problems,
+    rows: Rows | None = None,
 ) -> Proteins | None:
     """Proteins kept in `obsm`: a table, or a matrix with its names in `uns`.
 
@@ -63,6 +64,8 @@ def obsm_proteins(
         For error messages.
     problems
         Collects what is wrong.
+    rows
+        The only cells to be read, ascending; None reads all.
     """
     stored = members(group, "obsm")
     by_lower = {name.lower(): name for name in stored}
@@ -84,11 +87,16 @@ def obsm_proteins(
         return None
     place = f"obsm/{found}"
     encoding = group[place].attrs.get("encoding-type", "")
-    if encoding == "dataframe":
+    if rows is not None:
+        dense, columns = read_numbers(group, place, file, rows)
+        if encoding == "dataframe":
+            return Proteins(dense.astype(np.float32), columns)
+    elif encoding == "dataframe":
         frame = read_frame(group, place, file)
         return Proteins(frame.to_numpy(dtype=np.float32), [str(name) for name in frame.columns])
-    matrix: Any = read_node(group, place, file)
-    dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+    else:
+        matrix: Any = read_node(group, place, file)
+        dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
     names = _names(group, names_key, file)
     if names is None or len(names) != dense.shape[1]:
         problems.error(

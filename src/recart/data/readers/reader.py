@@ -36,3 +36,22 @@ class Reader(ABC):
         cohort. None for a reader whose arguments say everything. Files that are named but lacking
         may be left out: what `read` says about them is for `read` to say.
         """
+
+    def parts(self, cells: int) -> Sequence[Reader]:  # noqa: ARG002
+        """Readers of the same cohort, patient by patient: each reads all cells of some patients.
+
+        Together they read what `read` reads, and each is to be read, checked and let go before the
+        next. A part has about `cells` cells, or one patient that has more. A reader that can't read
+        a part without the whole gives itself.
+
+        Raises
+        ------
+        InputError
+            With problems of form that stand in the way of finding the patients.
+        """
+        return [self]
+
+    @property
+    def size(self) -> int | None:
+        """Cells that `read` will give before anything is left out, where that is known."""
+        return None

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import h5py
+import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from recart.data.checks.spelling import nearest
 from recart.data.checks.survey import Survey
-from recart.data.readers.elements import members, read_frame, read_matrix, survey_node
+from recart.data.readers.elements import Rows, members, read_frame, read_matrix, survey_node
 from recart.problems import InputError, Problem
 
-__all__ = ["read_rna"]
+__all__ = ["find_rna", "read_rna"]
 
 _COUNT_LAYERS = ("counts", "raw_counts", "raw", "count", "umi", "umis")
 
 
 def read_rna(
-    group: h5py.Group, layer: str | None, file: str
+    group: h5py.Group, layer: str | None, file: str, rows: Rows | None = None
 ) -> tuple[sparse.csr_matrix, pd.DataFrame]:
     """RNA matrix and gene table.
 
@@ -30,32 +31,38 @@ def read_rna(
         holds counts and X does not: then only the user can say which is meant.
     file
         For error messages.
+    rows
+        The only cells to be read, ascending; None reads all.
 
     Raises
     ------
     InputError
         If there is no such matrix, or the matrices disagree; the error shows what each looks like.
     """
+    place = find_rna(group, layer, file)
+    genes = read_frame(group, "raw/var" if place == "raw/X" else "var", file)
+    return read_matrix(group, place, file, rows), genes
+
+
+def find_rna(group: h5py.Group, layer: str | None, file: str) -> str:
+    """Place of the RNA matrix in the group, see `read_rna`."""
     places = _places(group)
     if layer is None:
-        place = _agreed(group, places, file)
-    elif layer in places:
-        place = places[layer]
-    else:
-        raise InputError(
-            [
-                Problem(
-                    code="E-FILE-005",
-                    what=f"there is no layer {layer!r}",
-                    mend=f"the file has {', '.join(places) or 'no matrix at all'}"
-                    + (f"; nearest: {near[0]}" if (near := nearest(layer, list(places))) else ""),
-                    file=file,
-                    feature=layer,
-                )
-            ]
-        )
-    genes = read_frame(group, "raw/var" if place == "raw/X" else "var", file)
-    return read_matrix(group, place, file), genes
+        return _agreed(group, places, file)
+    if layer in places:
+        return places[layer]
+    raise InputError(
+        [
+            Problem(
+                code="E-FILE-005",
+                what=f"there is no layer {layer!r}",
+                mend=f"the file has {', '.join(places) or 'no matrix at all'}"
+                + (f"; nearest: {near[0]}" if (near := nearest(layer, list(places))) else ""),
+                file=file,
+                feature=layer,
+            )
+        ]
+    )
 
 
 def _places(group: h5py.Group) -> dict[str, str]:
@@ -95,4 +102,8 @@ def _agreed(group: h5py.Group, places: dict[str, str], file: str) -> str:
 
 def _total(group: h5py.Group, place: str) -> float:
     """Sum of all values: two matrices of counts that agree in it hold the same cells and genes."""
-    return float(read_matrix(group, place, "").sum())
+    node = group[place]
+    values = node["data"] if isinstance(node, h5py.Group) else node
+    step = max(1, (1 << 22) // max(1, int(np.prod(values.shape[1:], dtype=np.int64))))
+    starts = range(0, values.shape[0], step)
+    return float(sum(values[at : at + step].sum(dtype=np.float64) for at in starts))

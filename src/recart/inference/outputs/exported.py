@@ -21,8 +21,11 @@ OUTPUTS: Final = (
     "denoised_protein",
     "protein_foreground_prob",
     "imputed_protein",
+    "attribution",
 )
+_TABLES: Final = frozenset(OUTPUTS[2:5])
 _CHUNK: Final = 1024
+_PIECE: Final = 1 << 18  # entries of a chunk of the file
 _PER_CELL: Final = 1e4  # the scale of scanpy's and scvi-tools' normalised counts
 
 
@@ -60,7 +63,7 @@ class ExportedOutputs:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Tables of proteins (cells in rows), and `protein_measured`, which flags the imputed."""
-        wanted = self.names & set(OUTPUTS[2:])
+        wanted = self.names & _TABLES
         if not wanted or not self.outputs.proteins:
             return {}
         shape = len(self.outputs.store.cells), len(self.outputs.proteins)
@@ -79,30 +82,26 @@ class ExportedOutputs:
         names = list(self.outputs.proteins)
         tables = {name: pd.DataFrame(array, columns=names) for name, array in values.items()}
         if "imputed_protein" in tables:
-            lacking = [names[a] for a in np.flatnonzero(~measured.all(axis=0))]
-            tables["imputed_protein"] = tables["imputed_protein"].mask(measured)[lacking]
+            tables["imputed_protein"] = tables["imputed_protein"].mask(measured)
         return {**tables, "protein_measured": pd.DataFrame(measured, columns=names)}
 
     def write_rna(self, layers: Any, genes: Sequence[str]) -> None:
         """Write `denoised_rna` into the HDF5 group of an AnnData's layers, chunk by chunk.
 
-        A CSR matrix over `genes` with the modelled ones as its entries.
+        A CSR matrix over `genes` with the modelled ones as its entries. Where it is there already,
+        these cells are added to it.
         """
         place = pd.Index(genes).get_indexer(pd.Index(self.outputs.genes))
         order = np.argsort(place)
         cells, width = len(self.outputs.store.cells), len(place)
-        kind = np.int32 if cells * width < np.iinfo(np.int32).max else np.int64
-        group = layers.create_group("denoised_rna")
-        group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0"})
-        group.attrs["shape"] = (cells, len(genes))
-        group["indptr"] = (np.arange(cells + 1) * width).astype(kind)
-        data = group.create_dataset("data", (cells * width,), np.float32)
-        indices = group.create_dataset("indices", (cells * width,), kind)
+        group = layers.require_group("denoised_rna")
+        before = _with_rows(group, cells, len(genes), width)
+        data, indices = group["data"], group["indices"]
         scale = _PER_CELL if not self.outputs.store.normalised else 1.0
-        columns = place[order].astype(kind)
+        columns = place[order].astype(indices.dtype)
         for rows in parts_of(None, self.outputs.store, _CHUNK):
             values = self._mean(Expression(library_size=scale), rows)[0][:, order]
-            for row, own in zip(self._source(rows), values, strict=True):
+            for row, own in zip(before + self._source(rows), values, strict=True):
                 data[row * width : (row + 1) * width] = own
                 indices[row * width : (row + 1) * width] = columns
 
@@ -133,3 +132,20 @@ class ExportedOutputs:
         chunks = self.outputs.foreground_chunks(Expression(), rows)
         probability: Floats = np.mean([own for _, _, own in chunks], axis=0)
         return probability
+
+
+def _with_rows(group: Any, cells: int, genes: int, width: int) -> int:
+    """Make room for rows of `width` entries in a CSR matrix on disk; returns the rows before."""
+    if "data" not in group:
+        group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0"})
+        # int64: how many there will be in all is not known
+        for name, kind in (("data", np.float32), ("indices", np.int32), ("indptr", np.int64)):
+            group.create_dataset(name, (0,), kind, maxshape=(None,), chunks=(_PIECE,))
+    before = max(0, len(group["indptr"]) - 1)
+    rows = before + cells
+    for name in ("data", "indices"):
+        group[name].resize((rows * width,))
+    group["indptr"].resize((rows + 1,))
+    group["indptr"][before:] = np.arange(before, rows + 1) * width
+    group.attrs["shape"] = (rows, genes)
+    return before

@@ -2,9 +2,10 @@
 
     python -m recart.inference.scvi.import_totalvi MODEL_FOLDER OUTPUT.safetensors
 
-A saved TOTALVI is a pickle: loading it runs whatever code the file holds. So it is opened here,
-apart from any data, and only its tensors and the names of genes and proteins go on. Names of
-batches, which may be those of patients, stay behind.
+A saved TOTALVI is a pickle, which scvi-tools opens with whatever code it holds. Here it is opened
+apart from any data, and may make nothing but tensors, arrays and tables; a file that asks for more
+is refused. Tensors and names of genes and proteins go on. Names of batches, which may be those of
+patients, stay behind.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,15 @@ _MUST = {
     "encode_covariates": (True, True),
     "use_observed_lib_size": (True, True),
 }
+# what a model that was trained by scvi-tools needs besides tensors: it keeps names and losses
+_HARMLESS = (
+    *("builtins.bytes", "builtins.dict", "builtins.slice"),
+    "numpy.dtype",
+    *("numpy.ndarray", "numpy._core.multiarray._reconstruct", "numpy._core.multiarray.scalar"),
+    *("pandas.core.frame.DataFrame", "pandas.core.internals.managers.BlockManager"),
+    *("pandas.core.indexes.base.Index", "pandas.core.indexes.base._new_Index"),
+    *("pandas._libs.internals._unpickle_block", "pandas.core.indexes.range.RangeIndex"),
+)
 _DISPERSIONS = ("gene", "gene-batch")
 _COVARIATES = ("n_extra_categorical_covs", "n_extra_continuous_covs")
 
@@ -41,12 +52,12 @@ def convert(folder: Path, output: Path) -> None:
     Raises
     ------
     InputError
-        If the model computes what recart's encoder does not: each setting, and what it must be.
+        If the file is no TOTALVI, or asks for code; or if the model computes what recart's encoder
+        does not: each setting, and what it must be.
     """
-    import torch
     from safetensors.torch import save_file
 
-    saved = torch.load(folder / "model.pt", map_location="cpu", weights_only=False)
+    saved = _opened(folder / "model.pt")
     attributes = saved["attr_dict"]
     settings = _settings(attributes["init_params_"])
     fields = attributes["registry_"]["field_registries"]
@@ -75,6 +86,39 @@ def convert(folder: Path, output: Path) -> None:
         "source": f"TOTALVI of scvi-tools {attributes['registry_'].get('scvi_version', 'unknown')}",
     }
     save_file(from_totalvi(theirs, sizes), output, metadata={"recart": json.dumps(about)})
+
+
+def _opened(path: Path) -> dict[str, Any]:
+    """What was saved, made of tensors, arrays and tables alone."""
+    import numpy as np
+    import torch
+
+    harmless: list[Any] = [_named(name) for name in _HARMLESS]
+    harmless += [(_plain, "collections.defaultdict")]  # only plain dicts may be filled
+    harmless += [getattr(np.dtypes, name) for name in np.dtypes.__all__]
+    try:
+        with torch.serialization.safe_globals(harmless):
+            saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        saved["attr_dict"]["registry_"]["field_registries"]["proteins"]
+    except Exception as error:
+        problem = Problem(
+            code="E-SCVI-001",
+            file=path.name,
+            what=f"no TOTALVI can be read from it ({type(error).__name__}): it is missing, of "
+            "another model, or asks for more than tensors, arrays and tables",
+            mend="give the folder that TOTALVI.save wrote",
+        )
+        raise InputError([problem]) from error
+    return saved
+
+
+def _plain(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
+def _named(name: str) -> Any:
+    module, _, part = name.rpartition(".")
+    return getattr(import_module(module), part)
 
 
 def _settings(kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,241 @@
+"""Write a bundle: refused where the audit found a leak, whole or not at all, and nameless."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from omegaconf import DictConfig
+
+from recart import __version__
+from recart.config.build import build
+from recart.evaluation.audit.audit import Audit
+from recart.evaluation.audit.finding import Severity
+from recart.evaluation.launch import Evaluated
+from recart.inference.bundle.card import FIGURES, USE, bundle_card, use_note
+from recart.inference.bundle.feature_names import feature_names
+from recart.inference.bundle.manifest import seal
+from recart.inference.bundle.plain_tree import Shelf
+from recart.inference.bundle.shareable import (
+    TRUST,
+    inference_settings,
+    nameless,
+    shareable_member,
+)
+from recart.problems import InputError, Problem
+from recart.training.checkpoints import SCHEMA, load_checkpoint
+from recart.training.endpoints import BinaryEndpoint
+from recart.training.member_configuration import member_config, own_values
+from recart.training.member_file import member_path
+from recart.training.redactor import redact
+from recart.training.run_directory import RunDirectory
+
+__all__ = ["check_target", "write_bundle"]
+
+_FORCE: Final = "bundle_force=true writes it all the same, with a watermark on all that it gives"
+_PSEUDONYM: Final = re.compile(rb"\b[PSB]-[0-9a-f]{10}\b")
+
+
+def check_target(path: Path) -> None:
+    """Refuse a folder that could not be written, before any work.
+
+    Raises
+    ------
+    InputError
+        If something is there already, or the folder above is not.
+    """
+    if path.exists() or path.is_symlink():
+        what, mend = "there is something of this name", "name a folder that is not there yet"
+        raise InputError([Problem(code="E-BUNDLE-006", file=str(path), what=what, mend=mend)])
+    if not path.resolve().parent.is_dir():
+        what, mend = "the folder above it is not there", f"mkdir -p {path.parent}"
+        raise InputError([Problem(code="E-BUNDLE-007", file=str(path), what=what, mend=mend)])
+
+
+def write_bundle(evaluated: Evaluated, run: RunDirectory, path: Path, *, force: bool) -> str:
+    """Write the members of an evaluated run, with all that new patients need, as a folder.
+
+    `force` writes it although the audit found a leak or did not run, with a watermark.
+
+    Returns
+    -------
+    SHA-256 of the manifest, by which the bundle can be told from any other.
+
+    Raises
+    ------
+    InputError
+        If the run was not audited or the audit found a leak, or the folder can not be written.
+    """
+    check_target(path)
+    reasons = _obstacles(evaluated.audit)
+    if reasons and not force:
+        raise InputError(reasons)
+    watermark = _watermark(evaluated.audit) if reasons else None
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.mkdir()
+    try:
+        _fill(part, evaluated, run, watermark)
+        _check_nameless(part)
+        versions = json.loads(run.versions.read_text(encoding="utf-8"))
+        about = {"recart": versions.get("recart") or __version__, "member_layout": SCHEMA}
+        digest = seal(part, {**about, "watermark": watermark, "use": USE})
+        os.rename(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return digest
+
+
+def _fill(folder: Path, evaluated: Evaluated, run: RunDirectory, watermark: str | None) -> None:
+    """Everything but the manifest."""
+    shelf = Shelf()
+    contents = [load_checkpoint(member_path(run.checkpoints, m.name)) for m in evaluated.members]
+    features = feature_names(contents)
+    row = {gene["name"]: number for number, gene in enumerate(features["genes"])}
+    members = [
+        shelf.put(shareable_member(own, row), f"members.{own['member']['name']}")
+        for own in contents
+    ]
+    trust_file = run.path / TRUST
+    trust = load_checkpoint(trust_file) if trust_file.is_file() else None
+    if trust is not None:
+        _write_json(folder / "trust.json", shelf.put(trust, "trust"))
+    own = own_values(run.path)
+    config = {
+        "inference": inference_settings(run.config),
+        "members": {
+            name: _recipe(member_config(run.config, values)) for name, values in own.items()
+        },
+        "training": redact(run.config),
+    }
+    _write_json(folder / "config.json", shelf.put(config, "config"))
+    _write_json(folder / "members.json", members)
+    _write_json(folder / "words.json", shelf.words)
+    _write_tensors(folder / "weights.safetensors", shelf)
+    receptors = _receptors(run, contents[0]["features"]["receptor_dim"])
+    _write_json(folder / "features.json", {**features, "receptors": receptors})
+    claim = _claim(evaluated, watermark)
+    _write_json(folder / "claim.json", claim)
+    shutil.copyfile(run.versions, folder / "versions.json")
+    figures = [run.figures / name for name in FIGURES if (run.figures / name).is_file()]
+    if figures:
+        (folder / "figures").mkdir()
+    for figure in figures:
+        shutil.copyfile(figure, folder / "figures" / figure.name)
+    card = (run.path / "model_card.md").read_text(encoding="utf-8")
+    names = [figure.name for figure in figures]
+    _write_text(folder / "model_card.md", bundle_card(nameless(card), claim, names))
+    _write_text(folder / "USE.md", use_note(claim))
+
+
+def _claim(evaluated: Evaluated, watermark: str | None) -> dict[str, Any]:
+    """What may be said of the model, and what the audit found, without its evidence."""
+    assessment, audit = evaluated.assessment, evaluated.audit
+    own, metrics = assessment.claim, assessment.model.metrics
+    interval = assessment.model.auroc_interval
+    yes, no = _classes(evaluated)
+    return {
+        "level": f"L{int(own.level)}",
+        "headline": nameless(own.headline),
+        "text": nameless(own.text),
+        "endpoint": str(evaluated.config.data.endpoint),
+        "yes": yes,
+        "no": no,
+        "unit": str(evaluated.config.data.unit),
+        "patients": metrics.n_patients,
+        "auroc": metrics.auroc,
+        "auroc_interval": None if interval is None else [interval.low, interval.high],
+        "audit": {
+            "worst": audit.worst.name.lower(),
+            "findings": [
+                {"code": one.code, "severity": one.severity.name.lower()}
+                for one in audit.findings
+                if one.severity is not Severity.PASSED
+            ],
+        },
+        "watermark": watermark,
+        "use": USE,
+    }
+
+
+def _classes(evaluated: Evaluated) -> tuple[str, str]:
+    """What a probability is of, and what it is against, in the words of the cohort."""
+    node = evaluated.config.get("endpoint")
+    endpoint = BinaryEndpoint() if node is None else build(node)
+    yes, no = endpoint.classes
+    return str(yes), str(no)
+
+
+def _recipe(config: DictConfig) -> dict[str, Any]:
+    """Model and head of a member that has its own, as a sweep chose them."""
+    own = inference_settings(config)
+    return {part: own[part] for part in ("model", "head", "endpoint")}
+
+
+def _receptors(run: RunDirectory, dim: int) -> dict[str, Any]:
+    """Which encoder made the receptors' vectors; its hash is compared before others are made."""
+    if not dim:
+        return {"dim": 0, "name": None, "fingerprint": None}
+    name = build(run.config.data.receptors).name
+    return {"dim": dim, "name": name, "fingerprint": run.receptors}
+
+
+def _obstacles(audit: Audit) -> list[Problem]:
+    """Why the run may not leave the lab."""
+    if not audit.findings:
+        what = "the run was not audited in this evaluation, which is not a pass"
+        mend = f"leave audit=none out, or use audit=full. {_FORCE}"
+        return [Problem(code="E-BUNDLE-009", what=what, mend=mend)]
+    return [
+        Problem(
+            code="E-BUNDLE-008",
+            what=f"no bundle is written: the audit found a leak, {leak.code} ({leak.check}): "
+            f"{leak.what}",
+            mend=f"{leak.mend or 'mend the leak and train again'}. {_FORCE}",
+        )
+        for leak in audit.leaks
+    ]
+
+
+def _watermark(audit: Audit) -> str:
+    leaks = ", ".join(dict.fromkeys(leak.code for leak in audit.leaks))
+    why = f"although its audit found a leak ({leaks})" if leaks else "without an audit"
+    return f"FORCED: this model was given away {why}. What it says means nothing."
+
+
+def _check_nameless(folder: Path) -> None:
+    """A last look: no pseudonym, which the tests of each part should have made impossible."""
+    for path in folder.rglob("*"):
+        if path.is_file() and _PSEUDONYM.search(_words_of(path)):
+            raise RuntimeError(f"{path.name} of the bundle would have named a patient or sample")
+
+
+def _words_of(path: Path) -> bytes:
+    """What of a file can be a word: of tensors their names."""
+    if path.suffix != ".safetensors":
+        return path.read_bytes()
+    with path.open("rb") as file:
+        return file.read(int.from_bytes(file.read(8), "little"))
+
+
+def _write_json(path: Path, content: Any) -> None:
+    _write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_tensors(path: Path, shelf: Shelf) -> None:
+    from safetensors.torch import save_file
+
+    save_file(shelf.tensors, path, metadata={"format": "pt"})
+    path.chmod(path.parent.stat().st_mode & 0o666)  # safetensors writes for the owner alone
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,164 @@
+"""What `recart.load` gives: a released model that embeds, predicts and explains data in memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+import pandas as pd
+
+from recart.data.features import bind
+from recart.inference.explain import Drivers
+from recart.inference.in_memory import InMemoryReader
+from recart.inference.model import Model, NewCohort
+from recart.training.encoding import encode
+
+__all__ = ["LoadedModel"]
+
+Columns = Mapping[str, str | None]
+
+
+@final
+class LoadedModel:
+    """A model in the manner of scikit-learn: what was fitted stands in attributes that end in `_`.
+
+    Every method takes a MuData with modalities `rna`, and where measured `prot` and `airr`, or an
+    AnnData; raw counts. Nothing in the data is changed, and a patient's numbers do not depend on
+    who else is in them. Column names are found as `embed.py` finds them; `columns` says them
+    otherwise: `{"sample": "library", "patient": "donor"}`.
+
+    Parameters
+    ----------
+    model
+        The model; `recart.load` opens it.
+
+    Attributes
+    ----------
+    genes_, proteins_
+        What any member was trained on.
+    claim_level_
+        `L0` to `L4`: what its evaluation allows to claim.
+    watermark_
+        Empty, or why nothing that the model says should be believed.
+    members_
+        Names of the models that predict together.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        specs = [own.features.spec for own in model.members]
+        self.genes_ = tuple(dict.fromkeys(gene for own in specs for gene in own.genes))
+        self.proteins_ = specs[0].proteins
+        self.claim_level_ = model.about.get("claim_level", "")
+        self.watermark_ = model.watermark
+        self.members_ = tuple(own.name for own in model.members)
+
+    @classmethod
+    def of_bundle(cls, path: str | Path) -> LoadedModel:
+        """Open a bundle; a watermark is said as a warning.
+
+        Raises
+        ------
+        InputError
+            If it is not a bundle as it was written; names the files that were changed.
+        """
+        model = Model.of_bundle(Path(path))
+        if model.watermark:
+            warnings.warn(model.watermark, UserWarning, stacklevel=3)
+        return cls(model)
+
+    def embed(
+        self,
+        data: Any,
+        *,
+        columns: Columns | None = None,
+        car_genes: Sequence[str] = (),
+    ) -> pd.DataFrame:
+        """Latent means of every cell under the first member, rows as in the data.
+
+        They fit into `adata.obsm["X_recart"]`. Cells of samples that the checks leave out, such as
+        failed libraries, are NaN.
+
+        Raises
+        ------
+        InputError
+            With every problem of the data.
+        """
+        new = self._read(data, columns, car_genes)
+        member, store = self.model.members[0], new.store
+        ranges = [store.sample_slice(s) for s in range(len(store.samples))]
+        latents = encode(member.stack, bind(member.features, store), store, ranges)
+        table = pd.DataFrame(latents, index=new.cohort.cells.index[store.cells["source"]])
+        table.columns = pd.Index([f"latent_{i}" for i in range(latents.shape[1])])
+        return table.reindex(pd.Index(data.obs_names))
+
+    def predict(
+        self,
+        data: Any,
+        *,
+        columns: Columns | None = None,
+        car_genes: Sequence[str] = (),
+    ) -> pd.DataFrame:
+        """One row a patient: probability with its spread over members, coverage, flags.
+
+        The columns are those of the table that `embed.py` writes. Where a prediction is refused it
+        is NaN, and the reasons are said.
+
+        Raises
+        ------
+        InputError
+            With every problem of the data.
+        """
+        return self.model.embed(self._read(data, columns, car_genes)).patients
+
+    def explain(
+        self,
+        data: Any,
+        *,
+        columns: Columns | None = None,
+        car_genes: Sequence[str] = (),
+    ) -> Drivers:
+        """What drives the score of each patient: contributions that sum to it, over all members.
+
+        Patients who get no prediction are left out.
+
+        Raises
+        ------
+        InputError
+            With every problem of the data.
+        """
+        found = self.model.embed(self._read(data, columns, car_genes))
+        drivers = found.drivers
+        predicted = found.patients.index[found.patients["probability"].notna()]
+        return replace(
+            drivers,
+            groups=drivers.groups[drivers.groups["bag"].isin(predicted)],
+            features=drivers.features[drivers.features["bag"].isin(predicted)],
+            summary=drivers.summary.loc[predicted],
+        )
+
+    def __repr__(self) -> str:
+        """Name, size and claim; the watermark, where there is one."""
+        parts = [
+            self.model.name,
+            f"{len(self.members_)} members",
+            f"{len(self.genes_)} genes",
+            f"{len(self.proteins_)} proteins",
+            f"claim {self.claim_level_ or 'not evaluated'}",
+            self.model.about["use"],
+            *([self.watermark_] if self.watermark_ else []),
+        ]
+        return f"LoadedModel({', '.join(parts)})"
+
+    def _read(self, data: Any, columns: Columns | None, car_genes: Sequence[str]) -> NewCohort:
+        reader = InMemoryReader(data, columns)
+        return self.model.read(reader, _warn, car_genes=car_genes)
+
+
+def _warn(message: str) -> None:
+    """Warnings of the checks are warnings; what is being done now is not told."""
+    if message.startswith("warning: "):
+        warnings.warn(message.removeprefix("warning: "), UserWarning, stacklevel=4)

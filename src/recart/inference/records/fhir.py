@@ -1,0 +1,112 @@
+"""A patient record as an HL7 FHIR R4 `RiskAssessment`.
+
+https://hl7.org/fhir/R4/riskassessment.html: probabilities are percentages there.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any, Final
+
+__all__ = ["risk_assessment"]
+
+# flags of data that may still be completed
+_INCOMPLETE: Final = frozenset(
+    {"low-cell", "genes-missing", "proteins-missing", "no-protein", "no-receptor"}
+)
+_RESEARCH: Final = {
+    "system": "http://terminology.hl7.org/CodeSystem/v3-ActReason",
+    "code": "HRESCH",
+    "display": "healthcare research",
+}
+
+
+def risk_assessment(record: Mapping[str, Any], system: str = "") -> dict[str, Any]:
+    """The resource of one record.
+
+    The subject is an identifier and no reference: nobody's chart is pointed at. `status` is `final`
+    where a prediction was made from all that the model reads, by a model whose claim was evaluated;
+    else `preliminary`: something is still to come, be it cells, a panel or an evaluation. Where the
+    model refused there is no `prediction`; the note says why.
+
+    Parameters
+    ----------
+    record
+        See `patient_records`.
+    system
+        URI of the naming system of the subject's identifier; without it the identifier stands
+        alone.
+    """
+    subject = {"value": record["subject"], **({"system": system} if system else {})}
+    notes = [str(record["use"]).capitalize() + "."]
+    if record["model"]["watermark"]:
+        notes.append(str(record["model"]["watermark"]))
+    notes.append(f"What may be claimed of the model: {record['claim_level'] or 'not evaluated'}.")
+    if record["flags"]:
+        notes.append(f"Flags: {', '.join(record['flags'])}.")
+    if record["status"] == "refused":
+        notes.append(f"No prediction is given. Reasons: {', '.join(record['reasons'])}.")
+    resource: dict[str, Any] = {
+        "resourceType": "RiskAssessment",
+        "meta": {"tag": [_RESEARCH]},
+        "text": {"status": "generated", "div": _narrative(record, notes)},
+        "status": _status(record),
+        "method": {"text": _method(record)},
+        "code": {"text": f"{record['question']['positive']} after CAR T cell therapy"},
+        "subject": {"type": "Patient", "identifier": subject},
+        "occurrenceDateTime": record["made"],
+        "note": [{"text": text} for text in notes],
+    }
+    if record["input_sha256"]:
+        resource["basis"] = [
+            {
+                "identifier": {"value": f"sha256:{record['input_sha256']}"},
+                "display": "the file of single cells that was read",
+            }
+        ]
+    if record["prediction"] is not None:
+        resource["prediction"] = [_prediction(record)]
+    return resource
+
+
+def _status(record: Mapping[str, Any]) -> str:
+    complete = not _INCOMPLETE & set(record["flags"])
+    evaluated = record["claim_level"] is not None and record["model"]["watermark"] is None
+    return "final" if record["prediction"] is not None and complete and evaluated else "preliminary"
+
+
+def _prediction(record: Mapping[str, Any]) -> dict[str, Any]:
+    own = record["prediction"]
+    low, high = (_percent(own[name]) for name in ("lowest_member", "highest_member"))
+    words = [
+        f"Mean of {record['model']['members']} models, which range from {low} to {high} %: their "
+        "disagreement, not the error of the prediction."
+    ]
+    for level, classes in own["sets"].items():
+        if classes is not None:
+            said = "cannot say" if len(classes) != 1 else classes[0]
+            words.append(f"Conformal set at {level} %: {said}.")
+    return {
+        "outcome": {"text": record["question"]["positive"]},
+        "probabilityDecimal": _percent(own["probability"]),
+        "rationale": " ".join(words),
+    }
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 2)
+
+
+def _method(record: Mapping[str, Any]) -> str:
+    model = record["model"]
+    return f"recart {model['recart']}, {model['members']} members, {model['members_sha256']}"
+
+
+def _narrative(record: Mapping[str, Any], notes: list[str]) -> str:
+    said = "No prediction is given."
+    if record["prediction"] is not None:
+        probability = _percent(record["prediction"]["probability"])
+        said = f"Probability of {record['question']['positive']}: {probability} %."
+    text = html.escape(" ".join([said, *notes]))
+    return f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{text}</p></div>'

@@ -1,0 +1,137 @@
+"""Writes what is told of each new patient: JSON, FHIR and a page, in a folder of their own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recart.inference.cell_pictures import prototypes_of
+from recart.inference.launch import Embedded
+from recart.inference.records.fhir import risk_assessment
+from recart.report.patient_figures import Composition
+from recart.report.patient_page import CellsOnMap, patient_page
+from recart.report.reference_map import ReferenceMap, state_words
+from recart.training.prototype_head import FittedPrototypeHead
+from recart.training.run_directory import write_atomically
+
+__all__ = ["write_patient_files"]
+
+_FRACTION = re.compile(r"(?:^|.*:)fractions:(\d+)$")
+
+
+def write_patient_files(
+    embedded: Embedded, kinds: Sequence[str], system: str | None = None
+) -> list[Path]:
+    """Write the kinds of reports that are asked for, one file a patient and kind.
+
+    Each is written beside its target and then renamed. Files are named after the subject, with
+    everything but letters, digits, dots and dashes replaced.
+
+    Parameters
+    ----------
+    embedded
+        The patients.
+    kinds
+        Of `json`, `fhir`, `html`.
+    system
+        Naming system of the subjects, for FHIR.
+
+    Returns
+    -------
+    The files.
+    """
+    if not kinds or not embedded.records:
+        return []
+    embedded.folder.mkdir(exist_ok=True)
+    pages = _Pages(embedded) if "html" in kinds else None
+    written, names = [], _file_names(embedded.records)
+    for number, (bag, record) in enumerate(embedded.records.items()):
+        texts = {}
+        if "json" in kinds:
+            texts["json"] = _json(record)
+        if "fhir" in kinds:
+            texts["fhir.json"] = _json(risk_assessment(record, system or ""))
+        if pages is not None:
+            texts["html"] = pages.of(number, bag, record)
+        for suffix, text in texts.items():
+            path = embedded.folder / f"{names[bag]}.{suffix}"
+            write_atomically(path, text.encode())
+            written.append(path)
+    return written
+
+
+class _Pages:
+    """Pages of patients, over one map."""
+
+    def __init__(self, embedded: Embedded) -> None:
+        self._new = embedded.new
+        head = prototypes_of(embedded.model.members[0].head)
+        self._head = head if isinstance(head, FittedPrototypeHead) else None
+        shown = self._head is not None and self._new.pictures is not None
+        self._map = ReferenceMap.of(self._head) if shown and self._head is not None else None
+        trust = embedded.model.trust
+        rules = [] if trust is None else trust.policy.in_force
+        self._policy = {rule.code: f"{rule.words}; {rule.mend}" for rule in rules}
+        self._states = state_words(self._head) if self._head is not None else []
+
+    def of(self, number: int, bag: str, record: dict[str, Any]) -> str:
+        """The page of the bag `bag`, the `number`-th."""
+        return patient_page(record, self._composition(bag), self._cells(number), self._policy)
+
+    def _composition(self, bag: str) -> Composition | None:
+        if self._head is None:
+            return None
+        row = self._new.embedding.loc[bag]
+        own = {
+            int(found[1]): float(row[column])
+            for column in reversed(list(row.index))
+            if (found := _FRACTION.match(str(column)))
+        }
+        names = [str(name) for name in self._head.chosen["features"]]
+        at = [names.index(f"fractions:{k}") for k in range(len(self._states))]
+        scaling = self._head.scaling
+        return Composition(
+            names=self._states,
+            own=np.array([own[k] for k in range(len(self._states))]),
+            mean=scaling.mean.numpy()[at],
+            low=scaling.low.numpy()[at],
+            high=scaling.high.numpy()[at],
+            patients=len(self._head.chosen["inner_logits"]),
+        )
+
+    def _cells(self, number: int) -> CellsOnMap | None:
+        pictures = self._new.pictures
+        if self._map is None or pictures is None:
+            return None
+        flags: pd.DataFrame | None = self._new.cell_flags
+        strange = None
+        if flags is not None:
+            strange = flags["recart_ood"].to_numpy(dtype=bool)[pictures.rows[number]]
+        return CellsOnMap(
+            method=self._map.method,
+            reference=self._map.points,
+            cells=self._map.place(pictures.points[number]),
+            strange=strange,
+        )
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _file_names(records: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """By bag; two that would be alike are numbered."""
+    names: dict[str, str] = {}
+    for bag, record in records.items():
+        plain = re.sub(r"[^A-Za-z0-9.-]+", "_", record["subject"]).strip(".") or "patient"
+        name, number = plain, 2
+        while name in names.values():
+            name, number = f"{plain}-{number}", number + 1
+        names[bag] = name
+    return names

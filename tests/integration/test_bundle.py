@@ -1,0 +1,331 @@
+"""A bundle: the same predictions without run and cohort, nobody named, nothing changed unseen."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import recart
+from recart.config.build import build, build_each
+from recart.config.compose import compose
+from recart.data.cohort import Cohort
+from recart.evaluation.audit.audit import Audit
+from recart.evaluation.audit.finding import Finding, Severity
+from recart.evaluation.launch import Evaluated, evaluate_run
+from recart.inference.bundle.manifest import MANIFEST, seal
+from recart.inference.bundle.read import read_bundle
+from recart.inference.bundle.write import write_bundle
+from recart.inference.launch import embed_run
+from recart.inference.trust.fit import fit_trust, write_trust
+from recart.problems import InputError
+from recart.report.run_report import write_run_report
+from recart.training.run_directory import RunDirectory
+
+pytestmark = [pytest.mark.slow]
+
+LEAK = Finding(
+    check="identity",
+    code="A-ID-001",
+    severity=Severity.LEAK,
+    what="P-0123456789 and P-abcdefabcd are one donor",
+    mend="put them into one block",
+)
+
+
+@pytest.fixture(scope="module")
+def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A copy of the trained run, to be evaluated."""
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    shutil.copytree(trained, folder)
+    return RunDirectory.open(folder)
+
+
+@pytest.fixture(scope="module")
+def evaluated(run: RunDirectory) -> Evaluated:
+    """The run with audit, trust and report."""
+    config = compose([f"run={run.path}"], entry="evaluate")
+    found = evaluate_run(run, build_each(config.audit))
+    policy = build(config.refusal)
+    # so small a cohort allows no prediction; whoever was in it is refused all the same
+    lenient = replace(policy, rules={"in_training": policy.rules["in_training"]})
+    write_trust(fit_trust(found, lenient), run)
+    write_run_report(found, run)
+    return found
+
+
+@pytest.fixture(scope="module")
+def bundle(
+    evaluated: Evaluated, run: RunDirectory, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The bundle, in a place that nothing else is in."""
+    path = tmp_path_factory.mktemp("elsewhere") / "released"
+    assert not evaluated.audit.leaks
+    write_bundle(evaluated, run, path, force=False)
+    return path
+
+
+@pytest.fixture
+def new_file(place: Any, new_patients: Cohort) -> Path:
+    """New patients as a file."""
+    path: Path = place.write(new_patients, "new.h5mu")
+    return path
+
+
+@pytest.fixture
+def copy(bundle: Path, tmp_path: Path) -> Path:
+    """A bundle that may be changed."""
+    return Path(shutil.copytree(bundle, tmp_path / "copy"))
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def embed(output: Path, data: Path, **model: Path) -> pd.DataFrame:
+    settings = [f"{key}={path}" for key, path in model.items()]
+    settings += [f"data.path={data}", f"output={output}", "data.limits.min_cells=5"]
+    return embed_run(compose(settings, entry="embed")).patients
+
+
+# what a machine of a clinic does: no run, no cohort, no key, no network
+ELSEWHERE = """
+import socket, sys
+
+class Closed(socket.socket):
+    def __new__(cls, *args, **kwargs):
+        raise OSError("a network was asked for")
+
+socket.socket = Closed
+socket.create_connection = socket.getaddrinfo = Closed
+from recart.config.compose import compose
+from recart.inference.launch import embed_run
+
+embed_run(compose(sys.argv[1:], entry="embed"))
+"""
+
+
+def test_elsewhere_it_predicts_the_same_to_the_bit(
+    bundle: Path, run: RunDirectory, place: Any, new_file: Path, tmp_path: Path
+) -> None:
+    of_run = embed(tmp_path / "run.h5mu", new_file, run=run.path)
+    data = Path(shutil.copy(new_file, tmp_path / "new.h5mu"))
+    gone = [place.folder, run.path.parent]
+    hidden = [path.with_name(f"{path.name}-hidden") for path in gone]
+    settings = [f"bundle={bundle}", f"data.path={data}", "data.limits.min_cells=5"]
+    for path, other in zip(gone, hidden, strict=True):
+        path.rename(other)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", ELSEWHERE, *settings, f"output={tmp_path / 'bundle.h5mu'}"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        for path, other in zip(gone, hidden, strict=True):
+            other.rename(path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in ("predictions", "patients"):
+        one, other = (
+            pd.read_parquet(tmp_path / f"{of}.{name}.parquet") for of in ("run", "bundle")
+        )
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert of_run["probability"].notna().all()
+    assert of_run["set_80"].str.startswith("{").all()
+    with h5py.File(tmp_path / "run.h5mu") as one, h5py.File(tmp_path / "bundle.h5mu") as other:
+        latents = one["mod/rna/obsm/X_recart"][...]
+        assert latents.tobytes() == other["mod/rna/obsm/X_recart"][...].tobytes()
+        told = {key: value[()].decode() for key, value in other["uns/recart"].items()}
+    assert told["bundle"] == json.loads((bundle / MANIFEST).read_text())["sha256"][:16]
+    assert re.fullmatch(r"L[0-4]", told["claim_level"])
+
+
+def test_one_changed_byte_of_any_file_is_refused_by_name(copy: Path) -> None:
+    read_bundle(copy)
+    rng = np.random.default_rng(0)
+    for path in files(copy):
+        whole = path.read_bytes()
+        changed = bytearray(whole)
+        changed[int(rng.integers(len(whole)))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bytes(changed))
+        with pytest.raises(InputError) as caught:
+            recart.load(copy)
+        named = [(own.code, own.file) for own in caught.value.problems]
+        assert named == [("E-BUNDLE-003", path.relative_to(copy).as_posix())]
+        path.write_bytes(whole)
+    read_bundle(copy)
+
+
+def test_who_was_in_training_is_recognised_and_gets_no_prediction(
+    bundle: Path, place: Any, tmp_path: Path
+) -> None:
+    """Without an id or a pseudonym in the bundle."""
+    table = embed(tmp_path / "known.h5mu", place.cohort, bundle=bundle)
+    assert table["in_training"].all()
+    assert table["probability"].isna().all()
+    assert (table["reasons"] == "R-TRAINING").all()
+
+
+def secrets(place: Any, run: RunDirectory, trained: Path) -> Iterator[bytes]:
+    """What must stand nowhere: ids, pseudonyms, names of places, of the machine and its user."""
+    yield from (own.encode() for own in place.secrets)
+    split = json.loads(run.split.read_text())
+    yield from {own.encode() for fold in split["folds"] for own in fold["held_out"]}
+    prepared = place.folder / "prepared"
+    for table in prepared.glob("*.ids.csv"):
+        ids = pd.read_csv(table)
+        yield from (str(own).encode() for own in [*ids["pseudonym"], *ids["id"]])
+    yield (prepared / "pseudonym.key").read_bytes().strip()
+    yield from (str(own).encode() for own in (place.folder, run.path, trained, "cohort.h5mu"))
+
+
+def test_nobody_and_no_place_is_named_in_any_byte(
+    bundle: Path, run: RunDirectory, place: Any, trained: Path
+) -> None:
+    names = sorted(set(secrets(place, run, trained)))
+    assert len(names) > 2 * 16 + 2 * 32  # patients and samples, ids and pseudonyms
+    machine = [re.escape(own.encode()) for own in (getpass.getuser(), socket.gethostname())]
+    of_machine = re.compile(rb"\b(" + b"|".join(machine) + rb")\b")
+    with h5py.File(place.cohort) as file:
+        obs = file["mod/rna/obs"]
+        sequences = {
+            own
+            for name in obs
+            if name.endswith("cdr3")
+            for own in obs[name]["categories" if "categories" in obs[name] else ()][...]
+        }
+    assert len(sequences) > 100
+    told = files(bundle)
+    assert {path.suffix for path in told} == {".json", ".md", ".png", ".safetensors"}
+    for path in told:
+        content = path.read_bytes()
+        assert not [name for name in names if name in content], path.name
+        assert not set(re.findall(rb"[A-Z]{6,}", content)) & sequences, path.name
+        if path.suffix in (".json", ".md"):
+            assert not of_machine.search(content), path.name
+
+
+def test_it_holds_no_cells_no_clones_and_nothing_that_runs(
+    bundle: Path, evaluated: Evaluated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(torch, "load")  # no file could be unpickled
+    own = read_bundle(bundle)
+    tensors = load_file(bundle / "weights.safetensors")
+    assert len(tensors) > 50
+    store = evaluated.cohort.store
+    # a number for each cell, of all or of those that a member was trained on, or for each clone
+    split, bags = evaluated.split, evaluated.cohort.bags
+    trained = [len(bags.cells(bags.of_patients(own.train))) for own in split.folds]
+    counts = {len(store.cells), len(store.clones), *trained}
+    assert min(counts) > 300  # no dimension of this small model
+    for name, tensor in tensors.items():
+        assert not counts & set(tensor.shape), name
+    for member, of_run in zip(own.members, evaluated.members, strict=True):
+        assert member.features.spec.patients == ()
+        assert not member.held_out
+        assert not member.fitted_on
+        assert member.features.spec.batches == tuple(
+            f"training batch {i}" for i in range(len(of_run.features.spec.batches))
+        )
+        assert member.features.spec.genes == of_run.features.spec.genes
+        assert member.rule == of_run.rule
+        for key, weight in of_run.stack.state_dict().items():
+            assert torch.equal(member.stack.state_dict()[key], weight)
+
+
+def test_a_leak_is_refused_unless_forced_and_then_marked_everywhere(
+    evaluated: Evaluated, run: RunDirectory, new_file: Path, tmp_path: Path
+) -> None:
+    leaking = replace(evaluated, audit=Audit(findings=(*evaluated.audit.findings, LEAK)))
+    for own, code in (
+        (leaking, "E-BUNDLE-008.*A-ID-001"),
+        (replace(evaluated, audit=Audit()), "009"),
+    ):
+        with pytest.raises(InputError, match=f"{code}.*bundle_force=true"):
+            write_bundle(own, run, tmp_path / "forced", force=False)
+        assert list(tmp_path.iterdir()) == []
+    forced = tmp_path / "forced"
+    write_bundle(leaking, run, forced, force=True)
+    for name in ("claim.json", "model_card.md", "USE.md", MANIFEST):
+        assert (
+            "FORCED: this model was given away although its audit found a leak (A-ID-001)"
+            in (forced / name).read_text()
+        )
+    with pytest.warns(UserWarning, match="FORCED"):
+        model = recart.load(forced)
+    assert "FORCED" in repr(model)
+    assert model.watermark_.startswith("FORCED")
+    output = tmp_path / "marked.h5mu"
+    table = embed(output, new_file, bundle=forced)
+    assert table["watermark"].str.startswith("FORCED").all()
+    for path in tmp_path.glob("marked.*.csv"):
+        rows = path.read_text().splitlines()
+        assert all("FORCED" in row for row in rows[1:]), path.name
+    with h5py.File(output) as file:
+        assert file["mod/rna/uns/recart/watermark"][()].decode().startswith("FORCED")
+
+
+def test_a_bundle_that_names_other_classes_is_refused(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    manifest = json.loads((copy / MANIFEST).read_text())
+    about = {key: manifest[key] for key in ("recart", "member_layout", "watermark", "use")}
+    inner = config["inference"]
+    inner["data"]["receptors"] = {"_target_": "recart.data.readers.h5ad.H5adReader", "path": "x"}
+    (copy / "config.json").write_text(json.dumps(config))
+    seal(copy, about)
+    with pytest.raises(InputError, match=r"E-BUNDLE-010.*H5adReader"):
+        read_bundle(copy)
+
+
+def test_members_of_another_layout_are_refused_with_their_version(copy: Path) -> None:
+    seal(copy, {"recart": "0.0.9", "member_layout": 2, "watermark": None})
+    with pytest.raises(InputError, match=r"E-BUNDLE-002.*layout 2.*pip install recart==0\.0\.9"):
+        read_bundle(copy)
+
+
+def test_in_memory_it_says_what_embed_says(bundle: Path, new_file: Path, tmp_path: Path) -> None:
+    import mudata
+
+    table = embed(tmp_path / "out.h5mu", new_file, bundle=bundle)
+    with h5py.File(tmp_path / "out.h5mu") as file:
+        latents = file["mod/rna/obsm/X_recart"][...]
+    model = recart.load(bundle)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mudata's notes on what it reads
+        data = mudata.read_h5mu(new_file)
+    data["rna"].obs["text"] = np.array(["a"] * data["rna"].n_obs, dtype=object)
+    before = data["rna"].obs.dtypes.copy(), data["rna"].X.sum()
+    pd.testing.assert_frame_equal(model.predict(data), table, check_exact=True)
+    own = model.embed(data)
+    assert own.to_numpy(np.float32).tobytes() == latents.tobytes()
+    assert list(own.index) == list(data.obs_names)
+    drivers = model.explain(data)
+    told = table["logit_mean"].dropna()
+    np.testing.assert_allclose(drivers.summary["score"][told.index], told, atol=1e-9)
+    assert before[0].equals(data["rna"].obs.dtypes)
+    assert before[1] == data["rna"].X.sum()
+    rna = data["rna"]
+    rna.obsm["protein"] = pd.DataFrame(
+        data["prot"].X, index=rna.obs_names, columns=data["prot"].var_names
+    )
+    pd.testing.assert_frame_equal(model.predict(rna), table, check_exact=True)
+    with pytest.raises(InputError, match=r"DataFrame, neither MuData nor AnnData"):
+        model.predict(rna.obs)

@@ -1,0 +1,155 @@
+"""The page of one patient: it says what the record says, and needs nothing beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recart.inference.launch import Embedded
+from recart.inference.new_patients import NewPatients
+from recart.inference.records.patient_record import Asked, patient_records
+from recart.report.patient_files import write_patient_files
+from recart.report.patient_words import driver_words, group_words
+from recart.report.reference_map import ReferenceMap, state_words
+
+
+@pytest.fixture
+def embedded(
+    make_new_patients: Callable[[], NewPatients], rich_head: Any, tmp_path: Path
+) -> Embedded:
+    """Three patients, the third refused."""
+    new = make_new_patients()
+    asked = Asked(
+        about={"recart": "0.1.0", "members": "0123456789abcdef"},
+        positive="CR",
+        negative="PR, <SD>",
+        unit="patient",
+        input_sha256="ab" * 32,
+        made="2026-11-27T09:00:00+00:00",
+    )
+    subjects = {f"bag{n}": f"P/{n} & co" for n in range(3)}
+    model: Any = SimpleNamespace(members=[SimpleNamespace(head=rich_head)], trust=None)
+    return Embedded(
+        new=new,
+        model=model,
+        records=patient_records(new, asked, subjects),
+        folder=tmp_path / "out.reports",
+    )
+
+
+def _text(html: str) -> str:
+    words = re.sub(r"<style>.*?</style>|<svg.*?</svg>|<[^>]+>", " ", html, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", words)
+
+
+def test_every_patient_has_all_files(embedded: Embedded) -> None:
+    files = write_patient_files(embedded, ["json", "html", "fhir"], "urn:x")
+    assert sorted(path.name for path in files) == sorted(
+        f"P_{n}_co.{suffix}" for n in range(3) for suffix in ("json", "fhir.json", "html")
+    )
+    told = json.loads((embedded.folder / "P_1_co.json").read_text())
+    assert told == embedded.records["bag1"]
+    assert json.loads((embedded.folder / "P_1_co.fhir.json").read_text())["resourceType"]
+    assert write_patient_files(embedded, []) == []
+
+
+def test_the_page_says_what_the_record_says(embedded: Embedded) -> None:
+    write_patient_files(embedded, ["html"])
+    page = (embedded.folder / "P_0_co.html").read_text()
+    record, text = embedded.records["bag0"], _text(page)
+    assert f"CR: probability {record['prediction']['probability']:.2f}" in text
+    assert "{R, NR}: cannot say" in text
+    assert "Research use only" in text
+    assert "P/0 &amp; co" in text
+    assert "PR, &lt;SD&gt;" in text
+    assert "L2" in text
+    assert page.count("<svg ") == 3
+    assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", page)  # nothing from elsewhere
+    first = record["drivers"]["features"][0]
+    assert "shares of finer cell states" in text
+    assert f"{first['contribution']:+.2f}".replace("-", "\N{MINUS SIGN}") in text
+
+
+def test_a_refusal_says_why_and_shows_no_score(embedded: Embedded) -> None:
+    write_patient_files(embedded, ["html"])
+    page = (embedded.folder / "P_2_co.html").read_text()
+    text = _text(page)
+    assert "No prediction" in text
+    assert "R-OOD-LATENT" in text
+    assert "What drives the score" not in text
+    assert "Probability of" not in text
+    assert page.count("<svg ") == 2  # composition and map of the embedded cells
+
+
+def test_a_patient_has_the_same_page_in_any_company(embedded: Embedded) -> None:
+    from dataclasses import replace
+
+    write_patient_files(embedded, ["html"])
+    together = (embedded.folder / "P_0_co.html").read_text()
+    new = embedded.new
+    pictures = replace(new.pictures, points=new.pictures.points[:1], rows=new.pictures.rows[:1])
+    alone = replace(
+        embedded,
+        new=replace(new, embedding=new.embedding[:1], pictures=pictures),
+        records={"bag0": embedded.records["bag0"]},
+    )
+    write_patient_files(alone, ["html"])
+    assert (embedded.folder / "P_0_co.html").read_text() == together
+
+
+def test_the_map_puts_a_cell_among_its_like(rich_head: Any) -> None:
+    drawn = ReferenceMap.of(rich_head)
+    assert drawn.method == "principal components"  # nine centres are too few for a UMAP
+    np.testing.assert_allclose(drawn.place(drawn.centres), drawn.places, atol=1e-6)
+    rng = np.random.default_rng(0)
+    near = drawn.centres + 0.05 * rng.standard_normal(drawn.centres.shape)
+    distance = np.linalg.norm(drawn.place(near)[:, None] - drawn.places[None], axis=-1)
+    assert (distance.argmin(axis=1) == np.arange(len(near))).mean() > 0.8
+
+
+@pytest.mark.slow
+def test_many_states_are_laid_out_by_umap(rich_head: Any) -> None:
+    from dataclasses import replace
+
+    import torch
+
+    from recart.models.prototypes import Prototypes
+
+    rng = np.random.default_rng(0)
+    groups = np.repeat(10 * rng.standard_normal((3, 6)), 12, axis=0)
+    centres = torch.from_numpy(groups + 0.3 * rng.standard_normal(groups.shape))
+    features = replace(rich_head.features, prototypes=(Prototypes(centres_kl=centres, width=0.1),))
+    drawn = ReferenceMap.of(replace(rich_head, features=features))
+    assert drawn.method == "a UMAP"
+    spread = [np.linalg.norm(own - own.mean(0), axis=1).mean() for own in np.split(drawn.places, 3)]
+    means = np.stack([own.mean(0) for own in np.split(drawn.places, 3)])
+    apart = np.linalg.norm(means[:, None] - means[None], axis=-1)[np.triu_indices(3, 1)]
+    assert apart.min() > 2 * max(spread)
+    again = ReferenceMap.of(replace(rich_head, features=features))
+    np.testing.assert_array_equal(drawn.places, again.places)
+
+
+def test_states_are_named_by_their_markers(rich_head: Any) -> None:
+    words = state_words(rich_head)
+    assert [word.split(":")[0] for word in words] == [f"state {k}" for k in range(5)]
+    assert {"CD8", "CD4", "GZMB"} <= set(re.findall(r"[A-Z]+\d*[A-Z]*", " ".join(words)))
+
+
+def test_words_for_groups_and_features() -> None:
+    assert group_words("changes of proteins") == "change over time of surface proteins"
+    assert group_words("fractions of 100") == "shares of finer cell states"
+    rows = [
+        {"group": "genes", "feature": "GZMB", "contribution": -0.3, "sd": 0.1},
+        {"group": "means", "feature": "all cell states", "contribution": 0.1, "sd": 0.2},
+        {"group": "genes", "feature": "TOX", "contribution": 0.0, "sd": 0.0},
+    ]
+    one, other = driver_words(rows, 5)
+    assert (one["name"], one["speaks"], one["agreed"]) == ("GZMB", "against", True)
+    assert (other["name"], other["of"], other["agreed"]) == ("mean state of the cells", "", False)

@@ -1,0 +1,98 @@
+"""The page of one patient in a browser: quiet, drawn, readable on a desk and in a hand."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from recart.inference.launch import Embedded
+from recart.inference.records.patient_record import Asked, patient_records
+from recart.report.patient_files import write_patient_files
+
+CHROMIUM = next(
+    (path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if path),
+    None,
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium of the system; nothing is downloaded."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        # Chromium's own sandbox is not to be had as root, nor in many containers
+        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def pages(make_new_patients: Callable[[], Any], rich_head: Any, tmp_path: Path) -> list[Path]:
+    """One who is predicted, by names that are long, and one who is refused."""
+    new = make_new_patients()
+    new.patients["flags"] = "proteins-missing;unseen-batch;no-receptor"
+    asked = Asked(
+        about={
+            "recart": "0.1.0",
+            "members": "0123456789abcdef",
+            "bundle": "0123456789abcdef",
+            "watermark": "this model was written although its audit found a leak",
+        },
+        positive="complete response, very good partial response",
+        negative="partial response, stable disease, progressive disease",
+        unit="patient",
+        input_sha256="ab" * 32,
+        made="2026-11-27T09:00:00+00:00",
+    )
+    subjects = {f"bag{n}": "an_identifier_that_is_long_and_has_no_space_in_it" for n in range(3)}
+    model: Any = SimpleNamespace(members=[SimpleNamespace(head=rich_head)], trust=None)
+    records = patient_records(new, asked, subjects)
+    embedded = Embedded(new=new, model=model, records=records, folder=tmp_path / "reports")
+    files = write_patient_files(embedded, ["html"])
+    return [files[0], files[2]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_patients_page_in_a_browser(browser: Any, pages: list[Path], width: int) -> None:
+    for path, drawn in zip(pages, (3, 2), strict=True):
+        said: list[str] = []
+        asked: list[str] = []
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.on("console", lambda message, said=said: said.append(message.text))
+        page.on("pageerror", lambda error, said=said: said.append(str(error)))
+        page.on("request", lambda request, asked=asked: asked.append(request.url))
+        page.goto(path.as_uri())
+
+        assert said == []
+        assert asked[0] == path.as_uri()
+        assert all(url.startswith("data:") for url in asked[1:])  # pictures inside the page
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        beyond = """width => [...document.querySelectorAll('main *')]
+            .filter(one => !one.closest('.scroll, svg'))
+            .filter(one => one.getBoundingClientRect().right > width + 1)
+            .map(one => one.outerHTML.slice(0, 80))"""
+        assert page.evaluate(beyond, width) == []
+        sizes = page.evaluate(
+            """[...document.querySelectorAll('figure svg')].map(svg => {
+                const outer = svg.getBoundingClientRect();
+                const inner = svg.querySelector('g').getBoundingClientRect();
+                return [outer.width, outer.height, inner.width, inner.height];
+            })"""
+        )
+        assert len(sizes) == page.evaluate("document.querySelectorAll('figure').length") == drawn
+        assert all(side > 60 for size in sizes for side in size), sizes
+        small = page.evaluate(
+            """[...document.querySelectorAll('main p, main td, main dd, main li, main figcaption')]
+                .filter(one => one.textContent.trim())
+                .map(one => parseFloat(getComputedStyle(one).fontSize))"""
+        )
+        assert min(small) >= 12
+        page.close()
