@@ -28,9 +28,11 @@ from recart.training.executors.executor import Executor
 from recart.training.executors.in_process import InProcess
 from recart.training.executors.local_processes import LocalProcesses
 from recart.training.jobs import Recipes
+from recart.training.member_file import save_member
 from recart.training.member_job import Trainers
 from recart.training.prototype_head import PrototypeHead
 from recart.training.shared_store import SharedStore
+from recart.training.states import States
 from recart.training.trainer import TrainerSettings
 
 pytestmark = pytest.mark.slow  # trains, in processes that import Lightning: a minute
@@ -137,17 +139,57 @@ def study(
 
 
 def run(
-    study: CrossValidation, executor: Executor, size: int, *watchers: EpochWatcher
+    study: CrossValidation,
+    executor: Executor,
+    size: int,
+    *watchers: EpochWatcher,
+    states: States | None = None,
 ) -> list[str]:
     settings = TrainerSettings(
         accelerator="cpu", devices=1, precision="64-true", deterministic=False
     )
-    trainers = Trainers(settings=settings, callbacks=[], folder=study.folder.parent)
+    trainers = Trainers(settings=settings, callbacks=[], folder=study.folder.parent, states=states)
     said: list[str] = []
     if executor.places > 1:
         study.shared.share()
     study.run(size, executor, trainers, watchers, said.append)
     return said
+
+
+class Killed(BaseException):
+    """Where a process would have been killed."""
+
+
+def test_a_stack_that_was_killed_between_two_files_goes_on_whole(
+    study: Callable[[str], CrossValidation], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its members would not be the same to the bit in another company."""
+    whole, killed = study("whole"), study("killed")
+    run(whole, InProcess(), 3)
+    states = States(folder=tmp_path / "states", belongs={}, every=1e9)
+    written: list[str] = []
+
+    def save(path: Path, *rest: Any) -> None:
+        if len(written) == 2:
+            raise Killed
+        written.append(path.name)
+        save_member(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("recart.training.member_job.save_member", save)
+        with pytest.raises(Killed):
+            run(killed, InProcess(), 3, states=states)
+    before = {path.name: path.stat().st_mtime_ns for path in killed.folder.iterdir()}
+    assert sorted(before) == ["a.ckpt", "b.ckpt"]
+    watcher = Watcher()
+    run(killed, InProcess(), 3, watcher, states=states)
+    assert watcher.started == {"a, b, c": 3, "d": 1}
+    assert list(watcher.epochs) == ["d"], "the stack has ended its training"
+    for name in NAMES:
+        path = killed.folder / f"{name}.ckpt"
+        assert path.read_bytes() == (whole.folder / path.name).read_bytes()
+        assert before.get(path.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
+    assert not any(states.folder.iterdir())
 
 
 def files(study: CrossValidation) -> dict[str, dict[str, Any]]:

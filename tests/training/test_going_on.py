@@ -22,7 +22,7 @@ from recart.contracts import Member, MemberSettings
 from recart.data.bags import Bags
 from recart.data.batches import StackBatches
 from recart.data.features import FeatureChoice
-from recart.data.store import CohortStore
+from recart.data.store import CohortStore, open_store, write_store
 from recart.interruption import Interrupted, interruptible
 from recart.models.encoder import JointEncoder
 from recart.models.masking import Masking
@@ -298,6 +298,34 @@ def test_random_streams_of_the_process_are_not_read(
     torch.rand(7)
     np.random.rand(3)
     assert digest(train(states_in(tmp_path))) == expected
+
+
+def test_cells_that_are_read_from_disk(
+    make_store: Callable[..., CohortStore],
+    make_all_bags: Callable[[CohortStore], Bags],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reader is asked for the middle of an epoch first."""
+    store = make_store(patients=5, cells=60)
+    write_store(store, tmp_path / "a.zarr")
+    on_disk = open_store(tmp_path / "a.zarr", in_memory=False)
+    bags = make_all_bags(store)
+
+    def train(own: CohortStore, states: States | None) -> list[TrainedEncoder]:
+        make = SETTINGS.make
+        return train_encoders(
+            MEMBERS, own, bags, RECIPES, lambda epochs: make(epochs, [], [], tmp_path), states
+        )
+
+    states = states_in(tmp_path / "states")
+    with watched(Points(70), monkeypatch), pytest.raises(Killed):
+        train(on_disk, states)
+    (newest,) = {path.parent for path in states.folder.rglob("state-*.bin")}
+    reached = StateFiles(newest).reached()
+    assert reached is not None
+    assert reached[1] > 0, "the middle of an epoch"
+    assert digest(train(on_disk, states)) == digest(train(store, None))
 
 
 def test_callbacks_go_on_too(train: Train, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from recart.training.encoder_training import EncoderTraining
 from recart.training.jobs import Recipes, TrainedEncoder, train_encoders
 from recart.training.ranks import RankError, Ranks
 from recart.training.reporting_logger import ReportingLogger
+from recart.training.states import States
 from recart.training.trainer import TrainerSettings, quiet_lightning
 
 pytestmark = pytest.mark.slow  # starts processes that import Lightning
@@ -95,6 +96,7 @@ class Trained:
         folder: Path,
         callbacks: tuple[Callback, ...] = (),
         recipes: Recipes = RECIPES,
+        states: States | None = None,
     ) -> None:
         self.reports: list[Any] = []
         logger = ReportingLogger(self.reports.append)
@@ -105,6 +107,7 @@ class Trained:
                 bags,
                 recipes,
                 lambda epochs: settings.make(epochs, [logger], callbacks, folder),
+                states,
             )
 
 
@@ -235,6 +238,25 @@ def test_a_process_that_dies_is_named_and_ends_the_others(
     pids = [path.name for path in tmp_path.iterdir()]
     assert pids
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)  # no zombie either
+
+
+@pytest.mark.parametrize("settings", [DDP, DEALT], ids=["cells", "members"])
+def test_processes_go_on_together(
+    settings: TrainerSettings, cohort: tuple[CohortStore, Bags], tmp_path: Path
+) -> None:
+    """To the bit, from the last epoch whose state was written; reports are of the rest."""
+    states = States(folder=tmp_path / "states", belongs={}, every=0)
+    with pytest.raises(RankError, match="SIGKILL"):
+        Trained(settings, STACK, *cohort, tmp_path, (Dies(tmp_path, "killed"),), states=states)
+    assert list(states.folder.rglob("state-*.bin"))
+    found = Trained(settings, STACK, *cohort, tmp_path, states=states)
+    expected = Trained(settings, STACK, *cohort, tmp_path)
+    for one, other in zip(found.encoders, expected.encoders, strict=True):
+        assert one.history == other.history
+        assert (one.best_epoch, one.best_loss) == (other.best_epoch, other.best_loss)
+        for name, tensor in other.state.items():
+            assert torch.equal(one.state[name], tensor), name
+    assert [own.epoch for own in found.reports] == [1, 2, 3, 4, 5]
 
 
 def test_a_minibatch_that_can_not_be_shared_is_said(
