@@ -49,8 +49,7 @@ def evaluate(config: DictConfig) -> Path:
         page = write_run_report(evaluated, run, study)
         track_evaluation(evaluated, run)
     say(f"audit: {evaluated.audit.summary}")
-    claim = evaluated.assessment.claim
-    say(f"{claim.headline}. {claim.text}")
+    say(f"{(claim := evaluated.assessment.claim).headline}. {claim.text}")
     say(f"report: {page}")
     refresh_page(run.path, say)
     if config.bundle is not None:
