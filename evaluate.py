@@ -52,8 +52,7 @@ def evaluate(config: DictConfig) -> Path:
     claim = evaluated.assessment.claim
     say(f"{claim.headline}. {claim.text}")
     say(f"report: {page}")
-    if beside := refresh_page(run.path):
-        say(f"sweep: {beside}")
+    refresh_page(run.path, say)
     if config.bundle is not None:
         digest = write_bundle(evaluated, run, Path(config.bundle), force=config.bundle_force)
         say(f"bundle: {config.bundle}, SHA-256 {digest}")

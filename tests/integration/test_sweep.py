@@ -108,7 +108,9 @@ def test_its_runs_are_evaluated_as_any_other_and_the_page_says_so(swept: Path) -
     metrics = {"metrics": {"auroc": 0.625, "brier": 0.2, "balanced_accuracy": 0.5}}
     run.write_json("metrics.json", {"model": metrics, "baselines": [{"name": "rival", **metrics}]})
     try:
-        assert refresh_page(run.path) == swept / "sweep.html"
+        said: list[str] = []
+        refresh_page(run.path, said.append)
+        assert said == [f"sweep: {swept.resolve() / 'sweep.html'}"]
         page = (swept / "sweep.html").read_text()
         assert "Not evaluated yet" not in page
         assert "rival" in page
@@ -118,8 +120,9 @@ def test_its_runs_are_evaluated_as_any_other_and_the_page_says_so(swept: Path) -
         check_not_seen(swept, budget=4)
     finally:
         run.metrics.unlink()
-        refresh_page(run.path)
-    assert refresh_page(swept) is None
+        refresh_page(run.path, said.append)
+    refresh_page(swept, said.append)  # which is no run of a sweep
+    assert len(said) == 2
 
 
 def test_no_id_stands_in_anything_that_is_written(place: Place, swept: Path) -> None:

@@ -14,7 +14,7 @@ from recart.evaluation.audit.finding import Finding, Severity
 from recart.report.audit_table import audit_groups
 from recart.report.checklists import CHECKLISTS, Checklist, Status, asked_of_study
 from recart.report.facts import CohortFacts, FitFacts, RunFacts
-from recart.report.fillers import FILLERS, what_the_run_knows
+from recart.report.fillers import FILLERS, of_the_model, what_the_run_knows
 from recart.report.model_card import card_markdown, model_card
 from recart.report.question import FlowStep
 from recart.report.study import study_fields
@@ -197,3 +197,16 @@ def test_kinds_of_leakage_show_the_worst_of_their_checks() -> None:
     assert [one.anchor for kind in audit.kinds if kind.code == "L1.4" for one in kind.evidence] == [
         "finding-2"
     ]
+
+
+def test_what_a_sweep_chose_is_told_and_settings_are_not_called_the_same(
+    make_facts: Callable[..., RunFacts],
+) -> None:
+    plain = make_facts()
+    assert "the same in all folds" in of_the_model.parameters(plain)
+    mixed = {"_target_": "recart.training.mixed_head.MixedHead"}
+    own = {"r0f0": {"model.latent": 5}, "r0f1": {"model.latent": 20, "head": mixed}, "r0f2": {}}
+    swept = replace(plain, own_values=own)
+    for told in (of_the_model.parameters, of_the_model.regularisation):
+        assert "the same in all folds" not in told(swept)
+        assert "head: MixedHead; model.latent: 20, 5" in told(swept)

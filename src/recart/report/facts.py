@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,7 @@ class RunFacts:
     """Everything that a filler may read.
 
     `digests` are those of the configuration and the split, `versions` those of the software.
+    `own_values` are settings that members have of their own, by member: a sweep chose them.
     """
 
     config: Any
@@ -100,6 +101,7 @@ class RunFacts:
     digests: dict[str, str]
     versions: dict[str, str | None]
     findings: tuple[Finding, ...] | None
+    own_values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def cohort_facts(cohort: PreparedCohort, data: Any) -> CohortFacts:

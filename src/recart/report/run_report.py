@@ -31,6 +31,7 @@ from recart.training.atomic_files import write_atomically
 from recart.training.collapse import ACTIVE, collapse_warning, kept_row
 from recart.training.encoding import encode
 from recart.training.endpoints import endpoint_of
+from recart.training.member_configuration import own_values
 from recart.training.run_directory import RunDirectory
 
 __all__ = ["write_run_report"]
@@ -98,6 +99,7 @@ def report_content(
             digests=digests(run),
             versions=json.loads(run.versions.read_text(encoding="utf-8")),
             findings=findings,
+            own_values=own_values(run.path),
         )
     )
     said, withheld = within_the_claim(study, assessment.claim.level)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ __all__ = ["PAGE", "chances_of", "refresh_page", "write_page"]
 PAGE = "sweep.html"
 
 
-def refresh_page(run: Path) -> Path | None:
-    """Draw the page again if `run` is one of a sweep's; returns it then."""
+def refresh_page(run: Path, say: Callable[[str], None]) -> None:
+    """Draw the page again if `run` is one of a sweep's, and say where it is."""
     folder = run.resolve().parent
-    return write_page(folder) if (folder / SUMMARY).exists() else None
+    if (folder / SUMMARY).exists():
+        say(f"sweep: {write_page(folder)}")
 
 
 def write_page(folder: Path) -> Path:
@@ -45,7 +46,7 @@ def write_page(folder: Path) -> Path:
         plots={name: _div(figure, name) for name, figure in plots.items()},
         script=_script(),
         outer=outer_scores(folder),
-        why=_why(summary),
+        why=_why(summary, chances),
     )
     return write_atomically(folder / PAGE, content.encode())
 
@@ -84,7 +85,7 @@ def _loss(fold: FoldTrials, trial: int) -> float:
     return float(fold.scores[trial].scores.get("inner_loss", math.nan))
 
 
-def _why(summary: Mapping[str, Any]) -> str:
+def _why(summary: Mapping[str, Any], chances: Mapping[str, Selection]) -> str:
     """Why the budget is what it is."""
     budget, patients = int(summary["budget"]), int(summary["patients"])
     extremes = {k: f"{expected_extreme(k):.2f}" for k in (FEW_BUDGET, MANY_BUDGET, 100)}
@@ -101,7 +102,9 @@ def _why(summary: Mapping[str, Any]) -> str:
     else:
         reason = f"with {patients} patients (more than {FEW}) the default is {MANY_BUDGET}"
     chosen = "" if summary["default_budget"] else f" The budget of {budget} was set by hand."
-    return f"{luck}; {reason}.{chosen}"
+    spread = float(np.mean([own.spread for own in chances.values()]))
+    here = "" if math.isnan(spread) else f" Here one standard deviation is {_number(spread)}."
+    return f"{luck}; {reason}.{here}{chosen}"
 
 
 def _div(figure: Any, name: str) -> str:

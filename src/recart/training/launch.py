@@ -29,6 +29,8 @@ from recart.training.endpoints import endpoint_of
 from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.executor import Executor
 from recart.training.executors.in_process import InProcess
+from recart.training.executors.ray_cluster import RayCluster
+from recart.training.executors.ray_train import RayTrain
 from recart.training.head_start import MEMBER_IMPORTS
 from recart.training.heartbeat import Heartbeat
 from recart.training.jobs import Recipes
@@ -207,6 +209,10 @@ def _train(
     gpu = on_gpu(trainers.settings.accelerator) if elsewhere is None else elsewhere.gpus > 0
     # the same stacks each time the run goes on, so that each finds its state
     members = len(validation.members)
+    if isinstance(executor, RayCluster) and trainers.settings.devices not in (1, "auto"):
+        # each training in turn takes workers of the cluster, on as many machines as it needs
+        over = replace(trainers.settings, cluster=RayTrain(executor, prepared.absolute()))
+        trainers, executor, elsewhere = replace(trainers, settings=over), InProcess(), None
     devices = len(trainers.settings.places)
     if members_per_job is None:
         size = members
@@ -214,7 +220,7 @@ def _train(
         size = members_per_job
     elif not gpu:
         size = 1  # stacking does not pay on a CPU
-    elif elsewhere is None:
+    elif elsewhere is None and trainers.settings.cluster is None:
         size = _as_fits(validation, members, devices)
     else:
         size = -(-members // executor.places)  # what a GPU elsewhere holds can't be asked here

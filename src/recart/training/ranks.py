@@ -11,6 +11,7 @@ import copy
 import multiprocessing
 import os
 import pickle
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -27,6 +28,7 @@ from recart.data.features import BoundFeatures
 from recart.training.epoch_means import EpochMeans
 from recart.training.executors.executor import Job, Report
 from recart.training.executors.local_processes import LocalProcesses
+from recart.training.executors.ray_train import RayTrain
 from recart.training.module import StackModule
 from recart.training.shared_store import SharedStore
 
@@ -62,7 +64,8 @@ class _Share:
 class Ranks:
     """Trains a stack in one process for each of `places`, the numbers of the devices.
 
-    `settings`, `epochs`, `callbacks` and `folder` make the trainer of each process.
+    `settings`, `epochs`, `callbacks` and `folder` make the trainer of each process. `cluster` is
+    where the processes are; None: on this machine.
     """
 
     settings: TrainerSettings
@@ -70,6 +73,7 @@ class Ranks:
     epochs: int
     callbacks: Sequence[pl.Callback]
     folder: Path
+    cluster: RayTrain | None = None
 
     def fit(
         self,
@@ -95,7 +99,10 @@ class Ranks:
         with tempfile.TemporaryDirectory() as folder:
             shares = self.shares(len(module.seeds), str(Path(folder) / "meeting"))
             shared = SharedStore(train.store, self.folder)
-            shared.share()
+            if self.cluster is None:
+                shared.share()
+            else:
+                shared.read_elsewhere(self.cluster.prepared, self.cluster.cluster.elsewhere.jobs)
             works = [
                 _RankWork(
                     settings=self.settings,
@@ -117,7 +124,7 @@ class Ranks:
                 )
                 for number, share in enumerate(shares)
             ]
-            results = _run(works, EpochMeans(loggers), self.epochs)
+            results = _run(works, EpochMeans(loggers), self.epochs, self.cluster)
         for share, result in zip(shares, results, strict=True):
             if result is not None:
                 _take(module, share.members, pickle.loads(result))
@@ -167,9 +174,14 @@ class _RankWork:
         )
         loggers = [ReportingLogger(report)] if self.speaks else []
         with quiet_lightning(), self._together() as strategy:
-            places = self.places if self.share.meeting else [self.places[self.number]]
+            places = list(self.places) if self.share.meeting else [self.places[self.number]]
             trainer = self.settings.make_rank(
-                places, strategy, epochs, loggers, callbacks, self.folder
+                "auto" if _placed_by_ray() else places,
+                strategy,
+                epochs,
+                loggers,
+                callbacks,
+                self.folder,
             )
             fit(trainer, module, train, validation, writes=self.speaks)
         found = {name: getattr(module, name) for name in (*_RESULTS, "history")}
@@ -181,8 +193,11 @@ class _RankWork:
         if self.share.meeting is None:
             yield "auto"
             return
-        from recart.training.strategies import averaged_gradients
+        from recart.training.strategies import averaged_by_ray, averaged_gradients
 
+        if _placed_by_ray():
+            yield averaged_by_ray()
+            return
         rank, ranks = self.share.part
         # what Lightning's environment of processes that others have started reads
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
@@ -201,12 +216,20 @@ class _RankWork:
             torch.distributed.destroy_process_group()
 
 
-def _run(works: Sequence[_RankWork], means: EpochMeans, epochs: int) -> list[bytes | None]:
+def _placed_by_ray() -> bool:
+    """Whether Ray Train has started this process: it has made the group, and gives it a device."""
+    ray = sys.modules.get("ray.train")
+    return ray is not None and ray.get_context().get_world_size() is not None
+
+
+def _run(
+    works: Sequence[_RankWork], means: EpochMeans, epochs: int, cluster: RayTrain | None
+) -> list[bytes | None]:
     """Run all at once; the first that fails ends the others."""
     jobs = [Job(name=str(own.number), work=own, imports=_IMPORTS) for own in works]
     means.start({str(own.number): len(own.share.members) for own in works if own.speaks}, epochs)
     results: dict[str, bytes | None] = {}
-    executor = LocalProcesses(len(jobs))
+    executor = cluster or LocalProcesses(len(jobs))
     with closing(executor.run(jobs, lambda job, report: means.advance(job.name, report))) as ended:
         for outcome in ended:
             number = int(outcome.job.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -13,7 +13,7 @@ from lightning.pytorch.strategies.launchers.launcher import _Launcher
 
 from recart.training.ranks import Ranks
 
-__all__ = ["OverDevices", "averaged_gradients"]
+__all__ = ["OverDevices", "averaged_by_ray", "averaged_gradients"]
 
 
 @final
@@ -70,3 +70,16 @@ def averaged_gradients() -> DDPStrategy:
         find_unused_parameters=True,
         forward_sync_buffers=False,  # priors and masks, the same everywhere and never changed
     )
+
+
+def averaged_by_ray() -> DDPStrategy:
+    """The same, in a worker of Ray Train's, on the device that it gives."""
+    from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
+
+    own: Any = RayDDPStrategy  # without types
+    strategy: DDPStrategy = own(
+        cluster_environment=cast("Any", RayLightningEnvironment)(),
+        find_unused_parameters=True,
+        forward_sync_buffers=False,
+    )
+    return strategy

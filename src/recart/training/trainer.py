@@ -15,6 +15,8 @@ from recart.training.stack_size import on_gpu
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
+    from recart.training.executors.ray_train import RayTrain
+
 __all__ = ["TrainerSettings", "quiet_lightning"]
 
 _STRATEGIES: Final = ("auto", "dealt", "ddp")
@@ -28,7 +30,8 @@ class TrainerSettings:
 
     `strategy` says what several devices are for. `dealt` gives each device members of the stack;
     they never talk. `ddp` gives each device cells of every minibatch, and averages gradients.
-    `auto` is `ddp` for a member alone, else `dealt`. Processes are started by recart itself.
+    `auto` is `ddp` for a member alone, else `dealt`. Processes are started by recart itself, on the
+    machines of `cluster` where there is one, which is set by recart too.
 
     `checkpoint_every` is seconds between states that a training writes so that it can be killed; 0
     writes one after every step. Whatever it is, writing takes a hundredth of the time at most.
@@ -46,6 +49,7 @@ class TrainerSettings:
     deterministic: bool
     strategy: str = "auto"
     checkpoint_every: float = 30.0
+    cluster: RayTrain | None = None
 
     def __post_init__(self) -> None:
         if self.checkpoint_every < 0:
@@ -72,6 +76,8 @@ class TrainerSettings:
         """Numbers of the devices."""
         if self.devices == 1:
             return [0]
+        if self.cluster is not None:
+            return list(range(int(self.devices)))  # those of its machines, not of this one
         from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 
         if self.on_gpu:
@@ -96,7 +102,12 @@ class TrainerSettings:
         from recart.training.strategies import OverDevices
 
         ranks = Ranks(
-            settings=self, places=places, epochs=epochs, callbacks=callbacks, folder=folder
+            settings=replace(self, cluster=None),
+            places=places,
+            epochs=epochs,
+            callbacks=callbacks,
+            folder=folder,
+            cluster=self.cluster,
         )
         # callbacks follow the training, which is elsewhere
         here = replace(self, accelerator="cpu", precision="32-true")
@@ -104,15 +115,20 @@ class TrainerSettings:
 
     def make_rank(
         self,
-        places: Sequence[int],
+        places: Sequence[int] | str,
         strategy: Any,
         epochs: int,
         loggers: Sequence[Any],
         callbacks: Sequence[pl.Callback],
         folder: Path,
     ) -> pl.Trainer:
-        """The trainer of one process; `places` are the devices of all that train together."""
-        devices = list(places) if self.on_gpu else len(places)
+        """The trainer of one process; `places` are the devices of all that train together.
+
+        `auto` is the device that the strategy gives.
+        """
+        devices: str | int | list[int] = "auto"
+        if not isinstance(places, str):
+            devices = list(places) if self.on_gpu else len(places)
         return self._trainer(devices, strategy, epochs, loggers, callbacks, folder)
 
     def _trainer(

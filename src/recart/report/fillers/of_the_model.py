@@ -43,6 +43,8 @@ def parameters(facts: RunFacts) -> str:
     text = f"{number_range(facts.fit.encoder_parameters)} weights of the encoder in each member"
     if facts.fit.head_features is not None:
         text += f", {number_range(facts.fit.head_features)} coefficients of the head"
+    if facts.own_values:
+        return f"{text}. {_searched(facts)}"
     return (
         f"{text}. Settings stand in config.yaml and were the same in all folds; what was chosen by "
         "the data is told under fitting."
@@ -83,7 +85,7 @@ def regularisation(facts: RunFacts) -> str:
         f"Encoder: a prior on {model.latent} latent dimensions, dropout {model.dropout:g}, weight "
         f"decay {training.weight_decay:g}, early stopping after {training.patience} epochs without "
         "gain. Head: ridge penalty, strength chosen on inner folds."
-    )
+    ) + (f" {_searched(facts)}" if facts.own_values else "")
 
 
 def model_building(facts: RunFacts) -> str:
@@ -161,6 +163,21 @@ def configuration_file(facts: RunFacts) -> str:
     return (
         "Every setting stands in the run's config.yaml (digest "
         f"{facts.digests['configuration']}), the seed with it."
+    ) + (f" {_searched(facts)}" if facts.own_values else "")
+
+
+def _searched(facts: RunFacts) -> str:
+    """What a sweep chose for folds, where the run is one of a sweep's."""
+    keys: dict[str, set[str]] = {}
+    for values in facts.own_values.values():
+        for key, value in values.items():
+            shown = class_name(value) if isinstance(value, dict) else f"{value}"
+            keys.setdefault(key, set()).add(shown)
+    told = "; ".join(f"{key}: {', '.join(sorted(own))}" for key, own in sorted(keys.items()))
+    return (
+        "Settings of config.yaml were searched in each fold on inner folds of its development "
+        "patients, so that members differ. Besides its values were chosen (configurations.json): "
+        f"{told}."
     )
 
 
