@@ -6,6 +6,7 @@ And a small random cohort, already in the store's form.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import fields, replace
 from itertools import pairwise
@@ -19,6 +20,10 @@ from jaxtyping import install_import_hook
 from scipy import sparse
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What a shell starts in its background is deaf to Ctrl-C, which tests wait for.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Checks every jaxtyping signature of the models at run time; must stand before they are imported.
 _HOOK = install_import_hook(["recart.models", "recart.losses"], "beartype.beartype")
