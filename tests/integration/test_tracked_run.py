@@ -39,7 +39,7 @@ LOGGERS = ["wandb", *(["mlflow"] if importlib.util.find_spec("mlflow") else [])]
 
 @pytest.fixture
 def secrets(place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Eight secrets that surround a training; its folder's and its user's names are among them."""
+    """Nine secrets that surround a training; its folder's and its user's names are among them."""
     home = tmp_path / USER
     home.mkdir()
     for name in [n for n in os.environ if n.startswith("WANDB_")]:
@@ -52,10 +52,11 @@ def secrets(place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
     monkeypatch.setattr(socket, "gethostname", lambda: HOST)
     monkeypatch.setattr(sys, "argv", ["train.py", f"data.path={ARGUMENT}"])
     chains = place.simulate(16, seed=3).chains  # those of the file
-    patient, sample = place.secrets
+    patient, sample, batch = place.secrets
     return {
         "patient": patient,
         "sample": sample,
+        "batch": batch,
         "sequence": str(chains["junction_aa"].iloc[0]),
         "path": FOLDER,
         "host": HOST,
