@@ -65,8 +65,8 @@ class Judge:
         costs
             Measures of some cells of each bag, for the curves. Seen cells cost less than unseen
             ones, by about as much in every bag: `Novelty` centres that away. Unseen bags are too
-            few to fit a curve of their own to: at four a fold it hides what they differ in, and a
-            third of new patients was refused.
+            few to fit a curve of their own to: four a fold hid what they differ in, and 6 of 20
+            new patients were refused (`benchmarks/README.md`).
         landmarks, seed
             Number of landmarks at most, and the seed of their search.
         """
