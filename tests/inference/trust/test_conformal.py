@@ -128,4 +128,4 @@ def test_the_shipped_head_covers_new_patients(monkeypatch: pytest.MonkeyPatch) -
         found = benchmark.measure(pool.y, drawn, level)
         # patients of one cohort share its reference: a standard error is some .015
         assert min(found.covered) >= level - 0.05
-    assert found.single > 0.1
+        assert found.single > (0.15 if level < 0.9 else 0.02)

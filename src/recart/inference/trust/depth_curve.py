@@ -29,7 +29,7 @@ class DepthCurve:
 
     @classmethod
     def fit(cls, depth: Array, cost: Array) -> DepthCurve:
-        """From cells (c) that the member did not see."""
+        """From cells (c)."""
         sound = np.isfinite(cost) & np.isfinite(depth)
         if sound.sum() < _FEWEST:
             return NOTHING_MEASURED

@@ -46,8 +46,30 @@ class Judge:
     limits: tuple[float, ...] = (np.inf,) * len(CELL_SCORES)
 
     @classmethod
-    def fit(cls, member: str, seen: Sequence[Array], landmarks: int, seed: int) -> Judge:
-        """From the latents (c, l) of each bag that the member was trained on."""
+    def fit(
+        cls,
+        member: str,
+        seen: Sequence[Array],
+        costs: Sequence[CellMeasures],
+        landmarks: int,
+        seed: int,
+    ) -> Judge:
+        """From the bags that the member was trained on.
+
+        Parameters
+        ----------
+        member
+            Name of the member.
+        seen
+            Latents (c, l) of each bag.
+        costs
+            Measures of some cells of each bag, for the curves. Seen cells cost less than unseen
+            ones, by about as much in every bag: `Novelty` centres that away. Unseen bags are too
+            few to fit a curve of their own to: four a fold hid what they differ in, and 6 of 20
+            new patients were refused (`benchmarks/README.md`).
+        landmarks, seed
+            Number of landmarks at most, and the seed of their search.
+        """
         from sklearn.covariance import ledoit_wolf
         from threadpoolctl import threadpool_limits
 
@@ -61,26 +83,20 @@ class Judge:
             landmarks=found,
             composition=shares.mean(axis=0),
             precision=precision,
+            rna=_curve([own.rna_depth for own in costs], [own.rna for own in costs]),
+            protein=_curve([own.protein_depth for own in costs], [own.protein for own in costs]),
         )
 
     def calibrated(self, unseen: Sequence[CellMeasures]) -> Judge:
-        """The same judge, its curves and limits fitted to bags that the member did not see."""
-        every = [getattr(own, name) for name in _COSTS for own in unseen]
-        count = len(unseen)
-        rna_depth, rna, protein_depth, protein = (
-            np.concatenate(every[i * count : (i + 1) * count]) for i in range(len(_COSTS))
-        )
-        fitted = replace(
-            self, rna=DepthCurve.fit(rna_depth, rna), protein=DepthCurve.fit(protein_depth, protein)
-        )
-        scores = [fitted.cell_scores(own) for own in unseen]
+        """The same judge, with what is usual for cells of bags that the member did not see."""
+        scores = [self.cell_scores(own) for own in unseen]
         # each patient counts alike, however many cells it has
         weight = np.concatenate([np.full(own.shape[1], 1 / own.shape[1]) for own in scores])
         together = np.concatenate(scores, axis=1)
         typical, limits = (
             tuple(_quantile(own, weight, q) for own in together) for q in (0.5, _RARE)
         )
-        return replace(fitted, typical=typical, limits=limits)
+        return replace(self, typical=typical, limits=limits)
 
     def cell_scores(self, cells: CellMeasures) -> Array:
         """(3, c) `CELL_SCORES`; NaN where nothing was measured."""
@@ -148,12 +164,15 @@ class Judge:
 
 
 _ARRAYS: Final = ("composition", "precision")
-_COSTS: Final = ("rna_depth", "rna", "protein_depth", "protein")
 
 
 def _over_finite(statistic: Callable[[Array], Any], values: Array) -> float:
     sound = values[np.isfinite(values)]
     return float(statistic(sound)) if len(sound) else np.nan
+
+
+def _curve(depth: Sequence[Array], cost: Sequence[Array]) -> DepthCurve:
+    return DepthCurve.fit(np.concatenate(depth), np.concatenate(cost))
 
 
 def _composition(nearest: Array, landmarks: Landmarks) -> Array:

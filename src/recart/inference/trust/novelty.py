@@ -33,6 +33,7 @@ _LEAST_DEPTH_SCALE: Final = 0.45
 _LEAST_SCALE: Final = 1e-3
 _MAD: Final = 1.4826
 _LANDMARKS: Final = 32
+_CELLS_OF_CURVE: Final = 100  # of each bag that the member was trained on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,11 @@ class Novelty:
             slices = {int(n): _some(bags.slices[n], most_cells) for n in (*seen, *rows)}
             unseen = [measure_cells(member, bound, store, slices[int(n)]) for n in rows]
             latents = [encode(member.stack, bound, store, slices[int(n)]) for n in seen]
-            judge = Judge.fit(member.name, latents, _LANDMARKS, seed).calibrated(unseen)
+            costs = [
+                measure_cells(member, bound, store, _some(slices[int(n)], _CELLS_OF_CURVE))
+                for n in seen
+            ]
+            judge = Judge.fit(member.name, latents, costs, _LANDMARKS, seed).calibrated(unseen)
             judges.append(judge)
             values[0] += [judge.measures(own, judge.cell_scores(own)) for own in unseen]
             for number, condition in enumerate(CONDITIONS, start=1):
