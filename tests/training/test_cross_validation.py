@@ -176,7 +176,7 @@ def test_a_stack_that_was_killed_between_two_files_goes_on_whole(
         save_member(path, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr("recart.training.member_job.save_member", save)
+        patch.setattr("recart.training.head_fitting.save_member", save)
         with pytest.raises(Killed):
             run(killed, InProcess(), 3, states=states)
     before = {path.name: path.stat().st_mtime_ns for path in killed.folder.iterdir()}

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import pandas as pd
 
 from recart.contracts import MemberSettings
 from recart.data.bags import Bags
-from recart.problems import InputError, Problem
+from recart.problems import Problem
 from recart.sweep.configurations import stack_key
 from recart.sweep.pruners import Pruner
 from recart.sweep.scores import score_path
 from recart.sweep.search import Search, Trial
 from recart.sweep.trial_job import TrialJob, Unit, trial_path
-from recart.training.cross_validation import JobError
-from recart.training.epoch_reports import EpochReport, EpochWatcher
+from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.executor import Executor, Failure, Job
+from recart.training.followed_jobs import Followed, run_followed
 from recart.training.head_start import MEMBER_IMPORTS
 from recart.training.member_job import Trainers
 from recart.training.progress import say
@@ -29,9 +27,6 @@ from recart.training.shared_store import SharedStore
 from recart.training.states import States
 
 __all__ = ["Rounds"]
-
-_LATE: Final = 60.0  # seconds until a file that another machine has written is seen here
-_LOOK: Final = 0.5  # seconds between looks for it
 
 
 @final
@@ -165,48 +160,19 @@ class Rounds:
         fits = sum(len(unit.fits) for unit in units)
         say(f"{fits} fits on {len(units)} encoders in {len(jobs)} jobs, {at_once} at a time")
         epochs = max(own.recipes.training.epochs for own in works)
-        members = {job.name: len(own.units) for job, own in zip(jobs, works, strict=True)}
-        failures: dict[str, Failure] = {}
+        followed = [
+            Followed(job=job, members=len(own.units), files=self._files(own))
+            for job, own in zip(jobs, works, strict=True)
+        ]
+        run_followed(followed, executor, watchers, epochs, say, _problem)
 
-        def advance(job: Job, report: EpochReport) -> None:
-            for watcher in watchers:
-                watcher.advance(job.name, report)
-
-        with ExitStack() as stack:
-            for watcher in watchers:
-                watcher.start(members, epochs)
-                stack.callback(watcher.stop)
-            for outcome in stack.enter_context(closing(executor.run(jobs, advance))):
-                for watcher in watchers:
-                    watcher.end(outcome.job.name)
-                failure = outcome.failure or self._lost(outcome.job.work, executor)
-                if failure is not None:
-                    failures[outcome.job.name] = failure
-                    say(f"{outcome.job.name} failed; {failure}")
-        if failures:
-            traces = "\n".join(f"{name}:\n{own.trace or own}" for name, own in failures.items())
-            raise InputError(
-                _problem(name, failure) for name, failure in failures.items()
-            ) from JobError(traces)
-
-    def _lost(self, work: object, executor: Executor) -> Failure | None:
-        """Whether a job on another machine wrote its scores where they can't be seen from here."""
-        if not isinstance(work, TrialJob):
-            return None
-        wanted = [
+    def _files(self, work: TrialJob) -> list[Path]:
+        """Scores that a job writes."""
+        return [
             score_path(self.folder, unit.member.name, fit.trial)
             for unit in work.units
             for fit in unit.fits
         ]
-        until = time.monotonic() + (_LATE if executor.elsewhere else 0)
-        while lacking := [path for path in wanted if not path.exists()]:
-            if time.monotonic() >= until:
-                return Failure(
-                    how=f"{len(lacking)} scores can't be seen from here",
-                    said="paths.run must lie on a file system that all machines share",
-                )
-            time.sleep(_LOOK)
-        return None
 
 
 def _settings(trial: Trial) -> MemberSettings:

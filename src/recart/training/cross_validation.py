@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import pandas as pd
 
 from recart.contracts import Member
 from recart.data.bags import Bags
-from recart.problems import InputError, Problem
+from recart.problems import Problem
 from recart.training.atomic_files import sweep_parts
-from recart.training.epoch_reports import EpochReport, EpochWatcher
+from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.executor import Executor, Failure, Job
+from recart.training.followed_jobs import Followed, run_followed
 from recart.training.head_start import MEMBER_IMPORTS
 from recart.training.heads import Head
 from recart.training.jobs import Recipes
@@ -25,15 +23,7 @@ from recart.training.member_job import MemberJob, Trainers
 from recart.training.shared_store import SharedStore
 from recart.training.states import States
 
-__all__ = ["CrossValidation", "JobError"]
-
-
-_LATE: Final = 60.0  # seconds until a file that another machine has written is seen here
-_LOOK: Final = 0.5  # seconds between looks for it
-
-
-class JobError(RuntimeError):
-    """The tracebacks of jobs that failed elsewhere."""
+__all__ = ["CrossValidation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,31 +73,18 @@ class CrossValidation:
         if len(missing) < len(self.members):
             progress(f"{len(self.members) - len(missing)} members are there already")
         stacks = self._stacks(size, trainers.states)
-        jobs = [self._job(stack, trainers) for stack in stacks]
-        named = {job.name: stack for job, stack in zip(jobs, stacks, strict=True)}
-        members = {name: len(stack) for name, stack in named.items()}
-        at_once = min(executor.places, len(jobs))
-        progress(f"{len(missing)} members in {len(jobs)} jobs, {at_once} at a time")
-        failures: dict[str, Failure] = {}
-
-        def advance(job: Job, report: EpochReport) -> None:
-            for watcher in watchers:
-                watcher.advance(job.name, report)
-
-        with ExitStack() as stack:
-            for watcher in watchers:
-                watcher.start(members, self.recipes.training.epochs)
-                stack.callback(watcher.stop)
-            for outcome in stack.enter_context(closing(executor.run(jobs, advance))):
-                for watcher in watchers:
-                    watcher.end(outcome.job.name)
-                failure = outcome.failure or self._lost(named[outcome.job.name], executor)
-                if failure is not None:
-                    failures[outcome.job.name] = failure
-                    progress(f"{outcome.job.name} failed; {failure}")
-        if failures:
-            traces = "\n".join(f"{name}:\n{own.trace or own}" for name, own in failures.items())
-            raise InputError(_problem(*failed) for failed in failures.items()) from JobError(traces)
+        at_once = min(executor.places, len(stacks))
+        progress(f"{len(missing)} members in {len(stacks)} jobs, {at_once} at a time")
+        followed = [
+            Followed(
+                job=self._job(stack, trainers),
+                members=len(stack),
+                files=[member_path(self.folder, member.name) for member in stack],
+            )
+            for stack in stacks
+        ]
+        epochs = self.recipes.training.epochs
+        run_followed(followed, executor, watchers, epochs, progress, _problem)
 
     def _stacks(self, size: int, states: States | None) -> list[list[Member]]:
         """Members of each job: dealt from all, so that those of an earlier start are found again.
@@ -126,19 +103,6 @@ class CrossValidation:
             elif begun and states is not None:  # killed between its last file and this
                 states.forget(whole)
         return stacks
-
-    def _lost(self, members: Sequence[Member], executor: Executor) -> Failure | None:
-        """Whether a job on another machine wrote its files where they can't be seen from here."""
-        files = {member_path(self.folder, member.name).name for member in members}
-        until = time.monotonic() + (_LATE if executor.elsewhere else 0)
-        while lacking := files - {path.name for path in self.folder.iterdir()}:
-            if time.monotonic() >= until:
-                return Failure(
-                    how=f"{', '.join(sorted(lacking))} can't be seen from here",
-                    said="paths.run must lie on a file system that all machines share",
-                )
-            time.sleep(_LOOK)
-        return None
 
     def _job(self, members: Sequence[Member], trainers: Trainers) -> Job:
         """Named after its members."""
