@@ -74,11 +74,17 @@ WITH_OUTCOME = {
         "+data.reader.outcomes.crs=true",
     ],
 }
+# what an executor is given where there is no cluster
+HERE = {"slurm": ["executor.cluster=local", "executor.at_once=2", "executor.memory_gb=2"]}
+# packages of an extra that is not installed by default
+EXTRAS = {"logger/mlflow": "mlflow"}
 
 
 @pytest.mark.slow  # about three seconds each
 @pytest.mark.parametrize("option", OPTIONS)
 def test_one_step(option: str, tmp_path: Path) -> None:
+    if option in EXTRAS:
+        pytest.importorskip(EXTRAS[option], reason=f"{EXTRAS[option]} is not installed")
     group, name = option.rsplit("/", 1)
     overrides = [
         "data.reader.patients=18",
@@ -97,6 +103,8 @@ def test_one_step(option: str, tmp_path: Path) -> None:
     if group == "data/folds":
         asked, members = FOLDS.get(name, (asked, members))
     overrides += asked
+    if group == "executor":
+        overrides += HERE.get(name, [])
     if group == "endpoint":
         overrides += WITH_OUTCOME.get(name, [])
     if name in FEW_EVENTS:
