@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from recart.training.executors.executor import Job, Outcome
-from recart.training.executors.local_processes import LocalProcesses
+from recart.training.executors.local_processes import _GRACE, LocalProcesses
 
 pytestmark = pytest.mark.slow  # processes import torch: seconds, once
 
@@ -152,5 +152,5 @@ def test_no_process_outlives_its_parent(
     assert len(pids) == 2
     assert all(map(alive, pids))
     process.send_signal(number)
-    assert process.wait(15) == code
+    assert process.wait(_GRACE + 15) == code
     assert gone(pids, 10)

@@ -42,9 +42,8 @@ _ONE_THREAD: Final = {
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 _SERVER_START: Final = "recart.training.executors.server_start"
-_GRACE: Final = (
-    25.0  # seconds between asking a process to end, which writes a state, and killing it
-)
+# seconds between asking a process to end, which writes a state, and killing it
+_GRACE: Final = 25.0
 _REPORT, _VALUE, _FAILURE = range(3)  # what a process sends
 
 
