@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from dataclasses import replace
 from typing import Any, Final, final
@@ -118,7 +119,8 @@ class StateKeeping(pl.Callback):
             self._first = self.found["step"]
         if trainer.world_size == 1:
             self._postponed.open()
-        else:  # one process that waits for the others would not come to a step's end
+        elif threading.current_thread() is threading.main_thread():  # else others hear signals
+            # one process that waits for the others would not come to a step's end
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._last = time.monotonic()
 
