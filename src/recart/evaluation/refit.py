@@ -25,7 +25,7 @@ from recart.training.bag_latents import bag_latents
 from recart.training.cohort_setup import PreparedCohort
 from recart.training.heads import BagLatents, Head
 from recart.training.jobs import labelled_bags
-from recart.training.member_file import LoadedMember
+from recart.training.member_file import ENCODER_LABELS, LoadedMember
 
 __all__ = ["member_rows", "permute_run", "refit_folds"]
 
@@ -52,7 +52,7 @@ def permute_run(
     cohort
         The cohort they were trained on.
     k, seed
-        Permutations, and their seed.
+        Permutations, and their seed. Members whose encoders saw labels are refused.
     within
         Column of samples or patients within whose values labels are permuted.
     outside
@@ -63,6 +63,11 @@ def permute_run(
     InputError
         If neither samples nor patients have the column `within`.
     """
+    if not outside and any(member.fitted_on.get(ENCODER_LABELS) for member in members):
+        return Permutation.refused(
+            "Labels have shaped the encoders (joint training), which would have to be trained anew "
+            "for each permutation; audit=full does so for a few (canary)."
+        )
     store, bags = cohort.store, cohort.bags
     number_of = observed.table.index.get_indexer(bags.table.index.astype(str))
     if outside:
