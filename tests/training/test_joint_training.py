@@ -228,10 +228,12 @@ def test_joint_members_are_the_same_in_company(cohort: tuple[CohortStore, Bags])
 def test_the_bag_loss_falls(cohort: tuple[CohortStore, Bags]) -> None:
     store, bags = cohort
     joint = replace(JOINT, weight=500.0)
-    (own,) = _train(MEMBERS[:1], store, bags, _recipes(joint, epochs=12, patience=12))
+    recipes = _recipes(joint, epochs=12, patience=12)
+    recipes = replace(recipes, training=replace(recipes.training, lr=0.05))
+    (own,) = _train(MEMBERS[:1], store, bags, recipes)
     losses = [row["train_response"] / joint.weight for row in own.history]
     assert losses[0] == pytest.approx(np.log(2), abs=0.2)
-    assert losses[-1] < losses[0] - 0.1
+    assert np.mean(losses[-3:]) < losses[0] / 2  # .74 and .17
 
 
 @pytest.mark.slow
