@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from recart.data.bags import Bags
 from recart.data.features import bind
@@ -19,7 +20,7 @@ from recart.evaluation.permutation import (
     permutation_test,
     permuted_outside,
 )
-from recart.evaluation.predictions import BagScores
+from recart.evaluation.ranked_bags import RankedBags
 from recart.problems import InputError, Problem
 from recart.training.bag_latents import bag_latents
 from recart.training.cohort_setup import PreparedCohort
@@ -31,7 +32,7 @@ __all__ = ["member_rows", "permute_run", "refit_folds"]
 
 
 def permute_run(
-    observed: BagScores,
+    observed: RankedBags,
     members: Sequence[LoadedMember],
     head: Head,
     cohort: PreparedCohort,
@@ -46,7 +47,7 @@ def permute_run(
     Parameters
     ----------
     observed
-        Held-out scores of the given labels.
+        Held-out bags with the given labels.
     members, head
         Trained members and the recipe of their heads.
     cohort
@@ -69,14 +70,14 @@ def permute_run(
             "for each permutation; audit=full does so for a few (canary)."
         )
     store, bags = cohort.store, cohort.bags
-    number_of = observed.table.index.get_indexer(bags.table.index.astype(str))
+    number_of = pd.Index(observed.bag.astype(str)).get_indexer(bags.table.index.astype(str))
     if outside:
         return permuted_outside(observed, k=k, seed=seed)
     rows = [(number_of[d], number_of[h]) for d, h in member_rows(members, store, bags)]
     blocks = None
     if within is not None:
         of_bag = _column(cohort, within)
-        blocks = [of_bag[row] for row in np.argsort(number_of)[-len(observed.y) :]]
+        blocks = [of_bag[row] for row in np.argsort(number_of)[-len(observed.bag) :]]
     return permutation_test(
         refit_folds(members, head, cohort, number_of), rows, observed, k=k, seed=seed, blocks=blocks
     )
