@@ -60,7 +60,7 @@ def _cohort(endpoint: Endpoint, effect: float, seed: int = 0) -> tuple[BagLatent
         table["label"] = np.searchsorted(np.quantile(drift, [0.3, 0.7]), drift)
         table["label:crs"] = np.where(np.arange(N) % 5 == 4, -1, np.arange(N) % 2)
     else:
-        time, end = rng.exponential(10 * np.exp(-drift)), rng.uniform(1, 15, N)
+        time, end = rng.exponential(6 * np.exp(-3 * drift)), rng.uniform(1, 15, N)
         table["time"], table["label"] = np.minimum(time, end), (time <= end).astype(int)
     bags = BagLatents(
         latents=latents, extras=np.zeros((N, 0)), extra_names=[], patients=np.arange(N)
