@@ -16,10 +16,12 @@ from recart.problems import InputError
 CONFIGS = Path(__file__).parents[2] / "configs" / "data"
 
 
-@pytest.mark.parametrize("name", ["h5mu", "h5ad", "cellranger"])
+@pytest.mark.parametrize("name", ["h5mu", "h5ad", "cellranger", "fcs"])
 def test_yaml_and_class_agree(name: str) -> None:
     config = OmegaConf.create({"data": OmegaConf.load(CONFIGS / f"{name}.yaml")})
     config.data.path = "missing"
+    if name == "fcs":
+        config.data.reader.unit = 1.0
     node = OmegaConf.to_container(config.data.reader, resolve=True)
     assert isinstance(node, dict)
     module, _, attribute = node.pop("_target_").rpartition(".")

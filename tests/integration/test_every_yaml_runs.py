@@ -19,6 +19,7 @@ from recart.training.launch import train_run
 FOLDER = config_folder()
 ELSEWHERE = {
     "data/cellranger",
+    "data/fcs",
     "data/h5ad",
     "data/h5mu",
     "data/folds/fixed",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from recart.data.checks.libraries import library_table
+from recart.data.checks.libraries import filled_cells, library_table
 from recart.data.checks.limits import Limits
 from recart.data.checks.names import is_isotype
 from recart.data.checks.receptors import chain_faults
@@ -28,7 +28,7 @@ def filter_cohort(
     Rules, in this order; each adds to `dropped` what it took:
 
     1. samples below `limits.min_median_umi` or `limits.min_cells`, with their cells;
-    2. cells without any RNA value;
+    2. cells without any RNA value, or in a cohort without genes without any protein count;
     3. patients without a sample;
     4. receptor chains of cells that went, then those that `chain_faults` lists;
     5. isotype controls, which measure background and no protein.
@@ -41,12 +41,13 @@ def filter_cohort(
     table = library_table(cohort, normalised=normalised, limits=limits)
     samples = cohort.samples[~table["failed"]]
     in_kept = cohort.cells["sample"].isin(samples.index).to_numpy()
-    filled = np.diff(cohort.rna.indptr) > 0
+    filled = filled_cells(cohort)
     keep = in_kept & filled
     patients = cohort.patients[cohort.patients.index.isin(samples["patient"])]
     _count(dropped, "failed libraries", len(cohort.samples) - len(samples))
     _count(dropped, "cells of failed libraries", int((~in_kept).sum()))
-    _count(dropped, "cells without RNA counts", int((in_kept & ~filled).sum()))
+    lacking = "RNA" if len(cohort.genes) else "protein"
+    _count(dropped, f"cells without {lacking} counts", int((in_kept & ~filled).sum()))
     _count(dropped, "patients without a usable sample", len(cohort.patients) - len(patients))
     protein, proteins, measured = cohort.protein, cohort.proteins, cohort.protein_measured
     if protein is not None and measured is not None:

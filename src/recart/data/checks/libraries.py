@@ -11,7 +11,7 @@ from recart.data.checks.limits import Limits
 from recart.data.cohort import Cohort
 from recart.problems import Problem, Problems
 
-__all__ = ["cell_totals", "check_libraries", "library_table"]
+__all__ = ["cell_totals", "check_libraries", "filled_cells", "library_table"]
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -21,15 +21,24 @@ def cell_totals(cohort: Cohort) -> Values:
     return np.asarray(cohort.rna.sum(axis=1), dtype=np.float64).ravel()
 
 
+def filled_cells(cohort: Cohort) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """(c) whether a cell has any RNA value; of a cohort without genes, any protein count."""
+    if not len(cohort.genes) and cohort.protein is not None:
+        there: np.ndarray[Any, np.dtype[np.bool_]] = (cohort.protein > 0).any(axis=1)
+        return there
+    return np.asarray(np.diff(cohort.rna.indptr) > 0)
+
+
 def library_table(cohort: Cohort, *, normalised: bool, limits: Limits) -> pd.DataFrame:
     """One row per sample: `cells` (with any count), `median_umi`, and whether it `failed`.
 
     The median is over cells with any count. Normalised values have no UMI to judge by, so that
     only the number of cells counts there; an emptied cell of normalised data is one without any
-    stored value.
+    stored value. A cohort without genes has no UMI either.
     """
     totals = cell_totals(cohort)
-    filled = np.diff(cohort.rna.indptr) > 0
+    filled = filled_cells(cohort)
+    normalised = normalised or not len(cohort.genes)
     grouped = pd.Series(totals[filled]).groupby(cohort.cells["sample"].to_numpy()[filled])
     table = pd.DataFrame(
         {"cells": grouped.size(), "median_umi": grouped.median()}, index=cohort.samples.index
@@ -48,6 +57,7 @@ def check_libraries(
 ) -> pd.DataFrame:
     """Report failed libraries and patients with many empty cells; returns the samples kept."""
     file = cohort.source.get("rna", "")
+    normalised = normalised or not len(cohort.genes)
     table = library_table(cohort, normalised=normalised, limits=limits)
     for sample, row in table[table["failed"]].iterrows():
         median = "" if normalised else f"median {row['median_umi']:g} UMI in "
@@ -62,7 +72,7 @@ def check_libraries(
                 count=int(row["cells"]),
             )
         )
-    empty = pd.Series(np.diff(cohort.rna.indptr) == 0)
+    empty = pd.Series(~filled_cells(cohort))
     owner = cohort.samples["patient"].reindex(cohort.cells["sample"]).to_numpy()
     share = empty.groupby(owner).mean()
     for patient in share.index[share > limits.max_empty]:

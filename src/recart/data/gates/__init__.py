@@ -1,6 +1,8 @@
-"""Flow cytometry: FCS files to gate fractions, which are covariates of samples."""
+"""Flow cytometry: FCS files to gate fractions of samples, or to cells that have proteins only."""
 
+from recart.data.gates.cell_gate import CellGate
+from recart.data.gates.fcs_reader import FcsReader
 from recart.data.gates.gate_fractions import GateFractions
 from recart.data.gates.gated_reader import GatedReader
 
-__all__ = ["GateFractions", "GatedReader"]
+__all__ = ["CellGate", "FcsReader", "GateFractions", "GatedReader"]

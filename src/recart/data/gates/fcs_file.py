@@ -1,9 +1,9 @@
-"""One FCS file: its events by channel, compensated, with fluorescence on an arcsinh scale."""
+"""One FCS file: its events by channel, compensated, as measured or on an arcsinh scale."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ import numpy as np
 
 from recart.problems import InputError, Problem
 
-__all__ = ["Events", "read_fcs"]
+__all__ = ["Events", "on_arcsinh_scale", "read_fcs"]
 
 # scatter and time have units of their own, in which gates are drawn on them
 _LINEAR: Final = re.compile(r"(FSC|SSC|TIME|EVENT)", re.IGNORECASE)
@@ -32,6 +32,11 @@ class Events:
     detectors: tuple[str, ...]
     markers: tuple[str, ...]
 
+    @property
+    def dyes(self) -> list[int]:
+        """Columns that are neither scatter nor time."""
+        return [at for at, name in enumerate(self.detectors) if not _LINEAR.match(name)]
+
     def column(self, channel: str) -> int | None:
         """The one channel with this marker, else with this detector, by any case; else None."""
         wanted = channel.strip().lower()
@@ -42,15 +47,13 @@ class Events:
         return None
 
 
-def read_fcs(path: Path, *, cofactor: float, compensate: bool) -> Events:
-    """Read a file of version 2.0 to 3.1.
+def read_fcs(path: Path, *, compensate: bool) -> Events:
+    """Read a file of version 2.0 to 3.1; values are as measured.
 
     Parameters
     ----------
     path
         The file; gains, logarithmic amplifiers and time steps that it names are applied.
-    cofactor
-        Fluorescence is arcsinh(value / cofactor); scatter and time stay as they are.
     compensate
         Whether the file's own spillover matrix, where it has one, is undone first.
 
@@ -80,9 +83,14 @@ def read_fcs(path: Path, *, cofactor: float, compensate: bool) -> Events:
         raise _error(path, "E-GATE-003", what, "export the file again as FCS 3.0 or 3.1") from error
     if compensate and spill:
         values = _compensated(values, detectors, spill, path)
-    scaled = [at for at, name in enumerate(detectors) if not _LINEAR.match(name)]
-    values[:, scaled] = np.arcsinh(values[:, scaled] / cofactor)
     return Events(values=values, detectors=detectors, markers=markers)
+
+
+def on_arcsinh_scale(events: Events, cofactor: float) -> Events:
+    """Fluorescence as arcsinh(value / cofactor); scatter and time stay as they are."""
+    values = events.values.copy()
+    values[:, events.dyes] = np.arcsinh(values[:, events.dyes] / cofactor)
+    return replace(events, values=values)
 
 
 _SPILL: Final = ("spill", "spillover")

@@ -9,7 +9,7 @@ from typing import Final, final
 
 import pandas as pd
 
-from recart.data.gates.fcs_file import read_fcs
+from recart.data.gates.fcs_file import on_arcsinh_scale, read_fcs
 from recart.data.gates.gating_table import gate_shares, read_gating_table
 from recart.data.readers.tables import read_table
 from recart.problems import InputError, Problem, Problems
@@ -69,8 +69,9 @@ class GateFractions:
         found: dict[str, dict[str, float]] = {}
         for sample, path in rows:
             try:
-                events = read_fcs(path, cofactor=self.cofactor, compensate=self.compensate)
-                found[sample] = gate_shares(gates, events, path.name)
+                events = read_fcs(path, compensate=self.compensate)
+                scaled = on_arcsinh_scale(events, self.cofactor)
+                found[sample] = gate_shares(gates, scaled, path.name)
             except InputError as error:
                 for problem in error.problems:
                     problems.error(problem)

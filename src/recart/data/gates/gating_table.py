@@ -13,7 +13,9 @@ from recart.data.gates.fcs_file import Events
 from recart.data.readers.tables import read_table
 from recart.problems import InputError, Problem, Problems
 
-__all__ = ["Gate", "gate_shares", "read_gating_table"]
+__all__ = ["Gate", "gate_masks", "gate_shares", "read_gating_table"]
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 _COLUMNS: Final = ("gate", "parent", "channel", "low", "high")
 
@@ -107,6 +109,23 @@ def gate_shares(gates: Sequence[Gate], events: Events, file: str) -> dict[str, f
     Raises
     ------
     InputError
+        As `gate_masks`.
+    """
+    inside = gate_masks(gates, events, file)
+    shares = {}
+    for gate in gates:
+        total = int(inside[gate.parent].sum())
+        own = int(inside[gate.name].sum())
+        shares[gate.name] = own / total if total else float("nan")
+    return shares
+
+
+def gate_masks(gates: Sequence[Gate], events: Events, file: str) -> dict[str, Mask]:
+    """Which events lie inside each gate, and inside "": all.
+
+    Raises
+    ------
+    InputError
         Naming each channel that the file lacks.
     """
     names = dict.fromkeys(bound.channel for gate in gates for bound in gate.bounds)
@@ -127,14 +146,11 @@ def gate_shares(gates: Sequence[Gate], events: Events, file: str) -> dict[str, f
             )
             for name in lacking
         )
-    inside: dict[str, np.ndarray[Any, Any]] = {"": np.ones(len(events.values), dtype=np.bool_)}
-    shares = {}
+    inside: dict[str, Mask] = {"": np.ones(len(events.values), dtype=np.bool_)}
     for gate in gates:
         own = inside[gate.parent].copy()
         for bound in gate.bounds:
             values = events.values[:, columns[bound.channel]]
             own &= (values >= bound.low) & (values < bound.high)
         inside[gate.name] = own
-        total = int(inside[gate.parent].sum())
-        shares[gate.name] = float(own.sum() / total) if total else float("nan")
-    return shares
+    return inside

@@ -1,0 +1,206 @@
+"""Reads cells from FCS files: their proteins, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, final
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from recart.data.cohort import Cohort
+from recart.data.gates.cell_gate import CellGate
+from recart.data.gates.fcs_file import Events, read_fcs
+from recart.data.names.protein_aliases import marker_of
+from recart.data.readers.assemble import Parts, assemble
+from recart.data.readers.columns import Columns
+from recart.data.readers.proteins import Proteins
+from recart.data.readers.reader import Reader
+from recart.data.readers.sample_tables import SideTables, index_table, read_side_tables
+from recart.data.readers.tables import read_table
+from recart.problems import InputError, Problem, Problems
+
+__all__ = ["FcsReader"]
+
+_FILE: Final = ("fcs", "file", "path")  # names of the sheet's column of files
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class _Panel(NamedTuple):
+    """Cells of one sample: counts (cells, proteins) and the proteins' names."""
+
+    sample: str
+    counts: Array
+    names: list[str]
+
+
+@final
+class FcsReader(Reader):
+    """A cohort of cytometry: one FCS file a sample, each event a cell, each dye a protein.
+
+    Intensities are no counts, and the protein likelihood is one of counts. They are taken for
+    counts of `unit`: `round(max(value, 0) / unit)`, on the linear scale, compensated. So `unit`
+    is what an instrument can't tell from nothing; for mass cytometry, whose values are ion counts,
+    it is 1; for fluorescence the spread of unstained cells, some tens. It is said by the user and
+    fitted to nothing. What lies below 0 after compensation is 0. Latents and heads see such counts
+    as they see those of antibodies; likelihoods in nats mean nothing for them.
+
+    Parameters
+    ----------
+    sheet
+        CSV with columns `sample`, `patient`, `fcs` (or `file`, `path`; relative paths start at the
+        sheet) and any property of the sample.
+    unit
+        Intensity that is one count.
+    columns
+        Column names by role, see `Columns`.
+    patients
+        Further table; None where the sheet holds everything.
+    proteins
+        Markers that are read, by any of their names; None reads every dye with a marker ($PnS).
+        Channels are the same protein where their names mean the same marker.
+    cells
+        Cells of a file, at most, drawn by the sample's name.
+    compensate
+        Undo the spillover matrix that a file holds.
+    gate
+        Which events are cells; None takes all.
+    """
+
+    def __init__(
+        self,
+        sheet: str,
+        unit: float,
+        columns: Columns | Mapping[str, str | None] | None = None,
+        patients: str | None = None,
+        proteins: Sequence[str] | None = None,
+        cells: int = 20_000,
+        compensate: bool = True,
+        gate: CellGate | None = None,
+    ) -> None:
+        if not unit > 0:
+            raise ValueError(f"unit={unit} is the intensity of one count, above 0")
+        self.sheet = str(sheet)
+        self.unit = unit
+        self.columns = Columns.of(columns)
+        self.patients = patients
+        self.proteins = None if proteins is None else list(proteins)
+        self.cells = cells
+        self.compensate = compensate
+        self.gate = gate
+
+    def files(self) -> Sequence[Path]:
+        """Sheet, tables, and every FCS file that the sheet names."""
+        unsaid = Problems()  # `read` says them
+        rows, _ = self._rows(unsaid)
+        tables = [Path(self.sheet), *([Path(self.patients)] if self.patients else [])]
+        tables += [] if self.gate is None else [Path(self.gate.table)]
+        return [*tables, *dict.fromkeys(path for _, path in rows)]
+
+    def read(self) -> Cohort:
+        """Read all files, one after the other."""
+        problems = Problems()
+        dropped: dict[str, int] = {}
+        rows, side = self._rows(problems)
+        problems.raise_if_any()
+        panels = []
+        for sample, path in rows:
+            try:
+                panels.append(self._panel(sample, path, dropped))
+            except InputError as error:
+                for problem in error.problems:
+                    problems.error(problem)
+        problems.raise_if_any()
+        names = list(dict.fromkeys(name for panel in panels for name in panel.names))
+        sizes = [len(panel.counts) for panel in panels]
+        counts = np.zeros((sum(sizes), len(names)), dtype=np.float32)
+        measured = np.zeros(counts.shape, dtype=np.bool_)
+        stops = np.cumsum(sizes)
+        for panel, size, stop in zip(panels, sizes, stops, strict=True):
+            at = np.ix_(np.arange(stop - size, stop), [names.index(name) for name in panel.names])
+            counts[at], measured[at] = panel.counts, True
+        samples = np.repeat([panel.sample for panel in panels], sizes)
+        ids = [f"{panel.sample}:{n}" for panel in panels for n in range(len(panel.counts))]
+        parts = Parts(
+            rna=sparse.csr_matrix((len(counts), 0), dtype=np.float32),
+            genes=pd.DataFrame(index=pd.Index([], dtype=object)),
+            obs=pd.DataFrame({"sample": samples}, index=pd.Index(ids, dtype=object)),
+            proteins=Proteins(counts, names),
+            protein_measured=measured,
+            source={"rna": self.sheet, "protein": self.sheet},
+            dropped=dropped,
+        )
+        return assemble(parts, self.columns, side, problems)
+
+    def _panel(self, sample: str, path: Path, dropped: dict[str, int]) -> _Panel:
+        events = read_fcs(path, compensate=self.compensate)
+        column_of = self._columns_of(events, path)
+        values = events.values
+        if self.gate is not None:
+            inside = self.gate.cells(events, path.name)
+            _count(dropped, "events outside the gate", int((~inside).sum()))
+            values = values[inside]
+        if len(values) > self.cells:
+            _count(dropped, "cells beyond those drawn of a file", len(values) - self.cells)
+            seed = int.from_bytes(hashlib.sha256(sample.encode()).digest()[:8], "big")
+            drawn = np.random.default_rng(seed).choice(len(values), self.cells, replace=False)
+            values = values[np.sort(drawn)]
+        counts = np.round(np.maximum(values[:, list(column_of.values())], 0) / self.unit)
+        return _Panel(sample, counts.astype(np.float32), list(column_of))
+
+    def _columns_of(self, events: Events, path: Path) -> dict[str, int]:
+        """Column of each protein in a file, by the marker that its name means."""
+        found: dict[str, int] = {}
+        twice = []
+        for column in events.dyes:
+            if given := events.markers[column]:
+                name = marker_of(given) or given
+                twice += [name] if name in found else []
+                found[name] = column
+        there = ", ".join(sorted(found)) or "none"
+        lacking = []
+        if self.proteins is not None:
+            wanted = {marker_of(name) or name: name for name in self.proteins}
+            lacking = [given for name, given in wanted.items() if name not in found]
+            twice = [name for name in twice if name in wanted]
+            found = {name: found[name] for name in wanted if name in found}
+        if twice or lacking or not found:
+            what = f"the file has no protein {', '.join(lacking)}" if lacking else "no dye is named"
+            what = f"several channels are {', '.join(twice)}" if twice else what
+            mend = f"its proteins are {there}; name those wanted in data.reader.proteins"
+            problem = Problem(code="E-FCS-001", file=path.name, what=what, mend=mend)
+            raise InputError([problem])
+        return found
+
+    def _rows(self, problems: Problems) -> tuple[list[tuple[str, Path]], SideTables]:
+        """Sample and file of each row of the sheet, and the tables beside the cells."""
+        side = read_side_tables(None, self.patients, self.columns, problems)
+        frame = read_table(self.sheet, problems)
+        if frame is None:
+            return [], side
+        lower = {str(name).lower(): str(name) for name in frame.columns}
+        file = next((lower[name] for name in _FILE if name in lower), None)
+        if file is None:
+            what = f"has no column fcs among {', '.join(map(str, frame.columns))}"
+            mend = "give a CSV with columns sample, patient and fcs"
+            problems.error(Problem(code="E-FCS-002", file=self.sheet, what=what, mend=mend))
+            return [], side
+        table = index_table(
+            frame.drop(columns=[file]), "sample", self.columns, self.sheet, problems
+        )
+        if table is None:
+            return [], side
+        ids = self.columns.rename(frame)
+        names = ids["sample"] if "sample" in ids else ids["patient"]
+        folder = Path(self.sheet).parent
+        rows = [(str(n), folder / str(own)) for n, own in zip(names, frame[file], strict=True)]
+        header = (*side.header, *map(str, frame.columns))
+        return rows, SideTables(table, side.patients, self.sheet, side.patients_file, header)
+
+
+def _count(dropped: dict[str, int], key: str, number: int) -> None:
+    dropped[key] = dropped.get(key, 0) + number
