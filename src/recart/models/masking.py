@@ -45,7 +45,7 @@ class Masking:
             keep = noise.keep(batch.weight_mb.unsqueeze(-1), self.rna)[..., 0] > 0
             rest = batch.y_mask_mba.any(-1) | batch.r_mask_mb
             batch = _without_rna(batch, keep | ~rest)
-        if self.genes > 0:
+        if self.genes > 0 and batch.x_mask_mg.shape[1]:
             like_mg = batch.weight_mb.new_empty(batch.x_mask_mg.shape)
             batch = _without_genes(batch, _kept(like_mg, self.genes, noise, genes_m))
         if self.panel > 0 and batch.y_mba.shape[-1]:
@@ -58,6 +58,8 @@ class Masking:
             return batch
         keep = noise.keep(batch.weight_mb.unsqueeze(-1).expand(-1, -1, 2), self.modality) > 0
         keep_protein, keep_receptor = keep[..., :1], keep[..., 1]
+        if not batch.x_mask_mg.shape[1]:  # of a cohort without genes nothing would be left
+            keep_protein = torch.ones_like(keep_protein)
         return replace(
             batch,
             y_mask_mba=batch.y_mask_mba & keep_protein,

@@ -82,5 +82,8 @@ class SparseLinear(nn.Module):
         fill_uniform(self.weight[member], bound, generator)
 
     def forward(self, value_n: Float[Tensor, " n"], x: SparseRows) -> Float[Tensor, "m b h"]:
-        """Apply every member's map to its own cells."""
+        """Apply every member's map to its own cells; without inputs it is 0."""
+        members, inputs, outputs = self.weight.shape
+        if not inputs:
+            return value_n.new_zeros(members, x.shape[1], outputs)
         return sparse_product(value_n, self.weight, x)

@@ -186,7 +186,7 @@ class TotalVIStack(nn.Module):
 
         A dimension that a member does not use has mean 0 and variance 1: the prior.
         """
-        rna_n = self.rna.encode(batch)
+        rna_n = self._encoded(batch)
         return self._own_dimensions(self.encoder.marginal(batch, rna_n, self.batch_prior_me))
 
     def known_batch(self, batch: CellBatch) -> Float[Tensor, "m b e"]:
@@ -228,7 +228,7 @@ class TotalVIStack(nn.Module):
     ) -> tuple[Posterior, dict[str, Float[Tensor, "m b"]]]:
         """The posterior of a training step, with what `noise` hides hidden; and the terms of it."""
         seen = self.recipe.masking.hide(batch, self.sizes.own_genes, noise)
-        posterior = self._own_dimensions(self.encoder(seen, self.rna.encode(seen), noise))
+        posterior = self._own_dimensions(self.encoder(seen, self._encoded(seen), noise))
         mean, variance = posterior
         drawn = noise.normal(mean) * variance.sqrt() * self.latent_mask_ml.unsqueeze(1)
         return posterior, self._terms(batch, posterior, mean + drawn, noise)
@@ -252,11 +252,20 @@ class TotalVIStack(nn.Module):
         batch_mbe = self.known_batch(batch)
         decoded = self.decoder(z_mbl, batch_mbe, noise)
         return {
-            "rna": -self.rna.log_prob(decoded, batch_mbe, batch),
+            "rna": self._rna_term(decoded, batch_mbe, batch),
             "kl_z": kl_standard_normal(*posterior).sum(-1),
             **self._protein.terms(decoded, batch, batch_mbe, noise),
             **receptor_terms(decoded, batch, self.recipe.weights.clone_level),
         }
+
+    def _encoded(self, batch: CellBatch) -> Float[Tensor, " n"]:
+        """What the encoder sees of RNA; nothing of a cohort without genes."""
+        return self.rna.encode(batch) if self.sizes.genes else batch.x.value_n
+
+    def _rna_term(self, decoded: Decoded, batch_mbe: Tensor, batch: CellBatch) -> Tensor:
+        if not self.sizes.genes:
+            return torch.zeros_like(batch.weight_mb)
+        return -self.rna.log_prob(decoded, batch_mbe, batch)
 
     def _own_dimensions(self, posterior: Posterior) -> Posterior:
         own = self.latent_mask_ml.unsqueeze(1)
