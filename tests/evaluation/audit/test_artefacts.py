@@ -28,6 +28,15 @@ def test_the_same_content_gives_the_same_digests_in_any_order() -> None:
     assert artefacts(content()) == artefacts(other)
 
 
+def test_how_a_number_lies_in_memory_does_not_matter() -> None:
+    found = []
+    for stride in (0, 1):  # of a single number both are contiguous
+        own = content()
+        own["head"]["coefficients"] = torch.ones(3, dtype=torch.float64).as_strided((1,), (stride,))
+        found.append(artefacts(own))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("change", "names"),
     [
