@@ -39,10 +39,13 @@ class Settings:
     seed: int = 1
 
 
-def prepared(given: Settings, patients: int, seed: int, folder: Path) -> CohortStore:
-    """A simulated cohort."""
+def prepared(
+    given: Settings, patients: int, seed: int, folder: Path, libraries: int = 4
+) -> CohortStore:
+    """A simulated cohort, of so many libraries."""
     settings = [f"data.reader.patients={patients}", f"data.reader.seed={seed}"]
     settings += [f"data.reader.cells_per_sample={given.cells}", "data/receptors=none"]
+    settings += [f"data.reader.design.batches={libraries}"]
     config = compose(["data=simulated", *settings, "data.limits.min_cells=5"])
     return prepare_cohort(config.data, folder, lambda _: None).store
 

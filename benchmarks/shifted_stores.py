@@ -93,11 +93,13 @@ def as_it_is(store: CohortStore, _: np.random.Generator) -> CohortStore:
 
 _BLOOD = Admission(timepoints=["post"], tissues=["PB"])
 _MARROW = Admission(timepoints=["post"], tissues=["BM"])
-LACKING: dict[str, Shift] = {
-    "honest, 10 % of genes absent": fewer_genes(0.1),
-    "honest, 25 % of genes absent": fewer_genes(0.25),
-    "honest, half the panel": fewer_proteins(0.5),
-    "honest, no proteins": fewer_proteins(1.0),
+AS_IT_IS = "honest"
+HONEST: dict[str, tuple[Shift, Admission]] = {
+    AS_IT_IS: (as_it_is, BEFORE),
+    "10 % of genes absent": (fewer_genes(0.1), BEFORE),
+    "25 % of genes absent": (fewer_genes(0.25), BEFORE),
+    "half the panel": (fewer_proteins(0.5), BEFORE),
+    "no proteins": (fewer_proteins(1.0), BEFORE),
 }
 SHIFTS: dict[str, tuple[Shift, Admission]] = {
     "log-normalised input": (log_normalised, BEFORE),

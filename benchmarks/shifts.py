@@ -1,9 +1,9 @@
 """Claim: eight gross shifts are told from honest patients (AUROC .95), of whom 5 % are refused.
 
 A simulated cohort; members of five folds are trained on `--patients` of its patients, and as many
-again are seen by none. These are the honest ones, as they are and shifted. Beside them: honest
-patients of another simulated cohort, whose libraries no member knows. The score of a patient is the
-largest of its facts over their thresholds, rules on the model itself left out.
+again are seen by none. These are the honest ones, as they are and shifted. Beside them: patients of
+another simulated cohort, whose libraries no member knows, as they are and shifted. The score of a
+patient is the largest of its facts over their thresholds, rules on the model itself left out.
 
     python benchmarks/shifts.py --patients 40 --seeds 1 2 3
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from cached_cohorts import auroc
-from shift_members import BEFORE, Settings, bags_of, fitted_trust, prepared, trained
-from shifted_stores import LACKING, SHIFTS
+from shift_members import Settings, bags_of, fitted_trust, prepared, trained
+from shifted_stores import AS_IT_IS, HONEST, SHIFTS
 
-from recart.data.bags import Admission, Bags
+from recart.data.bags import Bags
 from recart.data.store import CohortStore
 from recart.inference.trust.trust import Trust
 from recart.training.member_file import LoadedMember
@@ -32,7 +32,8 @@ from recart.training.member_file import LoadedMember
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _OF_THE_MODEL = ("claim_level", "training_patients", "in_training")
-HONEST, ELSEWHERE = "honest, known libraries", "honest, other libraries"
+HERE, ELSEWHERE = "libraries of training", "libraries that no member knows"
+_LIBRARIES_ELSEWHERE = 10  # so that not two or three of them decide how many are refused
 
 
 @dataclass(frozen=True)
@@ -60,28 +61,29 @@ def scored(trust: Trust, members: list[LoadedMember], store: CohortStore, bags: 
     )
 
 
-def measure(given: Settings, folder: Path) -> Iterator[tuple[str, Scored]]:
-    """Honest patients first, then each shift of them."""
+def measure(
+    given: Settings, folder: Path, elsewhere: bool = True
+) -> Iterator[tuple[str, str, Scored]]:
+    """Whose libraries, what was done, and the patients: honest ones first, then each shift.
+
+    The patients of `elsewhere` are those of another cohort.
+    """
     store = prepared(given, 2 * given.patients, given.seed, folder)
     members = trained(given, store, folder)
     trust = fitted_trust(given, members, store)
+    places = {HERE: (store, given.patients)}
+    if elsewhere:
+        other = prepared(given, given.patients, given.seed + 1000, folder, _LIBRARIES_ELSEWHERE)
+        places[ELSEWHERE] = (other, 0)
     rng = np.random.default_rng(given.seed)
-
-    def fresh(store: CohortStore, admission: Admission) -> Bags:
-        every = bags_of(store, admission)
-        rows = np.flatnonzero(every.table["patient"].to_numpy() >= given.patients)
-        return replace(
-            every, table=every.table.iloc[rows], slices=tuple(every.slices[n] for n in rows)
-        )
-
-    yield HONEST, scored(trust, members, store, fresh(store, BEFORE))
-    other = prepared(given, given.patients, given.seed + 1000, folder)
-    yield ELSEWHERE, scored(trust, members, other, bags_of(other, BEFORE))
-    for name, lack in LACKING.items():
-        yield name, scored(trust, members, lack(store, rng), fresh(store, BEFORE))
-    for name, (shift, admission) in SHIFTS.items():
-        bags = fresh(store, admission)
-        yield name, scored(trust, members, shift(store, rng), bags)
+    for place, (own, first) in places.items():
+        for name, (shift, admission) in {**HONEST, **SHIFTS}.items():
+            every = bags_of(own, admission)
+            rows = np.flatnonzero(every.table["patient"].to_numpy() >= first)
+            bags = replace(
+                every, table=every.table.iloc[rows], slices=tuple(every.slices[n] for n in rows)
+            )
+            yield place, name, scored(trust, members, shift(own, rng), bags)
 
 
 def main() -> None:
@@ -92,25 +94,42 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     given = parser.parse_args()
-    found: dict[str, list[tuple[Scored, float]]] = {}
+    found: dict[tuple[str, str], list[tuple[Scored, float]]] = {}
     for seed in given.seeds:
         settings = Settings(given.patients, given.cells, given.epochs, seed)
         honest = np.zeros(0)
         with tempfile.TemporaryDirectory() as folder:
-            for name, own in measure(settings, Path(folder)):
-                honest = own.score if name == HONEST else honest
-                labels = np.repeat([0.0, 1.0], [len(honest), len(own.score)])
-                area = auroc(labels, np.concatenate([honest, own.score]))
-                found.setdefault(name, []).append((own, area))
-    say = sys.stdout.write
-    say(f"{'':<29} {'AUROC':>6} {'least':>6} {'refused':>8}  reasons\n")
-    for name, of_seeds in found.items():
+            for place, name, own in measure(settings, Path(folder)):
+                honest = own.score if name == AS_IT_IS else honest
+                found.setdefault((place, name), []).append((own, told_apart(honest, own.score)))
+    for line in table(found):
+        sys.stdout.write(line + "\n")
+
+
+def told_apart(honest: Array, shifted: Array) -> float:
+    """AUROC of the scores."""
+    labels = np.repeat([0.0, 1.0], [len(honest), len(shifted)])
+    return float(auroc(labels, np.concatenate([honest, shifted])))
+
+
+def table(found: Mapping[tuple[str, str], Sequence[tuple[Scored, float]]]) -> Iterator[str]:
+    """Lines of a table: mean and least AUROC over seeds, how many are refused, and for what."""
+    yield f"{'':<28} {'n':>4} {'AUROC':>6} {'least':>6} {'refused':>8}  by seed, and reasons"
+    before = ""
+    for (place, name), of_seeds in found.items():
+        if place != before:
+            yield place
+            before = place
+        by_seed = [float(np.mean(own.refused)) for own, _ in of_seeds]
         refused = np.concatenate([own.refused for own, _ in of_seeds])
         reasons = pd.concat([own.reasons for own, _ in of_seeds]).groupby(level=0).sum()
         words = ", ".join(f"{code} {n}" for code, n in reasons.nlargest(3).items())
         areas = [area for _, area in of_seeds]
-        shown = f"{np.mean(areas):>6.3f} {min(areas):>6.3f}" if name != HONEST else " " * 13
-        say(f"{name:<29} {shown} {np.mean(refused):>8.1%}  {words}\n")
+        shown = f"{np.mean(areas):>6.3f} {min(areas):>6.3f}" if name in SHIFTS else " " * 13
+        seeds = " ".join(f"{100 * share:.1f}" for share in by_seed)
+        yield (
+            f"  {name:<26} {len(refused):>4} {shown} {np.mean(refused):>8.1%}  ({seeds})  {words}"
+        )
 
 
 if __name__ == "__main__":
