@@ -16,34 +16,48 @@ import torch
 from recart.data.stages import sample_words
 from recart.data.store import CohortStore
 
-__all__ = ["NO_CONTRAST", "Contrast", "kinds_told"]
+__all__ = ["NO_CONTRAST", "Contrast", "Told", "kinds_told"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _FEWEST: Final = 6  # samples of a kind; a mean of fewer tells nothing
 
 
+@dataclass(frozen=True)
+class Told:
+    """A sample of a bag: its `place` among the bag's cells, what `kind` the table says it is of.
+
+    `car` is its share of CAR-positive cells, NaN where no such gene was counted.
+    """
+
+    place: slice
+    kind: str
+    car: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """A normal distribution of compositions for each kind of sample, all of one shape.
+    """A normal distribution of profiles for each kind of sample, all of one shape.
+
+    A profile (d) is the log-ratio shares of landmarks, and the log share of CAR-positive cells.
 
     Attributes
     ----------
     kinds, admitted
         Time points and tissues that are told apart, and those that may enter a prediction. There
         are none in a cohort of one kind of sample: then nothing can be said.
-    mean, precision
-        (q, k) of each kind, and (k, k), the inverse of the covariance within kinds.
+    mean, covariance
+        (q, d) of each kind, NaN where the cohort did not measure it, and (d, d) within kinds.
     """
 
     kinds: tuple[str, ...] = ()
     admitted: tuple[str, ...] = ()
     mean: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    precision: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    covariance: Array = field(default_factory=lambda: np.zeros((0, 0)))
 
     @classmethod
-    def fit(cls, shares: Array, kinds: Sequence[str], admitted: Collection[str]) -> Contrast:
-        """From log-ratio shares (n, k) of samples of these kinds (n)."""
+    def fit(cls, profiles: Array, kinds: Sequence[str], admitted: Collection[str]) -> Contrast:
+        """From profiles (n, d) of samples of these kinds (n)."""
         from sklearn.covariance import ledoit_wolf
         from threadpoolctl import threadpool_limits
 
@@ -52,17 +66,22 @@ class Contrast:
         own = [kind for kind in told if kind in admitted]
         if len(told) < 2 or not own:
             return NO_CONTRAST
-        mean = np.stack([shares[words == kind].mean(axis=0) for kind in told])
+        mean = np.stack([profiles[words == kind].mean(axis=0) for kind in told])
         off = np.concatenate(
-            [shares[words == kind] - m for kind, m in zip(told, mean, strict=True)]
+            [profiles[words == kind] - centre for kind, centre in zip(told, mean, strict=True)]
         )
+        off = np.nan_to_num(off)
         scale = np.maximum(off.std(axis=0), 1e-6)
         with threadpool_limits(1):
             covariance, _ = ledoit_wolf(off / scale, assume_centered=True)
-            precision = np.linalg.inv(covariance) / np.outer(scale, scale)
-        return cls(kinds=tuple(told), admitted=tuple(own), mean=mean, precision=precision)
+        return cls(
+            kinds=tuple(told),
+            admitted=tuple(own),
+            mean=mean,
+            covariance=covariance * np.outer(scale, scale),
+        )
 
-    def otherness(self, shares: Array, said: str) -> float:
+    def otherness(self, profile: Array, said: str) -> float:
         """Log-likelihood of the likeliest other kind over that of the kind a sample is said to be.
 
         What is said to be of no kind that is known here may be of any that is admitted. NaN where
@@ -72,8 +91,10 @@ class Contrast:
         is_own = np.isin(np.array(self.kinds, dtype=object), own)
         if not is_own.any() or is_own.all():
             return np.nan
-        off = shares - self.mean
-        fit = -0.5 * np.einsum("qi,ij,qj->q", off, self.precision, off)
+        off = profile - self.mean
+        known = np.isfinite(off).all(axis=0)
+        off, covariance = off[:, known], self.covariance[np.ix_(known, known)]
+        fit = -0.5 * (off * np.linalg.solve(covariance, off.T).T).sum(axis=1)
         return float(fit[~is_own].max() - fit[is_own].max())
 
     def plain(self) -> dict[str, Any]:
@@ -82,7 +103,7 @@ class Contrast:
             "kinds": list(self.kinds),
             "admitted": list(self.admitted),
             "mean": torch.from_numpy(self.mean),
-            "precision": torch.from_numpy(self.precision),
+            "covariance": torch.from_numpy(self.covariance),
         }
 
     @classmethod
@@ -92,22 +113,25 @@ class Contrast:
             kinds=tuple(plain["kinds"]),
             admitted=tuple(plain["admitted"]),
             mean=plain["mean"].numpy(),
-            precision=plain["precision"].numpy(),
+            covariance=plain["covariance"].numpy(),
         )
 
 
 NO_CONTRAST: Final = Contrast()
 
 
-def kinds_told(store: CohortStore, slices: Sequence[slice]) -> list[tuple[slice, str]]:
-    """Of each slice of a sample, its place among the cells of all, and what the table calls it."""
+def kinds_told(store: CohortStore, slices: Sequence[slice]) -> list[Told]:
+    """What the table says of the samples that these slices are of, and their CAR-positive cells."""
     columns = [sample_words(store.samples, name) for name in ("timepoint", "tissue")]
     sample = store.cells["sample"].to_numpy()
+    counts = store.cells["car_umi"].to_numpy() if "car_umi" in store.cells else None
     found, start = [], 0
     for own in slices:
         size = own.stop - own.start
         if size:
             words = [str(column[sample[own.start]]) for column in columns]
-            found.append((slice(start, start + size), " ".join(word for word in words if word)))
+            car = np.nan if counts is None else float((counts[own] > 0).mean())
+            kind = " ".join(word for word in words if word)
+            found.append(Told(slice(start, start + size), kind, car))
         start += size
     return found

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from recart.inference.trust.cell_measures import CellMeasures
-from recart.inference.trust.contrast import NO_CONTRAST, Contrast
+from recart.inference.trust.contrast import NO_CONTRAST, Contrast, Told
 from recart.inference.trust.depth_curve import NOTHING_MEASURED, DepthCurve
 from recart.inference.trust.landmarks import Landmarks
 
@@ -94,11 +94,12 @@ class Judge:
         )
 
     def contrasted(
-        self, samples: Sequence[Array], kinds: Sequence[str], admitted: Collection[str]
+        self, samples: Sequence[Array], told: Sequence[Told], admitted: Collection[str]
     ) -> Judge:
-        """The same judge, who has seen these samples' latents (c, l), each said to be of a kind."""
-        shares = np.stack([self._shares(own) for own in samples])
-        return replace(self, contrast=Contrast.fit(shares, kinds, admitted))
+        """The same judge, who has seen these samples' latents (c, l), and what is told of each."""
+        profiles = [self._profile(own, of) for own, of in zip(samples, told, strict=True)]
+        kinds = [of.kind for of in told]
+        return replace(self, contrast=Contrast.fit(np.stack(profiles), kinds, admitted))
 
     def calibrated(self, unseen: Sequence[CellMeasures]) -> Judge:
         """The same judge, with what is usual for cells of bags that the member did not see."""
@@ -134,16 +135,12 @@ class Judge:
         worst: Array = np.where(known, scaled, 0.0).max(axis=0, initial=0.0)
         return worst
 
-    def measures(
-        self, cells: CellMeasures, scores: Array, told: Sequence[tuple[slice, str]]
-    ) -> Array:
-        """`MEASURES` (f) of one bag of these cells, NaN where nothing was measured.
-
-        `told` are the places of its samples among the cells, and what kind each is said to be.
-        """
+    def measures(self, cells: CellMeasures, scores: Array, told: Sequence[Told]) -> Array:
+        """`MEASURES` (f) of one bag of these cells and samples, NaN where nothing was measured."""
         off = self._shares(cells.latents) - self.composition
         otherness = [
-            self.contrast.otherness(self._shares(cells.latents[own]), kind) for own, kind in told
+            self.contrast.otherness(self._profile(cells.latents[own.place], own), own.kind)
+            for own in told
         ]
         return np.array(
             [
@@ -184,6 +181,9 @@ class Judge:
             limits=tuple(plain["limits"].tolist()),
             **{name: plain[name].numpy() for name in _ARRAYS},
         )
+
+    def _profile(self, latents: Array, told: Told) -> Array:
+        return np.append(self._shares(latents), np.log(told.car + _PSEUDO))
 
     def _shares(self, latents: Array) -> Array:
         return _composition(self.landmarks.nearest(latents)[0], self.landmarks)

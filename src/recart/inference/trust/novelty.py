@@ -101,7 +101,7 @@ class Novelty:
     def unlike(
         self, measured: Array, lacking: tuple[Array, Array], foreign: Array, share: float
     ) -> Array:
-        """(n, f) how unlike bags are: 1 is what `share` of patients exceed in any measure.
+        """(n, f) how unlike bags are: beyond 1 in any measure is what `share` of patients are.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class Novelty:
         """
         shift, variance = self.lacking.at(*lacking)
         usual, others = (
-            own.away(measured, shift, variance) / own.limit(share)
+            own.away(measured, shift, variance) / own.limits(share)
             for own in (self.usual, self.foreign)
         )
         return np.where(foreign[:, None], others, usual)
@@ -175,12 +175,10 @@ def _contrasted(
     of_patients = np.isin(store.samples["patient"].to_numpy(), patients)
     samples = [_some([store.sample_slice(int(s))], most_cells) for s in np.flatnonzero(of_patients)]
     samples = [own for own in samples if own[0].stop > own[0].start]
-    admitted = {
-        kind for n in bags.of_patients(patients) for _, kind in kinds_told(store, bags.slices[n])
-    }
-    kinds = [kind for own in samples for _, kind in kinds_told(store, own)]
+    told = [of for own in samples for of in kinds_told(store, own)]
+    bags_told = [kinds_told(store, bags.slices[n]) for n in bags.of_patients(patients)]
     latents = [encode(member.stack, bound, store, own) for own in samples]
-    return judge.contrasted(latents, kinds, admitted)
+    return judge.contrasted(latents, told, {of.kind for own in bags_told for of in own})
 
 
 def _measured(

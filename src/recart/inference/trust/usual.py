@@ -15,6 +15,7 @@ __all__ = ["Usual"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _TWO_SIDED: Final = np.array([name in ("rna_depth", "protein_depth") for name in MEASURES])
+_KIND: Final = np.array([name == "kind" for name in MEASURES])
 # Of log depths. Libraries of one cohort differ less than those of two, and a new patient's is
 # another one: a factor of two is a standard deviation and a half, whatever the cohort's spread.
 _LEAST_SCALE: Final = np.where(_TWO_SIDED, 0.45, 1e-3)
@@ -28,7 +29,8 @@ _TAIL_MEAN: Final = np.where(_TWO_SIDED, 2.063, 1.755)
 class Usual:
     """`location` and `scale` (f) standardise `MEASURES`.
 
-    `unseen` (n) is the largest standardised measure of each unseen bag, in order of size.
+    `unseen` (n, 2) are of each unseen bag how far it is away by `kind`, and by the measure that it
+    is farthest away in among all others; each in order of size.
     """
 
     location: Array
@@ -54,8 +56,8 @@ class Usual:
         for name in names:
             own = library == name
             rest = _fitted(measured[~own], library[~own])
-            odd.append(rest.away(measured[own], np.zeros(1), np.zeros(1)).max(axis=1, initial=0.0))
-        return replace(found, unseen=np.sort(np.concatenate(odd)))
+            odd.append(rest._oddest(measured[own]))
+        return replace(found, unseen=np.sort(np.concatenate(odd), axis=0))
 
     def away(self, measured: Array, shift: Array, variance: Array) -> Array:
         """(n, f) standard deviations away from usual, in the direction of unlike; 0 if not known.
@@ -67,15 +69,18 @@ class Usual:
         known: Array = np.nan_to_num(np.where(_TWO_SIDED, np.abs(off), off), nan=0.0)
         return known
 
-    def limit(self, share: float) -> float:
-        """What at most `share` of patients like the training patients exceed in any measure.
+    def limits(self, share: float) -> Array:
+        """(f) what at most `share` of patients like the training patients exceed in any measure.
 
-        Split-conformal rank among the unseen bags; with fewer than `1 / share` of them it is the
-        largest, which one in n + 1 exceeds.
+        Half of the share is for `kind`, of which alone it is known what the others are like, and
+        which would be lost among the tails of six more. Split-conformal ranks among the unseen
+        bags; where there are too few it is the largest, which one in n + 1 exceeds.
         """
         n = len(self.unseen)
-        rank = min(n, int(np.ceil((n + 1) * (1 - share) - 1e-9)))
-        return float(self.unseen[rank - 1])
+        rank = min(n, int(np.ceil((n + 1) * (1 - share / 2) - 1e-9)))
+        of_kind, of_others = self.unseen[rank - 1]
+        limits: Array = np.maximum(np.where(_KIND, of_kind, of_others), 1e-3)
+        return limits
 
     def plain(self) -> dict[str, Any]:
         """Tensors."""
@@ -87,8 +92,11 @@ class Usual:
         return cls(**{name: own.numpy() for name, own in plain.items()})
 
     def _with(self, measured: Array) -> Usual:
+        return replace(self, unseen=np.sort(self._oddest(measured), axis=0))
+
+    def _oddest(self, measured: Array) -> Array:
         away = self.away(measured, np.zeros(1), np.zeros(1))
-        return replace(self, unseen=np.sort(away.max(axis=1, initial=0.0)))
+        return np.stack([away[:, _KIND].max(axis=1), away[:, ~_KIND].max(axis=1)], axis=1)
 
 
 def _fitted(measured: Array, library: Array) -> Usual:
@@ -107,7 +115,7 @@ def _fitted(measured: Array, library: Array) -> Usual:
         off = np.nan_to_num(medians - _median(medians))
         variance += np.square(off).sum(axis=0) / (len(names) - 1) * (1 + 1 / len(names))
     scale = np.maximum(np.sqrt(variance), _LEAST_SCALE)
-    found = Usual(location=_median(measured), scale=scale, unseen=np.zeros(0))
+    found = Usual(location=_median(measured), scale=scale, unseen=np.zeros((0, 2)))
     away = np.sort(found.away(measured, np.zeros(1), np.zeros(1)), axis=0)
     tail = away[-max(1, round(_TAIL * len(away))) :].mean(axis=0) / _TAIL_MEAN
     return replace(found, scale=scale * np.maximum(tail, 1.0))
