@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import numpy as np
 import pytest
 
 from recart.data.pseudonyms import Pseudonyms
@@ -18,7 +17,6 @@ from recart.inference.records.patient_record import (
     Asked,
     check_kinds,
     digest_of,
-    endpoint_classes,
     patient_records,
     record_schema,
 )
@@ -175,21 +173,3 @@ def test_the_hash_of_the_input_is_that_of_its_bytes(tmp_path: Path) -> None:
 def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(InputError, match=r"E-OUT-011.*pdf.*json, html, fhir"):
         check_kinds(["json", "pdf"])
-
-
-def test_names_of_classes_come_from_the_head(make_rich_bags: Callable[..., Any]) -> None:
-    from recart.training.endpoints import BinaryEndpoint
-    from recart.training.prototype_head import PrototypeHead
-
-    bags, labels = make_rich_bags(16)
-    endpoint = BinaryEndpoint(column="r", positive=["CR", "VGPR"], negative=["PD"])
-    head = PrototypeHead(
-        prototypes=2,
-        shrinkage=5.0,
-        cells=100,
-        strengths=[1.0],
-        inner_folds=2,
-        use_extras=False,
-        endpoint=endpoint,
-    ).fit(bags, np.asarray(labels), seed=0)
-    assert endpoint_classes(head) == ("CR, VGPR", "PD")

@@ -24,7 +24,6 @@ from recart.inference.records.patient_record import (
     Asked,
     check_kinds,
     digest_of,
-    endpoint_classes,
     patient_records,
 )
 from recart.inference.records.subjects import subjects_of
@@ -120,7 +119,7 @@ def _records(
         model.pseudonyms or Pseudonyms(private / "pseudonym.key"),
         private / f"{output.stem}.ids.csv",
     )
-    positive, negative = endpoint_classes(model.members[0].head)
+    positive, negative = model.classes
     asked = Asked(
         about=model.about,
         positive=positive,

@@ -16,14 +16,12 @@ import pandas as pd
 
 from recart.inference.new_patients import NewPatients
 from recart.problems import InputError, Problem
-from recart.training.heads import FittedHead
 
 __all__ = [
     "KINDS",
     "Asked",
     "check_kinds",
     "digest_of",
-    "endpoint_classes",
     "patient_records",
     "record_schema",
 ]
@@ -118,18 +116,6 @@ def digest_of(paths: Sequence[Path]) -> str:
     if len(digests) < 2:
         return "".join(digests)
     return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def endpoint_classes(head: FittedHead) -> tuple[str, str]:
-    """Names of yes and no, as far as the head knows what it was fitted to."""
-    endpoint = getattr(head, "endpoint", None)
-    if endpoint is not None:
-        positive, negative = endpoint.classes
-        return str(positive), str(negative)
-    base = getattr(head, "base", None)
-    parts = list(getattr(head, "parts", {}).values())
-    inner = base if base is not None else parts[0] if parts else None
-    return ("positive class", "negative class") if inner is None else endpoint_classes(inner)
 
 
 def _record(
