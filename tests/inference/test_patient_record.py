@@ -16,7 +16,6 @@ from recart.inference.records.fhir import risk_assessment
 from recart.inference.records.patient_record import (
     Asked,
     check_kinds,
-    digest_of,
     patient_records,
     record_schema,
 )
@@ -157,17 +156,6 @@ def test_subjects_are_pseudonyms_unless_something_else_is_chosen(tmp_path: Path)
     table.write_text("patient,identifier\nAnn,007\nBob,007\n")
     with pytest.raises(InputError, match="one identifier"):
         subjects_of(["Ann", "Bob"], str(table), "patient", keyed, id_map)
-
-
-def test_the_hash_of_the_input_is_that_of_its_bytes(tmp_path: Path) -> None:
-    import hashlib
-
-    one, other = tmp_path / "one", tmp_path / "other"
-    one.write_bytes(b"cells")
-    other.write_bytes(b"table")
-    assert digest_of([one]) == hashlib.sha256(b"cells").hexdigest()
-    assert len({digest_of([one]), digest_of([one, other]), digest_of([other, one])}) == 3
-    assert digest_of([]) == ""
 
 
 def test_unknown_kinds_are_refused() -> None:

@@ -38,9 +38,10 @@ def encode(
     from the same products of the same shapes. A store on disk is read ahead of them; of one in
     memory `workers` threads encode a chunk each.
     """
-    return _encoded(
+    found: np.ndarray[Any, np.dtype[np.float32]] = _encoded(
         lambda batch: stack.latent(batch).mean_mbl, stack, bound, store, slices, workers
     )[0]
+    return found
 
 
 def encode_by_batch(

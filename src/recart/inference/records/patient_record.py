@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +19,6 @@ __all__ = [
     "KINDS",
     "Asked",
     "check_kinds",
-    "digest_of",
     "patient_records",
     "record_schema",
 ]
@@ -46,7 +43,7 @@ class Asked:
     unit
         What one prediction is made for: `patient` or `sample`.
     input_sha256
-        Of the files that were read; empty where there was none.
+        Of the files that were read; of the counts where there was none, as of a simulated cohort.
     made
         When, in ISO 8601 with the offset from UTC.
     """
@@ -105,17 +102,6 @@ def record_schema() -> dict[str, Any]:
     place = files("recart.inference.records").joinpath("patient_record.schema.json")
     schema: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
     return schema
-
-
-def digest_of(paths: Sequence[Path]) -> str:
-    """SHA-256 of a file; of several, of their own in order. Empty without any."""
-    digests = []
-    for path in paths:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    if len(digests) < 2:
-        return "".join(digests)
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _record(
