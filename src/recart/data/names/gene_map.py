@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
-__all__ = ["GENE_MAP_VERSION", "bare_gene", "ensembl_id", "folded", "gene_id", "without_suffix"]
+__all__ = [
+    "GENE_MAP_VERSION",
+    "bare_gene",
+    "ensembl_id",
+    "folded",
+    "gene_id",
+    "known_ids",
+    "without_suffix",
+]
 
 GENE_MAP_VERSION: Final = "GENCODE 48, previous symbols 2026-11"
 
@@ -54,6 +63,11 @@ def gene_id(name: str) -> str:
         if number is not None:
             return f"ENSG{number:011d}"
     return ""
+
+
+def known_ids(names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
+    """Ensembl ids: as given, else by the shipped map; empty where neither knows."""
+    return tuple(own or gene_id(name) for own, name in zip(ids, names, strict=True))
 
 
 @cache
