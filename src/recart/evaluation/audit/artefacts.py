@@ -104,7 +104,9 @@ def _canonical(value: Any) -> Iterator[bytes]:
             yield from _canonical(item)
     elif isinstance(value, torch.Tensor):
         yield f"{value.dtype} {tuple(value.shape)}".encode()
-        yield value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        # a copy, as one number that was repeated once has no steps to be read as bytes by
+        plain = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        yield plain.view(-1).view(torch.uint8).numpy().tobytes()
     elif isinstance(value, float):
         yield b"float" + struct.pack("<d", value)
     else:  # text, whole numbers, truth values, None
