@@ -83,7 +83,9 @@ def sweep(folder: Path, *overrides: str) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_a_sweep_ends_in_the_same_tables_wherever_it_runs(two_machines: str, tmp_path: Path) -> None:
+def test_a_sweep_ends_in_the_same_tables_wherever_it_runs(
+    two_machines: str, tmp_path: Path
+) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
