@@ -33,6 +33,7 @@ from recart.problems import InputError, Problem
 from recart.training.cohort_setup import admission, prepared_folder, whole_reading
 from recart.training.launch import load_members
 from recart.training.member_file import LoadedMember
+from recart.training.readouts import build_endpoint
 from recart.training.receptor_version import check_receptors
 from recart.training.run_directory import RunDirectory
 
@@ -156,6 +157,11 @@ class Model:
     def unit(self) -> str:
         """What is predicted for: `patient` or `sample`."""
         return str(self.config.data.unit)
+
+    @property
+    def classes(self) -> tuple[str, str]:
+        """Names of yes and no of what is predicted."""
+        return build_endpoint(self.config).classes
 
     def read(
         self,

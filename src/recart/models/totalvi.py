@@ -189,6 +189,14 @@ class TotalVIStack(nn.Module):
         rna_n = self._encoded(batch)
         return self._own_dimensions(self.encoder.marginal(batch, rna_n, self.batch_prior_me))
 
+    def latents_by_batch(self, batch: CellBatch) -> Float[Tensor, "k m b l"]:
+        """Means of `latent`, and after them those as if each unknown batch were `k` - 1."""
+        rna_n = self.rna.encode(batch)
+        marginal, means = self.encoder.over_batches(batch, rna_n, self.batch_prior_me)
+        means = means or [marginal.mean_mbl] * self.batch_prior_me.shape[1]
+        every = torch.stack([marginal.mean_mbl, *means])
+        return torch.where(self.latent_mask_ml.unsqueeze(1), every, 0.0)
+
     def known_batch(self, batch: CellBatch) -> Float[Tensor, "m b e"]:
         """The batch covariate for decoding: unknown batches become the mean over batches."""
         unknown = batch.batch_mbe.sum(-1, keepdim=True) == 0

@@ -46,6 +46,7 @@ from recart.training.shared_store import SharedStore
 from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
 from recart.training.states import States
 from recart.training.trackers import tracked, tracking
+from recart.training.training_time import timed
 
 __all__ = ["load_members", "recipes", "record_cohort", "split_of", "train_run"]
 
@@ -121,7 +122,9 @@ def train_run(config: DictConfig) -> float:
                     states=States.of_run(run, key, settings),
                 )
                 watchers = [*displays, *followers, Heartbeat(run.path)]
-                _train(validation, config.members_per_job, executor, prepared, trainers, watchers)
+                size = config.members_per_job
+                with timed(run.path, validation.missing, settings, executor):
+                    _train(validation, size, executor, prepared, trainers, watchers)
         else:
             say("all members are there already")
         trained = load_members(run)

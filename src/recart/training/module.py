@@ -146,6 +146,7 @@ class StackModule(pl.LightningModule):
         if not any(batch.active):
             return None
         if self.recorded is None:
+            self.stack.zero_grad(set_to_none=True)  # the last step's: not beside this one's arrays
             share_m = self._share_m(batch, step)
             loss, sums = self._forward(batch, self._noise(step), self.kl_weight, share_m, step)
         else:

@@ -14,7 +14,7 @@ from recart.problems import InputError, Problem
 from recart.training.endpoints import BinaryEndpoint, Endpoint, SeveralEndpoints
 from recart.training.heads import Array, BagLatents, FittedHead, Head
 
-__all__ = ["FittedReadouts", "ReadoutsHead", "build_head"]
+__all__ = ["FittedReadouts", "ReadoutsHead", "build_endpoint", "build_head"]
 
 
 def build_head(config: Any) -> Head:
@@ -26,8 +26,7 @@ def build_head(config: Any) -> Head:
         If the head can not be fitted to this endpoint.
     """
     head: Head = build(config.head)
-    node = config.get("endpoint")  # runs of before had response or none
-    endpoint: Endpoint = BinaryEndpoint() if node is None else build(node)
+    endpoint = build_endpoint(config)
     fits = getattr(head, "endpoint", None)
     several = isinstance(endpoint, SeveralEndpoints) and not isinstance(fits, SeveralEndpoints)
     if several or getattr(fits, "kind", "binary") != endpoint.kind:
@@ -43,6 +42,13 @@ def build_head(config: Any) -> Head:
             ]
         )
     return ReadoutsHead(head=head, endpoint=fits) if isinstance(fits, SeveralEndpoints) else head
+
+
+def build_endpoint(config: Any) -> Endpoint:
+    """What is predicted, of the configuration of a run or of a bundle."""
+    node = config.get("endpoint")  # runs of before had response or none
+    endpoint: Endpoint = BinaryEndpoint() if node is None else build(node)
+    return endpoint
 
 
 @final
