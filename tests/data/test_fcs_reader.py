@@ -44,7 +44,10 @@ def _reader(tmp_path: Path, sheet: str, **more: object) -> FcsReader:
     return FcsReader(str(tmp_path / "sheet.csv"), unit=20.0, **more)  # type: ignore[arg-type]
 
 
-SHEET = "sample,patient,timepoint,tissue,file,response\nS1,P1,D0,blood,one.fcs,R\nS2,P2,D0,blood,two.fcs,NR\n"
+SHEET = """sample,patient,timepoint,tissue,file,response
+S1,P1,D0,blood,one.fcs,R
+S2,P2,D0,blood,two.fcs,NR
+"""
 
 
 def test_dyes_become_counts_of_markers(write: Callable[..., np.ndarray], tmp_path: Path) -> None:
