@@ -54,7 +54,7 @@ def test_dyes_become_counts_of_markers(write: Callable[..., np.ndarray], tmp_pat
     first = write("one.fcs", ["CD3", "CD4", "CD8"])
     second = write("two.fcs", ["anti-human CD8", "CD3_UCHT1", "CD279"])
     cohort = _reader(tmp_path, SHEET).read()
-    assert cohort.proteins[:3] == ["CD3", "CD4", "CD8"]
+    assert cohort.proteins[:3] == ["CD3", "CD4", "CD8A"]
     assert len(cohort.proteins) == 4
     assert cohort.rna.shape == (100, 0)
     assert cohort.protein is not None

@@ -12,7 +12,7 @@ from recart.data.bags import Bags
 from recart.data.rows import pieces
 from recart.data.store import CohortStore
 from recart.evaluation.baselines.baseline import IndexArray
-from recart.evaluation.baselines.expression import log_normalised, top_variance
+from recart.evaluation.baselines.expression import cell_profiles, top_variance
 from recart.evaluation.predictions import FloatArray
 
 __all__ = ["BagClusters", "CellClusters"]
@@ -33,6 +33,8 @@ class BagClusters:
 @dataclass(frozen=True)
 class CellClusters:
     """Recipe of clusters: log-normalised counts, truncated SVD, mini-batch k-means.
+
+    Of a cohort without genes, proteins stand for them.
 
     Attributes
     ----------
@@ -71,7 +73,7 @@ class CellClusters:
         from sklearn.decomposition import TruncatedSVD
 
         rows = np.concatenate([self._first_cells(bags, bag) for bag in train])
-        x = log_normalised(store, rows)
+        x = cell_profiles(store, rows)
         genes = top_variance(x, self.genes)
         n = len(train) + len(test)
         if len(genes) < 2 or len(rows) < 2:
@@ -87,7 +89,7 @@ class CellClusters:
         # bag by bag: a bag's clusters then never depend on the company it is assigned in
         for row, bag in enumerate(np.concatenate([train, test])):
             for part in pieces(bags.cells([bag])):
-                own = svd.transform(log_normalised(store, part)[:, genes])
+                own = svd.transform(cell_profiles(store, part)[:, genes])
                 code = kmeans.predict(own)
                 counts[row] += np.bincount(code, minlength=k)
                 np.add.at(sums[row], code, own)

@@ -11,7 +11,7 @@ from recart.data.store import CohortStore
 from recart.evaluation.baselines.baseline import IndexArray
 from recart.evaluation.predictions import FloatArray
 
-__all__ = ["bag_sums", "log_normalised", "top_variance"]
+__all__ = ["bag_sums", "cell_profiles", "log_normalised", "top_variance"]
 
 _CELL_TARGET = 1e4
 
@@ -28,6 +28,16 @@ def log_normalised(store: CohortStore, rows: IndexArray) -> sparse.csr_matrix:
         x = sparse.csr_matrix(x.multiply(factor[:, None]))
         x.data = np.log1p(x.data)
     return x
+
+
+def cell_profiles(store: CohortStore, rows: IndexArray) -> sparse.csr_matrix:
+    """(rows, g) `log_normalised`; of a cohort without genes (rows, a) log1p of protein counts.
+
+    A protein that was not measured is 0 there.
+    """
+    if store.genes or store.protein is None:
+        return log_normalised(store, rows)
+    return sparse.csr_matrix(np.log1p(read_rows(store.protein, rows).astype(np.float32)))
 
 
 def top_variance(x: sparse.csr_matrix | FloatArray, n: int) -> IndexArray:

@@ -1,0 +1,85 @@
+"""A cohort of FCS files alone, trained and evaluated: cells have proteins, and no RNA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recart.config.compose import compose
+from recart.evaluation.launch import evaluate_run
+from recart.training.launch import train_run
+from recart.training.run_directory import RunDirectory
+
+flowio = pytest.importorskip("flowio", reason="the extra cytometry is not installed")
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+MARKERS = ["CD3", "CD4", "CD8", "CD19", "CD45RA", "CD62L", "CD279", "CD25"]
+# on the arcsinh scale, of three populations
+LEVELS = np.array([[3, 1, 3, 0, 1, 2, 2, 0], [3, 3, 0, 0, 2, 3, 1, 1], [0, 0, 0, 3, 2, 1, 0, 0]])
+
+
+def _write(folder: Path, patients: int, cells: int) -> Path:
+    """Responders have more cells of the first population; the sheet."""
+    rng = np.random.default_rng(0)
+    rows = ["sample,patient,timepoint,day,batch,fcs,response"]
+    for p in range(patients):
+        responds = p % 2
+        kind = rng.choice(3, cells, p=rng.dirichlet([8 + 20 * responds, 8, 6]))
+        signal = np.maximum(LEVELS[kind] + rng.normal(0, 0.4, (cells, len(MARKERS))), -0.3)
+        events = np.column_stack([rng.uniform(1e3, 5e3, cells), 150 * np.sinh(signal)])
+        with (folder / f"{p}.fcs").open("wb") as stream:
+            flowio.create_fcs(
+                stream,
+                events.astype(np.float32).flatten().tolist(),
+                ["FSC-A", *(f"D{i}-A" for i in range(len(MARKERS)))],
+                opt_channel_names=["", *MARKERS],
+            )
+        rows.append(f"S{p},P{p},D0,0,B{p % 3},{p}.fcs,{'R' if responds else 'NR'}")
+    (folder / "sheet.csv").write_text("\n".join(rows) + "\n")
+    return folder / "sheet.csv"
+
+
+def test_a_cohort_without_genes_runs_to_its_claim(tmp_path: Path) -> None:
+    config = compose(
+        [
+            "data=fcs",
+            f"data.path={_write(tmp_path, patients=24, cells=60)}",
+            "data.endpoint=response",
+            "data.reader.unit=20",
+            "data.limits.min_cells=10",
+            "data/receptors=none",
+            "data.folds.k=3",
+            "data.folds.repeats=1",
+            "training.epochs=4",
+            "training.warmup_epochs=2",
+            "model.hidden=16",
+            "model.latent=4",
+            "head.prototypes=4",
+            "head.fine_prototypes=0",
+            "head.inner_folds=2",
+            "executor=in_process",
+            "logger=csv",
+            "callbacks={}",
+            f"paths.run={tmp_path / 'run'}",
+            f"paths.prepared={tmp_path / 'prepared'}",
+        ]
+    )
+    assert np.isfinite(train_run(config))
+    found = evaluate_run(RunDirectory.open(tmp_path / "run"))
+    store = found.cohort.store
+    assert (len(store.genes), len(store.proteins)) == (0, 8)
+    last = found.members[0].history[-1]
+    assert last["train_rna"] == 0
+    assert last["train_protein"] < found.members[0].history[0]["train_protein"]
+    auroc = found.assessment.model.metrics.auroc
+    assert auroc is not None
+    assert auroc > 0.7
+    # rivals read proteins too: fractions of clusters are what tells responders here
+    rivals = {own.name: own.metrics.auroc for own in found.assessment.baselines}
+    assert rivals["composition"] is not None
+    assert rivals["composition"] > 0.7
+    assert rivals["pseudobulk"] is not None
+    assert rivals["pseudobulk"] > 0.7
