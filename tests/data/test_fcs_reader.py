@@ -67,7 +67,7 @@ def test_dyes_become_counts_of_markers(write: Callable[..., np.ndarray], tmp_pat
     assert cohort.protein_measured is not None
     np.testing.assert_array_equal(cohort.protein_measured, [[1, 1, 1, 0], [1, 0, 1, 1]])
     assert cohort.samples["timepoint"].tolist() == ["D0", "D0"]
-    assert cohort.patients["response"].tolist() == ["R", "NR"]
+    assert cohort.samples["response"].tolist() == ["R", "NR"]
 
 
 def test_the_checks_judge_cells_by_proteins_where_there_are_no_genes(

@@ -24,8 +24,7 @@ def cell_totals(cohort: Cohort) -> Values:
 def filled_cells(cohort: Cohort) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """(c) whether a cell has any RNA value; of a cohort without genes, any protein count."""
     if not len(cohort.genes) and cohort.protein is not None:
-        there: np.ndarray[Any, np.dtype[np.bool_]] = (cohort.protein > 0).any(axis=1)
-        return there
+        return np.asarray((cohort.protein > 0).any(axis=1))
     return np.asarray(np.diff(cohort.rna.indptr) > 0)
 
 

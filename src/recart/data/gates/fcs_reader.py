@@ -121,7 +121,8 @@ class FcsReader(Reader):
         measured = np.zeros(counts.shape, dtype=np.bool_)
         stops = np.cumsum(sizes)
         for panel, size, stop in zip(panels, sizes, stops, strict=True):
-            at = np.ix_(np.arange(stop - size, stop), [names.index(name) for name in panel.names])
+            columns = np.array([names.index(name) for name in panel.names])
+            at = np.ix_(np.arange(stop - size, stop), columns)
             counts[at], measured[at] = panel.counts, True
         samples = np.repeat([panel.sample for panel in panels], sizes)
         ids = [f"{panel.sample}:{n}" for panel in panels for n in range(len(panel.counts))]
