@@ -16,6 +16,8 @@ from recart.contracts import Member
 from recart.data.bags import Bags, with_blocks
 from recart.data.features import FeatureChoice
 from recart.data.store import CohortStore
+from recart.evaluation.audit.finding import Severity
+from recart.evaluation.audit.provenance import Provenance
 from recart.evaluation.refit import permute_run
 from recart.models.bag_terms import BagTerms
 from recart.models.encoder import JointEncoder
@@ -169,6 +171,20 @@ def test_permutations_are_refused_where_labels_shaped_the_encoders() -> None:
     found = permute_run(nothing, members, HEAD, nothing, k=9, seed=0)
     assert found.p is None
     assert "trained anew" in found.refusal
+
+
+def test_provenance_says_whose_labels_shaped_the_encoders() -> None:
+    check = Provenance(whole_genome=1, looks=1)
+
+    def found(**fitted_on: set[str]) -> list[tuple[str, Severity]]:
+        parts = {key.replace("_", " "): frozenset(own) for key, own in fitted_on.items()}
+        run: Any = SimpleNamespace(members=[SimpleNamespace(name="a", fitted_on=parts)])
+        return [(own.code, own.severity) for own in check._joint(run)]
+
+    assert found(head={"P1"}) == []
+    assert found(encoder_labels={"P1"}, head={"P2"}) == [("A-PR-007", Severity.PASSED)]
+    twice = found(encoder_labels={"P1"}, head={"P2"}, calibration={"P1"})
+    assert twice == [("A-PR-007", Severity.WARNING)]
 
 
 @pytest.mark.parametrize("wrong", [{"weight": 0.0}, {"lent": 1.0}, {"prototypes": 1}])
