@@ -159,7 +159,7 @@ class Provenance(Check):
     def _genes(self, evaluated: Evaluated) -> Iterator[Finding]:
         genes = len(evaluated.cohort.store.genes)
         reader = str(OmegaConf.select(evaluated.config, "data.reader._target_"))
-        if genes < self.whole_genome and ".simulate." not in reader:
+        if 0 < genes < self.whole_genome and ".simulate." not in reader:
             yield self._finding(
                 "A-PR-003",
                 Severity.UNKNOWN,
