@@ -40,10 +40,8 @@ def _some_cells(bags: BagLatents) -> BagLatents:
         return bags
     rows = [np.unique(np.linspace(0, n - 1, min(n, _CELLS)).astype(np.intp)) for n in sizes]
     own = {"latents": bags.latents, "token_of_cell": bags.token_of_cell, "markers": bags.markers}
-    return replace(
-        bags,
-        **{
-            name: [part[at] for part, at in zip(values, rows, strict=True)] if len(values) else ()
-            for name, values in own.items()
-        },
-    )
+    some: dict[str, Any] = {
+        name: [part[at] for part, at in zip(values, rows, strict=True)] if len(values) else ()
+        for name, values in own.items()
+    }
+    return replace(bags, **some)
