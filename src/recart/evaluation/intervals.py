@@ -18,7 +18,7 @@ __all__ = ["INFLATION", "LEVEL", "Interval", "auroc_interval", "delong_variance"
 # nominal coverage of every interval
 LEVEL = 0.95
 # factor on the standard error of a cross-validated AUROC
-INFLATION = 1.4
+INFLATION = 1.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +136,10 @@ def auroc_interval(
     target is the model trained on everyone. Simulated coverage of a nominal 95 % interval (ridge
     on patient features, n = 20, 40, 80, 150): mean +- SE over five folds 69-81 %, plain logit-scale
     DeLong 82-87 %, patient bootstrap 81-89 %, DeLong with its standard error times 1.4 96-98 %.
-    Through the default head: `benchmarks/interval_coverage.py`. Of pairs held out together (n = 16,
-    24, 28): plain 81-91 %, times 1.4 96-99.6 % (`benchmarks/pair_coverage.py`).
+    Through the default head, which blends regressions, times 1.4 covers 91 and 88 % at ten repeats
+    (n = 20, 40), times 1.6 97 and 94 % (`benchmarks/interval_coverage.py`). Of pairs held out
+    together (n = 16, 24, 28; ridge): plain 81-91 %, times 1.4 96-99.6 %
+    (`benchmarks/pair_coverage.py`), so that times 1.6 is wider than need be.
     """
     auroc, variance = (
         _pairs(scores)
