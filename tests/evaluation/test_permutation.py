@@ -65,9 +65,9 @@ def test_signal_has_the_least_p_there_is() -> None:
 
 @pytest.mark.slow
 def test_noise_is_significant_no_more_often_than_it_says() -> None:
-    p = [_run(*_cohort(0.0, seed), seed=seed, k=19).p for seed in range(100)]
-    # at most 5 %; 12 of 100 would be three standard errors more
-    assert np.mean(np.array(p) <= 0.05) <= 0.12
+    p = [_run(*_cohort(0.0, seed), seed=seed, k=19).p for seed in range(40)]
+    # at most 5 %; 6 of 40 would be three standard errors more
+    assert np.mean(np.array(p) <= 0.05) < 0.15
     assert np.mean(p) == pytest.approx(0.5, abs=0.12)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,21 +43,6 @@ SWEEP = [
 ]
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """Address of a Ray cluster of two machines, a core each."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
-    from ray.cluster_utils import Cluster
-
-    own = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    started = Cluster(initialize_head=True, head_node_args={**own, "include_dashboard": False})
-    started.add_node(**own)
-    yield started.address
-    ray.shutdown()
-    started.shutdown()
-
-
 def members(folder: Path, *overrides: str) -> dict[str, str]:
     """Train; hashes of the members' files."""
     prepared = f"paths.prepared={folder.parent / 'prepared'}"
@@ -69,7 +52,7 @@ def members(folder: Path, *overrides: str) -> dict[str, str]:
 
 
 def test_members_are_the_same_wherever_they_train(
-    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_machines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = torch.get_num_threads()
@@ -79,7 +62,7 @@ def test_members_are_the_same_wherever_they_train(
     finally:
         torch.set_num_threads(before)
     assert list(here) == ["r0f0.ckpt", "r0f1.ckpt", "r0f2.ckpt"]
-    assert members(tmp_path / "ray", "executor=ray", f"executor.address={cluster}") == here
+    assert members(tmp_path / "ray", "executor=ray", f"executor.address={two_machines}") == here
     local = ["executor=slurm", "executor.cluster=local", "executor.at_once=2"]
     assert members(tmp_path / "slurm", *local) == here
     assert not list((tmp_path / "prepared" / "slurm").iterdir())
@@ -100,7 +83,9 @@ def sweep(folder: Path, *overrides: str) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_a_sweep_ends_in_the_same_tables_wherever_it_runs(cluster: str, tmp_path: Path) -> None:
+def test_a_sweep_ends_in_the_same_tables_wherever_it_runs(
+    two_machines: str, tmp_path: Path
+) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -108,7 +93,7 @@ def test_a_sweep_ends_in_the_same_tables_wherever_it_runs(cluster: str, tmp_path
     finally:
         torch.set_num_threads(before)
     assert list(here)[3:] == ["r0f0.ckpt", "r0f1.ckpt"]
-    ray = ["executor=ray", f"executor.address={cluster}"]
+    ray = ["executor=ray", f"executor.address={two_machines}"]
     assert sweep(tmp_path / "ray", *ray) == here
     slurm = ["executor=slurm", "executor.cluster=local", "executor.at_once=2"]
     assert sweep(tmp_path / "slurm", *slurm) == here
