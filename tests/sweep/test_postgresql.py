@@ -25,7 +25,7 @@ PASSWORD = "zzsecretpassword"
 SMALL = [
     *("sweep=heads", "sweep.budget=2", "sweep/storage=database", "executor=in_process"),
     *("sweep.space.head.prototypes.low=2", "sweep.space.head.prototypes.high=6"),
-    *("data.reader.patients=10", "data.reader.cells_per_sample=30", "data.reader.genes=170"),
+    *("data.reader.patients=12", "data.reader.cells_per_sample=30", "data.reader.genes=170"),
     *("data.limits.min_cells=2", "data.limits.min_per_class=3", "data/receptors=none"),
     *("data.folds.k=2", "features.prior_cells=5", "training.epochs=1"),
     *("training.warmup_epochs=1", "model.hidden=8", "model.latent=4", "head.inner_folds=2"),
