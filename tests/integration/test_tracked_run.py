@@ -188,9 +188,7 @@ def test_a_server_that_does_not_answer_changes_nothing(
     assert len(runs) == 3  # they can be sent later
 
 
-def test_no_upload_outlives_its_patience(
-    bad_server: str, asked: list[str], tmp_path: Path
-) -> None:
+def test_no_upload_outlives_its_patience(bad_server: str, asked: list[str], tmp_path: Path) -> None:
     """Bounded in time, named once, no process left."""
     import psutil
 
