@@ -48,6 +48,7 @@ def runs(folder: Path, kills: int, who: str, rng: random.Random) -> None:
             there = {path.name: sha(path) for path in (place / "checkpoints").glob("*.ckpt")}
             redone += sum(there.get(name) != own for name, own in files.items())
             files = there
+            say(f"{killed} kills")  # a campaign that is cut short has its number
             if code == 0:
                 break
             if not hits:

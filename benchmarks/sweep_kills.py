@@ -126,6 +126,7 @@ def main() -> None:
                 code = process.wait()
                 found["left_over"] += len(left_over(folder, started))
                 now = done(folder)
+                log.info("%s kills", found["kills"])  # a campaign that is cut short has its number
                 found["redone"] += sum(now.get(path) != when for path, when in before.items())
                 before = now
                 ended = code == 0
