@@ -7,12 +7,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
 
-__all__ = ["ended", "forked", "left_over", "say", "sha", "workers"]
+__all__ = ["descendants", "ended", "forked", "left_over", "say", "sha", "workers"]
 
 
 def say(line: str) -> None:
@@ -61,11 +61,23 @@ def workers(driver: int) -> list[int]:
         return []
 
 
-def left_over(folder: Path) -> list[int]:
-    """Processes that still speak of this folder, a moment later."""
-    time.sleep(2)
-    found = []
+def descendants(number: int) -> list[psutil.Process]:
+    """All that a process has started, and what these have."""
+    try:
+        return psutil.Process(number).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def left_over(folder: Path, started: Sequence[psutil.Process]) -> list[int]:
+    """Of a command that has ended: what it had started, or whose command names the folder.
+
+    A process that still imports reads that its parent is gone when it has imported: it has a
+    minute.
+    """
+    _, alive = psutil.wait_procs(started, timeout=60)
+    found = {own.pid for own in alive}
     for own in psutil.process_iter(["cmdline"]):
         if any(str(folder) in word for word in own.info["cmdline"] or []):
-            found.append(own.pid)
-    return found
+            found.add(own.pid)
+    return sorted(found)

@@ -13,7 +13,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from killed import left_over, say, sha, workers
+import psutil
+from killed import descendants, left_over, say, sha, workers
 
 __all__ = ["runs"]
 
@@ -41,12 +42,13 @@ def runs(folder: Path, kills: int, who: str, rng: random.Random) -> None:
         files: dict[str, str] = {}
         while True:
             most = 0 if unbroken else kills - killed
-            code, hits = _start(place, folder, most, who, rng)
+            code, hits, started = _start(place, folder, most, who, rng)
             killed += hits
-            left += len(left_over(place))
+            left += len(left_over(place, started))
             there = {path.name: sha(path) for path in (place / "checkpoints").glob("*.ckpt")}
             redone += sum(there.get(name) != own for name, own in files.items())
             files = there
+            say(f"{killed} kills")  # a campaign that is cut short has its number
             if code == 0:
                 break
             if not hits:
@@ -82,25 +84,31 @@ def _evaluate(place: Path) -> None:
         raise SystemExit(done.stderr.decode())
 
 
-def _start(place: Path, folder: Path, most: int, who: str, rng: random.Random) -> tuple[int, int]:
-    """Start `train.py` and kill at most so often once it trains. Its status, and the kills."""
+def _start(
+    place: Path, folder: Path, most: int, who: str, rng: random.Random
+) -> tuple[int, int, list[psutil.Process]]:
+    """Start `train.py` and kill at most so often once it trains.
+
+    Its status, the kills, and what it had started when it was killed last.
+    """
     arguments = [*SMALL, f"paths.run={place}", f"paths.prepared={folder / 'prepared'}"]
     process = subprocess.Popen(
         [sys.executable, "train.py", *arguments], cwd=ROOT, stderr=subprocess.DEVNULL
     )
-    hits = 0
+    hits, started = 0, list[psutil.Process]()
     while hits < most and process.poll() is None:
         while process.poll() is None and not _training(place, process.pid):
             time.sleep(0.05)
         time.sleep(rng.uniform(0, 8 if who == "driver" else 4))
         victims = [process.pid] if who == "driver" else workers(process.pid)
         if process.poll() is None and victims:
+            started = descendants(process.pid)
             with suppress(ProcessLookupError):  # a worker that has ended since
                 os.kill(rng.choice(victims), signal.SIGKILL)
                 hits += 1
             if who == "driver":
                 break
-    return process.wait(), hits
+    return process.wait(), hits, started
 
 
 def _training(place: Path, number: int) -> bool:

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from killed import left_over, workers
+import psutil
+from killed import descendants, left_over, workers
 
 log = logging.getLogger(__name__)
 
@@ -52,23 +53,29 @@ def start(folder: Path, prepared: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*command, *places], **quiet)  # type: ignore[call-overload, no-any-return]
 
 
-def kill(process: subprocess.Popen[bytes], what: str, seconds: float, most: int) -> int:
-    """Kill the driver, or one worker after another while the sweep runs; how many were killed."""
-    kills = 0
+def kill(
+    process: subprocess.Popen[bytes], what: str, seconds: float, most: int
+) -> tuple[int, list[psutil.Process]]:
+    """Kill the driver, or one worker after another while the sweep runs.
+
+    How many were killed, and what the driver had started by then.
+    """
+    kills, started = 0, list[psutil.Process]()
     while kills < most:
         after = random.uniform(0.2, 1.0) * seconds / (1 if what == "driver" else 5)
         until = time.monotonic() + after
         while time.monotonic() < until or (what == "worker" and not workers(process.pid)):
             if process.poll() is not None:
-                return kills
+                return kills, started
             time.sleep(0.1)
+        started = descendants(process.pid)
         if what == "driver":
             process.send_signal(signal.SIGKILL)
-            return 1
+            return 1, started
         with suppress(ProcessLookupError, IndexError):  # it has ended since
             os.kill(random.choice(workers(process.pid)), signal.SIGKILL)
             kills += 1
-    return kills
+    return kills, started
 
 
 def done(folder: Path) -> dict[str, int]:
@@ -114,10 +121,12 @@ def main() -> None:
             while not ended:
                 process = start(folder, place / "prepared")
                 most = options.kills - found["kills"]
-                killed = kill(process, options.what, seconds, most)
+                killed, started = kill(process, options.what, seconds, most)
                 found["kills"] += killed
                 code = process.wait()
+                found["left_over"] += len(left_over(folder, started))
                 now = done(folder)
+                log.info("%s kills", found["kills"])  # a campaign that is cut short has its number
                 found["redone"] += sum(now.get(path) != when for path, when in before.items())
                 before = now
                 ended = code == 0
@@ -125,7 +134,6 @@ def main() -> None:
                     raise SystemExit(f"the sweep failed by itself with exit code {code}")
             found["sweeps"] += 1
             found["twice"] += twice(folder)
-            found["left_over"] += len(left_over(folder))
             found["tables_that_differ"] += sum(
                 (folder / table).read_bytes() != (place / "whole" / table).read_bytes()
                 for table in TABLES

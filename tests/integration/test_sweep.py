@@ -21,7 +21,7 @@ from recart.evaluation.launch import evaluate_run
 from recart.problems import InputError
 from recart.sweep.launch import run_sweep
 from recart.sweep.outer_scores import check_not_seen
-from recart.sweep.page import refresh_page
+from recart.sweep.page import refresh_page, write_page
 from recart.sweep.trial_job import TrialJob
 from recart.training.checkpoints import load_checkpoint
 from recart.training.cohort_setup import prepare_cohort
@@ -151,6 +151,21 @@ def test_its_runs_are_evaluated_as_any_other_and_the_page_says_so(swept: Path) -
         refresh_page(run.path, said.append)
     refresh_page(swept, said.append)  # which is no run of a sweep
     assert len(said) == 2
+
+
+def test_the_page_of_too_few_trials_leaves_out_what_they_do_not_show(
+    swept: Path, tmp_path: Path
+) -> None:
+    for name in ("config.yaml", "sweep.json"):
+        shutil.copy(swept / name, tmp_path / name)
+    shutil.copytree(swept / "scores", tmp_path / "scores")
+    summary = json.loads((tmp_path / "sweep.json").read_text())
+    for fold in summary["folds"].values():
+        fold |= {"values": fold["values"][:1], "chosen": 0}
+    (tmp_path / "sweep.json").write_text(json.dumps(summary))
+    page = write_page(tmp_path).read_text()
+    assert "Search and luck" in page
+    assert "Which keys matter" not in page
 
 
 def test_no_id_stands_in_anything_that_is_written(place: Place, swept: Path) -> None:

@@ -25,7 +25,7 @@ PASSWORD = "zzsecretpassword"
 SMALL = [
     *("sweep=heads", "sweep.budget=2", "sweep/storage=database", "executor=in_process"),
     *("sweep.space.head.prototypes.low=2", "sweep.space.head.prototypes.high=6"),
-    *("data.reader.patients=10", "data.reader.cells_per_sample=30", "data.reader.genes=170"),
+    *("data.reader.patients=12", "data.reader.cells_per_sample=30", "data.reader.genes=170"),
     *("data.limits.min_cells=2", "data.limits.min_per_class=3", "data/receptors=none"),
     *("data.folds.k=2", "features.prior_cells=5", "training.epochs=1"),
     *("training.warmup_epochs=1", "model.hidden=8", "model.latent=4", "head.inner_folds=2"),
@@ -82,11 +82,14 @@ def test_a_sweep_in_a_database(
     places = [f"paths.prepared={tmp_path / 'prepared'}", f"paths.run={tmp_path / 'swept'}"]
     for _ in range(2):  # the second finds everything there
         run_sweep(compose([*SMALL, *places]))
-    studies = optuna.get_all_study_names(url)
+    storage = optuna.storages.RDBStorage(url)
+    studies = {own.study_name: own._study_id for own in storage.get_all_studies()}
     assert sorted(studies) == ["swept/r0f0", "swept/r0f1"]
-    for name in studies:
-        trials = optuna.load_study(study_name=name, storage=url).trials
+    for number in studies.values():
+        trials = storage.get_all_trials(number)
         assert [trial.state.name for trial in trials] == ["COMPLETE"] * 2
+    storage.remove_session()
+    storage.engine.dispose()
     assert not (tmp_path / "swept" / "study.db").exists()
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 10

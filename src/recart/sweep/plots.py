@@ -66,6 +66,7 @@ def sweep_plots(
             slices = plot_slice(study, params=varied, target=_value, target_name=_SCORE)
             several = {"row": "all", "col": "all"} if len(varied) > 1 else {}
             _add_band(slices, chances, **several)
+            slices.update_xaxes(title_font_size=10, tickangle=90)  # seven keys stand side by side
             found["slice"] = slices
     return {name: _dressed(figure) for name, figure in found.items()}
 

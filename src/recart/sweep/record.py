@@ -82,6 +82,9 @@ class Record:
     def close(self) -> None:
         """Let go of connections."""
         self._storage.remove_session()
+        engine = getattr(self._storage, "engine", None)  # of a database; a journal has none
+        if engine is not None:
+            engine.dispose()
 
     def _study(self, fold: str):  # type: ignore[no-untyped-def] # noqa: ANN202
         import optuna

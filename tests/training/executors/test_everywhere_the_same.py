@@ -39,7 +39,7 @@ SMALL = [
 SWEEP = [
     *("sweep=heads", "sweep/sampler=tpe", "sweep.sampler.startup=2", "sweep.sampler.batch=2"),
     *("sweep.budget=3", "sweep.space.head.prototypes.low=2", "sweep.space.head.prototypes.high=6"),
-    *("data.folds.k=2", "model.latent=4"),
+    *("data.reader.patients=12", "data.folds.k=2", "model.latent=4"),
 ]
 
 
