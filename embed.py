@@ -23,7 +23,8 @@ def embed(config: DictConfig) -> None:
     embedded = embed_new(config)
     files = write_patient_files(embedded, config.reports, config.subject_system)
     if files:
-        say(f"wrote {len(files)} reports on {len(embedded.records)} patients to {embedded.folder}")
+        told = f"{len(embedded.records)} {embedded.model.unit}s"
+        say(f"wrote {len(files)} reports on {told} to {embedded.folder}")
 
 
 @hydra.main(config_path="configs", config_name="embed", version_base="1.3")

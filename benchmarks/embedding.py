@@ -7,7 +7,8 @@ every member, predicts, and writes cells and tables. Memory is the largest resid
 process. The encoder alone is timed on cells in memory, on as many threads as there are cores, in
 turns with scvi-tools' `get_latent_representation` of a TOTALVI of the same layers, on one thread
 of torch and on as many as there are cores: on a machine that does other things these wait for each
-other, and wall time says little. Ratios are of medians.
+other, and wall time says little. Beside it, cells of an unseen batch: their mean over batches and
+what each batch would make of them, from one pass and from a pass for each. Ratios are of medians.
 
     python benchmarks/embedding.py [--cells 100000] [--genes 2000] [--runs 3] [--folder DIR]
 """
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,23 @@ def run_child(run: Path, path: Path, output: Path) -> None:
     sys.stdout.write(json.dumps(took))
 
 
+def at_once(stack: Any, bound: Any, store: Any, ranges: list[slice], workers: int) -> None:
+    """The mean over batches, and as if each were the unseen one, from one pass."""
+    from recart.training.encoding import encode_by_batch
+
+    unseen = replace(bound, batch_of_sample=np.full(len(store.samples), -1))
+    encode_by_batch(stack, unseen, store, ranges, workers)
+
+
+def in_turn(stack: Any, bound: Any, store: Any, ranges: list[slice], workers: int) -> None:
+    """The same from a pass for each."""
+    from recart.training.encoding import encode
+
+    for batch in range(-1, len(bound.features.spec.batches)):
+        as_if = replace(bound, batch_of_sample=np.full(len(store.samples), batch))
+        encode(stack, as_if, store, ranges, workers)
+
+
 def encoders(genes: int, runs: int) -> list[str]:
     """Rates of the encoder of each, in turns."""
     import torch
@@ -173,6 +192,10 @@ def encoders(genes: int, runs: int) -> list[str]:
         start = now()
         encode(stack, bound, store, ranges, workers=cores)
         seconds = {"recart": now() - start}
+        for name, way in (("at once", at_once), ("in turn", in_turn)):
+            start = now()
+            way(stack, bound, store, ranges, cores)
+            seconds[f"recart, unseen batch, {name}"] = now() - start
         for threads in sorted({1, cores}):
             torch.set_num_threads(threads)
             start = now()

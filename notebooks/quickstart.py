@@ -530,12 +530,21 @@ model = recart.load(released)
 model
 
 # %% [markdown]
-# `predict` takes MuData or AnnData in memory and says what `embed.py` said, to the last bit.
+# Its methods take MuData or AnnData in memory. `read` checks the data as `embed.py` does, so that
+# several questions need it once. `predict` then says what `embed.py` said, to the last bit.
 
 # %%
-received = mudata.read_h5mu(work / "new_patient.h5mu")
+received = model.read(mudata.read_h5mu(work / "new_patient.h5mu"))
 released_says = model.predict(received)
 released_says["probability"] - new.patients["probability"]
+
+# %% [markdown]
+# `embed` gives the latents of each cell, in the order of the data, ready for `obsm`. Names of
+# batches being gone from a bundle, samples of the cohort's own batches would be encoded as those of
+# a new one are: as an average over the batches of training.
+
+# %%
+model.embed(received).head(3).round(2)
 
 # %% [markdown]
 # `explain` says what drove the score: contributions in log odds that sum to it, here by group of

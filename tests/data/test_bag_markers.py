@@ -12,6 +12,8 @@ import pytest
 from recart.data.bag_markers import BagMarkers, check_marker_genes, marker_names
 from recart.data.bags import Admission, Bags, Reading, make_bags
 from recart.data.features import FeatureChoice, bind
+from recart.data.gene_panels import named_genes
+from recart.data.names.gene_map import gene_id
 from recart.data.store import CohortStore, open_store, write_store
 from recart.problems import InputError
 
@@ -160,3 +162,24 @@ def test_normalised_values_stay(store: CohortStore) -> None:
     given = replace(store, rna=values, normalised=True)
     markers = _markers(given, _bags(given, ("GENE4",)), [0])[0]
     np.testing.assert_array_equal(markers[:, -1], values[: len(markers), 4].toarray()[:, 0])
+
+
+def test_a_store_named_by_ensembl_ids_has_the_named_genes_too(make_store: MakeStore) -> None:
+    made = make_store(patients=2)
+    symbols = ("GZMB", "CD3D", "CXCL8", *made.genes[3:])
+    named = replace(made, genes=symbols)
+    versions = tuple(f"{own}.3" if (own := gene_id(name)) else name for name in symbols)
+    by_id = replace(made, genes=versions)
+    before = replace(made, genes=("GZMB", "CD3D", "IL8", *made.genes[3:]))
+    given = replace(
+        made, genes=("a", "b", "c", *symbols[3:]), gene_ids=tuple(map(gene_id, symbols))
+    )
+    asked = named_genes(named, ["panel:immune"])
+    assert set(asked) == {"GZMB", "CD3D", "CXCL8"}
+    values = _markers(named, _bags(named, asked), [0])[0]
+    for other in (by_id, before, given):
+        assert named_genes(other, ["panel:immune"]) == asked
+        check_marker_genes(other, asked)
+        bags = _bags(other, asked)
+        assert marker_names(other, bags)[-3:] == tuple(f"gene:{name}" for name in asked)
+        np.testing.assert_array_equal(_markers(other, bags, [0])[0], values)

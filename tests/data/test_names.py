@@ -13,9 +13,10 @@ from scipy import sparse
 from recart.contracts import FeatureSpec
 from recart.data.cohort import Cohort
 from recart.data.gene_panels import PANELS
-from recart.data.names.gene_map import gene_id
+from recart.data.names.gene_map import gene_id, known_ids
+from recart.data.names.gene_places import gene_places
 from recart.data.names.protein_aliases import marker_gene, marker_of
-from recart.data.names.vocabulary import InModelWords, Vocabulary, known_ids
+from recart.data.names.vocabulary import InModelWords, Vocabulary
 from recart.data.simulate.panel import PANEL
 
 GENES = ("CD3E", "JCHAIN", "TENT5C", "NKX2-1", "C1orf112", "OLD1")
@@ -178,3 +179,26 @@ def test_specs_of_before_have_no_ids() -> None:
     words = Vocabulary.of([spec], ["GZMB"]).translate(_cohort(["ENSG00000100453", "cd3e"]))
     assert set(words.genes.found) == {"CD3E", "GZMB"}
     assert replace(spec, gene_ids=("",)) != spec
+
+
+def test_a_named_gene_that_the_model_knows_by_its_id_is_the_models() -> None:
+    """Otherwise a cohort's CD3E would be taken for the named gene, and the model's be missing."""
+    spec = FeatureSpec(
+        genes=(gene_id("CD3E"), gene_id("CD3D")),
+        proteins=(),
+        receptor_dim=0,
+        batches=("",),
+        patients=(),
+        gene_ids=(gene_id("CD3E"), gene_id("CD3D")),
+    )
+    words = Vocabulary.of([spec], ["CD3E", "GZMB", "CD19"]).translate(
+        _cohort(["CD3E", "GZMB", "X"])
+    )
+    assert list(words.cohort.genes.index) == [gene_id("CD3E"), "GZMB", "X"]
+    assert words.genes.missing == (gene_id("CD3D"),)
+    assert list(gene_places(["CD3E", "GZMB", "CD19"], words.cohort.genes.index)) == [0, 1, -1]
+
+
+def test_an_id_that_two_genes_have_finds_neither() -> None:
+    assert list(gene_places(["CXCL8"], ["IL8", gene_id("IL8")])) == [-1]
+    assert list(gene_places(["IL8"], ["IL8", gene_id("IL8")])) == [0]

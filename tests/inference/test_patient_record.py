@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import numpy as np
 import pytest
 
 from recart.data.pseudonyms import Pseudonyms
@@ -17,8 +16,6 @@ from recart.inference.records.fhir import risk_assessment
 from recart.inference.records.patient_record import (
     Asked,
     check_kinds,
-    digest_of,
-    endpoint_classes,
     patient_records,
     record_schema,
 )
@@ -161,35 +158,6 @@ def test_subjects_are_pseudonyms_unless_something_else_is_chosen(tmp_path: Path)
         subjects_of(["Ann", "Bob"], str(table), "patient", keyed, id_map)
 
 
-def test_the_hash_of_the_input_is_that_of_its_bytes(tmp_path: Path) -> None:
-    import hashlib
-
-    one, other = tmp_path / "one", tmp_path / "other"
-    one.write_bytes(b"cells")
-    other.write_bytes(b"table")
-    assert digest_of([one]) == hashlib.sha256(b"cells").hexdigest()
-    assert len({digest_of([one]), digest_of([one, other]), digest_of([other, one])}) == 3
-    assert digest_of([]) == ""
-
-
 def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(InputError, match=r"E-OUT-011.*pdf.*json, html, fhir"):
         check_kinds(["json", "pdf"])
-
-
-def test_names_of_classes_come_from_the_head(make_rich_bags: Callable[..., Any]) -> None:
-    from recart.training.endpoints import BinaryEndpoint
-    from recart.training.prototype_head import PrototypeHead
-
-    bags, labels = make_rich_bags(16)
-    endpoint = BinaryEndpoint(column="r", positive=["CR", "VGPR"], negative=["PD"])
-    head = PrototypeHead(
-        prototypes=2,
-        shrinkage=5.0,
-        cells=100,
-        strengths=[1.0],
-        inner_folds=2,
-        use_extras=False,
-        endpoint=endpoint,
-    ).fit(bags, np.asarray(labels), seed=0)
-    assert endpoint_classes(head) == ("CR, VGPR", "PD")

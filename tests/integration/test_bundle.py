@@ -352,7 +352,7 @@ def test_in_memory_it_says_what_embed_says(bundle: Path, new_file: Path, tmp_pat
         model.predict(rna.obs)
     strict = Limits(min_cells=10_000)
     with pytest.raises(InputError, match=r"E-LIB-003 file=memory .*all 10 samples are failed"):
-        model.predict(rna, limits=strict)
+        model.read(rna, limits=strict)
     rna.X = rna.X.astype(np.float32)
     rna.X.data[0] = -1.0
     with pytest.raises(InputError, match=r"file=memory"):

@@ -144,4 +144,5 @@ def test_the_released_model_says_what_the_run_said(executed: Any) -> None:
     table = result(executed, 'released_says["probability"] -')
     assert re.search(r"\s0\.0$", table, re.M)
     assert "5 members" in result(executed, "recart.load(released)")
+    assert "latent_0" in result(executed, "model.embed(received)")
     assert "weights.safetensors" in result(executed, "released.iterdir()")

@@ -17,7 +17,7 @@ from recart.models.encoder import JointEncoder
 from recart.models.masking import Masking
 from recart.models.rna import NegativeBinomial
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
-from recart.training.bag_latents import bag_latents
+from recart.training.bag_latents import bag_latents, bag_latents_by_batch
 from recart.training.encoding import encode
 
 MakeStore = Callable[..., CohortStore]
@@ -194,3 +194,30 @@ def test_threads_give_the_same_bytes(
     slices = [part for patient in range(5) for part in _slices(store, patient)]
     one = encode(stack, bound, store, slices)
     np.testing.assert_array_equal(encode(stack, bound, store, slices, workers=3), one)
+
+
+def test_every_batch_at_once_is_each_in_turn(
+    store: CohortStore,
+    stack: TotalVIStack,
+    bound: BoundFeatures,
+    make_all_bags: Callable[[CohortStore], Bags],
+) -> None:
+    known = bound.batch_of_sample.copy()
+    known[::3] = -1
+    partly = replace(bound, batch_of_sample=known)
+    bags = make_all_bags(store)
+    extras = pd.DataFrame(index=bags.table.index)
+    mean, given = bag_latents_by_batch(stack, partly, store, bags, range(5), extras)
+    whole = bag_latents(stack, partly, store, bags, range(5), extras)
+    assert len(given) == 3
+    for n in range(5):
+        np.testing.assert_array_equal(mean.latents[n], whole.latents[n])
+    for batch, seen in enumerate(given):
+        as_if = replace(bound, batch_of_sample=np.where(known < 0, batch, known))
+        in_turn = bag_latents(stack, as_if, store, bags, range(5), extras)
+        for n in range(5):
+            np.testing.assert_array_equal(seen.latents[n], in_turn.latents[n])
+    assert any(
+        not np.array_equal(a, b) for a, b in zip(given[0].latents, given[1].latents, strict=True)
+    )
+    assert bag_latents_by_batch(stack, bound, store, bags, [0], extras)[1] == []

@@ -10,6 +10,7 @@ import numpy as np
 
 from recart.data.bags import Bags
 from recart.data.features import BoundFeatures
+from recart.data.names.gene_places import gene_places
 from recart.data.rows import pieces, read_rows
 from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
@@ -29,7 +30,8 @@ def check_marker_genes(store: CohortStore, genes: Sequence[str]) -> None:
     InputError
         Naming each of them, and the nearest gene.
     """
-    missing = [gene for gene in genes if gene not in set(store.genes)]
+    places = gene_places(genes, store.genes, store.gene_ids)
+    missing = [gene for gene, at in zip(genes, places, strict=True) if at < 0]
     if missing:
         raise InputError(
             Problem(
@@ -139,8 +141,7 @@ def _markers(
     genes: Sequence[str],
     panel_of_member: np.ndarray[Any, Any],
 ) -> Floats:
-    place = {name: column for column, name in enumerate(store.genes)}
-    columns = np.array([place.get(gene, -1) for gene in genes], dtype=np.intp)
+    columns = gene_places(genes, store.genes, store.gene_ids)
     panel = len(store.proteins)
     found = np.full((len(cells), panel + len(genes)), np.nan, dtype=np.float32)
     done = 0

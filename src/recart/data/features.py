@@ -13,7 +13,7 @@ import pandas as pd
 from recart.contracts import FeatureSpec
 from recart.data.background_mixture import lower_components
 from recart.data.feature_levels import FeatureLevels
-from recart.data.names.vocabulary import known_ids
+from recart.data.names.gene_map import known_ids
 from recart.data.rows import pieces, read_rows
 from recart.data.stages import stages_by_day
 from recart.data.store import CohortStore

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from recart.data.names.gene_places import gene_places
 from recart.data.store import CohortStore
 
 __all__ = ["PANELS", "named_genes", "panel_genes"]
@@ -43,9 +44,12 @@ def panel_genes(asked: Sequence[str]) -> tuple[str, ...]:
 def named_genes(store: CohortStore, asked: Sequence[str]) -> tuple[str, ...]:
     """Genes of a list in which `panel:NAME` stands for those of a panel that the store has.
 
-    Genes that are named themselves stay, whether the store has them or not; none comes twice.
+    A store that is named by Ensembl ids has them too, see `gene_places`. Genes that are named
+    themselves stay, whether the store has them or not; none comes twice.
     """
-    there = set(store.genes)
+    asked_for = panel_genes(asked)
+    places = gene_places(asked_for, store.genes, store.gene_ids)
+    there = {gene for gene, at in zip(asked_for, places, strict=True) if at >= 0}
     genes: dict[str, None] = {}
     for word in asked:
         if word.startswith(_PREFIX):

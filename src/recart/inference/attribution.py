@@ -19,14 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recart.training.attention_head import FittedAttentionHead
+from recart.inference.score_parts import score_parts
 from recart.training.bag_sums import BagSums, bag_cells
 from recart.training.decision_rule import DecisionRule
-from recart.training.ensemble_head import FittedEnsembleHead
 from recart.training.heads import BagLatents, FittedHead
 from recart.training.prototype_features import CellSums
 from recart.training.prototype_head import FittedPrototypeHead
-from recart.training.readouts import FittedReadouts
 
 __all__ = ["CellAttribution", "attribute_cells"]
 
@@ -72,8 +70,18 @@ def attribute_cells(
     bags, n
         Bags as the member sees them, and which of them.
     """
-    raw = _attributed(head, _only(bags, n))
-    if _hazard(head):
+    parts, bag = score_parts(head), _only(bags, n)
+    if parts.others:
+        raw = _by_deletion(head, bag)
+    else:
+        grown = [(_by_growth(own, bag), weight) for own, weight in parts.linear]
+        raw = CellAttribution(
+            contributions=np.sum([w * own.contributions for own, w in grown], axis=0),
+            base=sum(w * own.base for own, w in grown),
+            rest=float(parts.rest(bag)[0]),
+            method="growth",
+        )
+    if parts.hazard:
         return raw
     return replace(
         raw,
@@ -81,34 +89,6 @@ def attribute_cells(
         base=rule.intercept + rule.slope * raw.base,
         rest=rule.slope * raw.rest,
     )
-
-
-def _attributed(head: FittedHead, bag: BagLatents) -> CellAttribution:
-    if isinstance(head, FittedPrototypeHead):
-        return _by_growth(head, bag)
-    if isinstance(head, FittedReadouts):
-        return _attributed(next(iter(head.parts.values())), bag)
-    if isinstance(head, FittedAttentionHead):
-        base = _attributed(head.base, bag)
-        residual = 0.0 if head.residual is None else float(head.residual.read(bag)[0][0])
-        return replace(base, rest=base.rest + residual)
-    if isinstance(head, FittedEnsembleHead):
-        parts = [_attributed(own, bag) for own in head.parts.values()]
-        if all(own.method == "growth" for own in parts):
-            pairs = list(zip(parts, head.weights, strict=True))
-            return CellAttribution(
-                contributions=np.sum([w * own.contributions for own, w in pairs], axis=0),
-                base=sum(w * own.base for own, w in pairs),
-                rest=sum(w * own.rest for own, w in pairs),
-                method="growth",
-            )
-    return _by_deletion(head, bag)
-
-
-def _hazard(head: FittedHead) -> bool:
-    if isinstance(head, FittedReadouts):
-        return _hazard(next(iter(head.parts.values())))
-    return isinstance(head, FittedPrototypeHead) and head.endpoint.kind == "survival"
 
 
 def _by_growth(head: FittedPrototypeHead, bag: BagLatents) -> CellAttribution:
@@ -160,7 +140,9 @@ def _score(head: FittedPrototypeHead, sums: CellSums, bag: BagLatents) -> Tensor
     scaled = (features.clamp(scaling.low, scaling.high) - scaling.mean) / scaling.scale
     known = torch.where(torch.isfinite(scaled), scaled, 0.0)
     linear = known @ head.coefficients - head.centre
-    return linear if _hazard(head) else head.endpoint.log_odds(linear, head.offsets)
+    if head.endpoint.kind == "survival":
+        return linear
+    return head.endpoint.log_odds(linear, head.offsets)
 
 
 def _gradients(

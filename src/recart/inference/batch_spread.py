@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
-from recart.data.bags import Bags
-from recart.data.features import BoundFeatures
-from recart.data.store import CohortStore
-from recart.training.bag_latents import bag_latents
+from recart.training.heads import BagLatents
 from recart.training.member_file import LoadedMember
 
 __all__ = ["batch_spread"]
 
+_CELLS: Final = 500  # of each bag that is read in every batch
+
 
 def batch_spread(
-    member: LoadedMember,
-    bound: BoundFeatures,
-    store: CohortStore,
-    bags: Bags,
-    extras: pd.DataFrame,
-    workers: int = 1,
+    member: LoadedMember, bags: int, given: Sequence[BagLatents]
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(n) highest less lowest probability, with unseen batches taken for each known one in turn.
+    """(n) highest less lowest probability of `bags` bags, in each known batch in turn.
 
-    The prediction itself is that of the mean over batches. 0 where every batch is known. `workers`
-    threads encode.
+    The prediction itself is that of the mean over batches. `given` are the bags in each, see
+    `bag_latents_by_batch`; 0 where there are none, or a bag's batches are all known. Of a bag with
+    more cells some are read, the same in every batch.
     """
-    sample_of_cell = store.cells["sample"].to_numpy()
-    unseen = bound.batch_of_sample < 0
-    rows = [n for n in range(len(bags)) if unseen[sample_of_cell[bags.cells([n])]].any()]
-    spread = np.zeros(len(bags))
-    batches = len(bound.features.spec.batches)
-    if not rows or batches < 2:
-        return spread
-    found = []
-    for batch in range(batches):
-        as_if = replace(bound, batch_of_sample=np.where(unseen, batch, bound.batch_of_sample))
-        seen = bag_latents(member.stack, as_if, store, bags, rows, extras, workers)
-        found.append(1 / (1 + np.exp(-member.rule.log_odds(member.head.logits(seen)))))
-    spread[rows] = np.ptp(np.stack(found), axis=0)
+    if not given:
+        return np.zeros(bags)
+    some = [_some_cells(own) for own in given]
+    found = [1 / (1 + np.exp(-member.rule.log_odds(member.head.logits(own)))) for own in some]
+    spread: np.ndarray[Any, np.dtype[np.float64]] = np.ptp(np.stack(found), axis=0)
     return spread
+
+
+def _some_cells(bags: BagLatents) -> BagLatents:
+    """Evenly spaced cells of every bag; a store's cells are shuffled inside each sample."""
+    sizes = [len(latents) for latents in bags.latents]
+    if max(sizes, default=0) <= _CELLS:
+        return bags
+    rows = [np.unique(np.linspace(0, n - 1, min(n, _CELLS)).astype(np.intp)) for n in sizes]
+    own = {"latents": bags.latents, "token_of_cell": bags.token_of_cell, "markers": bags.markers}
+    return replace(
+        bags,
+        **{
+            name: [part[at] for part, at in zip(values, rows, strict=True)] if len(values) else ()
+            for name, values in own.items()
+        },
+    )

@@ -10,8 +10,9 @@ import numpy as np
 
 from recart.data.bags import Bags
 from recart.data.store import CohortStore
-from recart.training.cell_view import CellView
+from recart.inference.score_parts import score_parts
 from recart.training.heads import BagLatents, FittedHead
+from recart.training.prototype_head import FittedPrototypeHead
 
 __all__ = ["CellPictures", "picture_cells", "prototypes_of"]
 
@@ -51,12 +52,9 @@ class CellPictures:
         )
 
 
-def prototypes_of(head: FittedHead) -> FittedHead | None:
-    """The head, or the one inside it, that has prototypes; None where there is none."""
-    if isinstance(getattr(head, "view", None), CellView):
-        return head
-    inner = [getattr(head, "base", None), *getattr(head, "parts", {}).values()]
-    return next((own for part in inner if part and (own := prototypes_of(part))), None)
+def prototypes_of(head: FittedHead) -> FittedPrototypeHead | None:
+    """The head, or the first one inside it, that has prototypes; None where there is none."""
+    return next((own for own, _ in score_parts(head).linear), None)
 
 
 def picture_cells(
@@ -69,12 +67,11 @@ def picture_cells(
     own = prototypes_of(head)
     if own is None:
         return None
-    view: CellView = own.view  # type: ignore[attr-defined]
     source = store.cells["source"].to_numpy()
     points, rows = [], []
     for n in range(len(bags)):
         cells = bags.cells([n])
         shown = np.unique(np.linspace(0, len(cells) - 1, min(_SHOWN, len(cells))).astype(int))
-        points.append(view.of(seen, n).numpy()[shown].astype(np.float32))
+        points.append(own.view.of(seen, n).numpy()[shown].astype(np.float32))
         rows.append(source[cells[shown]].astype(np.int64))
     return CellPictures(points=tuple(points), rows=tuple(rows), cells=len(source))

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import torch
 
-from recart.training.attention_head import FittedAttentionHead
+from recart.inference.score_parts import score_parts
 from recart.training.decision_rule import DecisionRule
-from recart.training.endpoints import SurvivalEndpoint
-from recart.training.ensemble_head import FittedEnsembleHead
 from recart.training.heads import BagLatents, FittedHead
 from recart.training.prototype_head import FittedPrototypeHead
-from recart.training.readouts import FittedReadouts
 
 __all__ = ["Drivers", "Explanation", "combine", "explain_head", "shared_name"]
 
@@ -82,43 +79,36 @@ def explain_head(head: FittedHead, rule: DecisionRule, bags: BagLatents) -> Expl
     bags
         Bags as the member sees them.
     """
-    raw = _explained(head, bags)
-    if raw.scale != "log-odds":
-        return raw
-    return replace(
-        raw,
-        contributions=rule.slope * raw.contributions,
-        base=rule.intercept + rule.slope * raw.base,
-        rest=rule.slope * raw.rest,
-    )
-
-
-def _explained(head: FittedHead, bags: BagLatents) -> Explanation:
-    """Before calibration."""
-    if isinstance(head, FittedPrototypeHead):
-        return _of_prototypes(head, bags)
-    if isinstance(head, FittedReadouts):
-        return _explained(next(iter(head.parts.values())), bags)
-    if isinstance(head, FittedAttentionHead):
-        base = _explained(head.base, bags)
-        if head.residual is None or base.scale != "log-odds":
-            return base
-        return replace(base, rest=base.rest + head.residual.read(bags)[0])
-    if isinstance(head, FittedEnsembleHead):
-        return _of_ensemble(head, bags)
-    none = np.zeros((len(bags.latents), 0))
+    parts = score_parts(head)
+    told = [(_of_prototypes(own, bags), weight) for own, weight in parts.linear]
+    zero = np.zeros((len(bags.latents), 0))
+    base: Floats = sum((w * own.base for own, w in told), np.zeros(len(zero)))
+    intercept, slope = (0.0, 1.0) if parts.hazard else (rule.intercept, rule.slope)
     return Explanation(
-        names=(),
-        groups=(),
-        contributions=none,
-        scaled=none,
-        base=np.zeros(len(none)),
-        rest=np.asarray(head.logits(bags), dtype=np.float64),
-        scale="log-odds",
+        names=tuple(name for own, _ in told for name in own.names),
+        groups=tuple(group for own, _ in told for group in own.groups),
+        contributions=np.concatenate(
+            [zero, *(slope * (w * own.contributions) for own, w in told)], axis=1
+        ),
+        scaled=np.concatenate([zero, *(own.scaled for own, _ in told)], axis=1),
+        base=intercept + slope * base,
+        rest=slope * parts.rest(bags),
+        scale="log hazard" if parts.hazard else "log-odds",
     )
 
 
-def _of_prototypes(head: FittedPrototypeHead, bags: BagLatents) -> Explanation:
+@dataclass(frozen=True, kw_only=True)
+class _Linear:
+    """A prototype head's own part, before calibration; see `Explanation`."""
+
+    names: Sequence[str]
+    groups: Sequence[str]
+    contributions: Floats
+    scaled: Floats
+    base: Floats
+
+
+def _of_prototypes(head: FittedPrototypeHead, bags: BagLatents) -> _Linear:
     features = head.features.of(bags)
     # row by row, as the head scores them
     scaled = np.stack([head.scaling.apply(row[None])[0].numpy() for row in features.values])
@@ -126,35 +116,16 @@ def _of_prototypes(head: FittedPrototypeHead, bags: BagLatents) -> Explanation:
     names = [
         name.removeprefix(f"{group}:") for name, group in zip(features.names, groups, strict=True)
     ]
-    hazard = isinstance(head.endpoint, SurvivalEndpoint)
     mean = torch.tensor([-head.centre], dtype=torch.float64)
-    if not hazard:  # log-odds are the linear predictor and an offset
+    if head.endpoint.kind != "survival":  # log-odds are the linear predictor and an offset
         mean = head.endpoint.log_odds(mean, head.offsets)
     coefficients = head.coefficients.numpy()
-    return Explanation(
-        names=tuple(names),
-        groups=tuple(groups),
+    return _Linear(
+        names=names,
+        groups=groups,
         contributions=scaled * coefficients,
         scaled=scaled,
         base=np.full(len(scaled), float(mean)),
-        rest=np.zeros(len(scaled)),
-        scale="log hazard" if hazard else "log-odds",
-    )
-
-
-def _of_ensemble(head: FittedEnsembleHead, bags: BagLatents) -> Explanation:
-    parts = [
-        (_explained(own, bags), weight)
-        for own, weight in zip(head.parts.values(), head.weights, strict=True)
-    ]
-    return Explanation(
-        names=tuple(name for own, _ in parts for name in own.names),
-        groups=tuple(group for own, _ in parts for group in own.groups),
-        contributions=np.concatenate([w * own.contributions for own, w in parts], axis=1),
-        scaled=np.concatenate([own.scaled for own, _ in parts], axis=1),
-        base=np.sum([w * own.base for own, w in parts], axis=0),
-        rest=np.sum([w * own.rest for own, w in parts], axis=0),
-        scale="log-odds",
     )
 
 

@@ -17,6 +17,7 @@ import torch
 
 from recart.data.checks import Limits
 from recart.data.checks.identity import SeenCells
+from recart.data.cohort import Cohort
 from recart.data.readers.reader import Reader
 from recart.inference.export import Export
 from recart.inference.model import Model, NewCohort
@@ -34,13 +35,17 @@ CELLS: Final = 1 << 16  # of a part: under a gigabyte of counts
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
-    """What is asked of new patients, see `EmbedConfig`; `say` writes one line to the terminal."""
+    """What is asked of new patients, see `EmbedConfig`.
+
+    `say` writes one line to the terminal, `see` is given the cells of each part.
+    """
 
     outputs: Sequence[str]
     reports: Sequence[str]
     car_genes: Sequence[str]
     limits: Limits
     say: Callable[[str], None]
+    see: Callable[[Cohort], None]
 
 
 @final
@@ -93,6 +98,7 @@ def embed_in_parts(
             if not found.errors:  # otherwise all that is left is to find the other problems
                 bar.begin(len(new.store.cells), total if len(parts) > 1 else None)
                 _embed(model, new, out, asked, bar)
+                asked.see(new.cohort)
                 matched = new.matched if matched is None else matched  # all parts have one panel
         seen.report(Path(str(reader.files()[0])).name if reader.files() else "", found)
         _raise(found.errors)

@@ -14,17 +14,15 @@ from recart.config.build import build
 from recart.config.check import check_config
 from recart.config.schema import EmbedConfig
 from recart.data.pseudonyms import Pseudonyms
-from recart.data.readers.reader import Reader
 from recart.inference.export import check_output
 from recart.inference.in_parts import Embedding, embed_in_parts
 from recart.inference.model import Model
 from recart.inference.new_patients import NewPatients
 from recart.inference.outputs.exported import check_outputs
+from recart.inference.records.input_digest import ContentDigest, digest_of
 from recart.inference.records.patient_record import (
     Asked,
     check_kinds,
-    digest_of,
-    endpoint_classes,
     patient_records,
 )
 from recart.inference.records.subjects import subjects_of
@@ -85,14 +83,16 @@ def embed_new(config: DictConfig) -> Embedded:
         say(f"[bold red]{model.watermark}[/bold red]")
     model = _trusted(model, config.get("refusal"))
     _same_columns(config.data, model)
+    reader, content = reader_of(config.data), ContentDigest()
+    no_file = bool(reports) and not reader.files()
     wanted = Embedding(
         outputs=asked,
         reports=reports,
         car_genes=list(config.data.car_genes),
         limits=build(config.data.limits),
         say=say,
+        see=content.add if no_file else lambda _: None,
     )
-    reader = reader_of(config.data)
     say(f"embedding {model.unit}s with {len(model.members)} members")
     new, files = embed_in_parts(model, reader, output, wanted)
     if model.trust is not None:
@@ -100,16 +100,20 @@ def embed_new(config: DictConfig) -> Embedded:
             say(line)
     for path in files:
         say(f"wrote {path}")
+    records = {}
+    if reports:
+        read = content.hexdigest() if no_file else digest_of(reader.files())
+        records = _records(config, model, new, read)
     return Embedded(
         new=new,
         model=model,
-        records=_records(config, model, new, reader) if reports else {},
+        records=records,
         folder=output.with_name(f"{output.stem}.reports"),
     )
 
 
 def _records(
-    config: DictConfig, model: Model, new: NewPatients, reader: Reader
+    config: DictConfig, model: Model, new: NewPatients, input_sha256: str
 ) -> dict[str, dict[str, Any]]:
     output = Path(config.output)
     private = model.folder or output.parent / ".recart"
@@ -120,13 +124,13 @@ def _records(
         model.pseudonyms or Pseudonyms(private / "pseudonym.key"),
         private / f"{output.stem}.ids.csv",
     )
-    positive, negative = endpoint_classes(model.members[0].head)
+    positive, negative = model.classes
     asked = Asked(
         about=model.about,
         positive=positive,
         negative=negative,
         unit=model.unit,
-        input_sha256=digest_of(reader.files()),
+        input_sha256=input_sha256,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return patient_records(new, asked, subjects)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -17,9 +17,19 @@ from recart.inference.in_memory import InMemoryReader
 from recart.inference.model import Model, NewCohort
 from recart.training.encoding import encode
 
-__all__ = ["LoadedModel"]
+__all__ = ["LoadedModel", "ReadData"]
 
-Columns = Mapping[str, str | None]
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ReadData:
+    """Data as a model has read and checked them: to be embedded, predicted and explained.
+
+    `cells` are their cells, in the order of the data.
+    """
+
+    new: NewCohort
+    cells: pd.Index
 
 
 @final
@@ -28,10 +38,11 @@ class LoadedModel:
 
     Every method takes a MuData with modalities `rna`, and where measured `prot` and `airr`, or an
     AnnData; raw counts. Nothing in the data is changed, and a patient's numbers do not depend on
-    who else is in them. Column names are found as `embed.py` finds them; `columns` says them
-    otherwise: `{"sample": "library", "patient": "donor"}`. `car_genes` are those of the CAR
-    construct where they are named otherwise than in training, and `limits` says when a sample has
-    failed, see `recart.data.checks.Limits`; the model brings its own.
+    who else is in them. Column names are found as `embed.py` finds them; where they have others, or
+    several methods are asked, read the data first and give what `read` returns.
+
+    A bundle knows no names of batches: all are new to it. What the run of a bundle says of patients
+    of its own batches may differ, see "Giving a model away" in the README.
 
     Parameters
     ----------
@@ -73,14 +84,38 @@ class LoadedModel:
             warnings.warn(model.watermark, UserWarning, stacklevel=3)
         return cls(model)
 
-    def embed(
+    def read(
         self,
         data: Any,
         *,
-        columns: Columns | None = None,
+        columns: Mapping[str, str | None] | None = None,
         car_genes: Sequence[str] = (),
         limits: Limits | None = None,
-    ) -> pd.DataFrame:
+    ) -> ReadData:
+        """Read and check data, for any of the other methods.
+
+        Parameters
+        ----------
+        data
+            MuData or AnnData.
+        columns
+            Names of columns where they are not the usual ones:
+            `{"sample": "library", "patient": "donor"}`.
+        car_genes
+            Genes of the CAR construct, where they are named otherwise than in training.
+        limits
+            When a sample has failed, see `recart.data.checks.Limits`; the model brings its own.
+
+        Raises
+        ------
+        InputError
+            With every problem of the data.
+        """
+        reader = InMemoryReader(data, columns)
+        new = self.model.read(reader, _warn, car_genes=car_genes, limits=limits)
+        return ReadData(new=new, cells=pd.Index(data.obs_names))
+
+    def embed(self, data: Any) -> pd.DataFrame:
         """Latent means of every cell under the first member, rows as in the data.
 
         They fit into `adata.obsm["X_recart"]`. Cells of samples that the checks leave out, such as
@@ -91,22 +126,15 @@ class LoadedModel:
         InputError
             With every problem of the data.
         """
-        new = self._read(data, columns, car_genes, limits)
-        member, store = self.model.members[0], new.store
+        read = self._read(data)
+        member, store = self.model.members[0], read.new.store
         ranges = [store.sample_slice(s) for s in range(len(store.samples))]
         latents = encode(member.stack, bind(member.features, store), store, ranges)
-        table = pd.DataFrame(latents, index=new.cohort.cells.index[store.cells["source"]])
+        table = pd.DataFrame(latents, index=read.new.cohort.cells.index[store.cells["source"]])
         table.columns = pd.Index([f"latent_{i}" for i in range(latents.shape[1])])
-        return table.reindex(pd.Index(data.obs_names))
+        return table.reindex(read.cells)
 
-    def predict(
-        self,
-        data: Any,
-        *,
-        columns: Columns | None = None,
-        car_genes: Sequence[str] = (),
-        limits: Limits | None = None,
-    ) -> pd.DataFrame:
+    def predict(self, data: Any) -> pd.DataFrame:
         """One row a patient: probability with its spread over members, coverage, flags.
 
         The columns are those of the table that `embed.py` writes. Where a prediction is refused it
@@ -117,16 +145,9 @@ class LoadedModel:
         InputError
             With every problem of the data.
         """
-        return self.model.embed(self._read(data, columns, car_genes, limits)).patients
+        return self.model.embed(self._read(data).new).patients
 
-    def explain(
-        self,
-        data: Any,
-        *,
-        columns: Columns | None = None,
-        car_genes: Sequence[str] = (),
-        limits: Limits | None = None,
-    ) -> Drivers:
+    def explain(self, data: Any) -> Drivers:
         """What drives the score of each patient: contributions that sum to it, over all members.
 
         Patients who get no prediction are left out.
@@ -136,7 +157,7 @@ class LoadedModel:
         InputError
             With every problem of the data.
         """
-        found = self.model.embed(self._read(data, columns, car_genes, limits))
+        found = self.model.embed(self._read(data).new)
         drivers = found.drivers
         predicted = found.patients.index[found.patients["probability"].notna()]
         return replace(
@@ -159,18 +180,11 @@ class LoadedModel:
         ]
         return f"LoadedModel({', '.join(parts)})"
 
-    def _read(
-        self,
-        data: Any,
-        columns: Columns | None,
-        car_genes: Sequence[str],
-        limits: Limits | None,
-    ) -> NewCohort:
-        reader = InMemoryReader(data, columns)
-        return self.model.read(reader, _warn, car_genes=car_genes, limits=limits)
+    def _read(self, data: Any) -> ReadData:
+        return data if isinstance(data, ReadData) else self.read(data)
 
 
 def _warn(message: str) -> None:
     """Warnings of the checks are warnings; what is being done now is not told."""
     if message.startswith("warning: "):
-        warnings.warn(message.removeprefix("warning: "), UserWarning, stacklevel=4)
+        warnings.warn(message.removeprefix("warning: "), UserWarning, stacklevel=5)

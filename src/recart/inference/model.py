@@ -33,6 +33,7 @@ from recart.problems import InputError, Problem
 from recart.training.cohort_setup import admission, prepared_folder, whole_reading
 from recart.training.launch import load_members
 from recart.training.member_file import LoadedMember
+from recart.training.readouts import build_endpoint
 from recart.training.receptor_version import check_receptors
 from recart.training.run_directory import RunDirectory
 
@@ -157,6 +158,11 @@ class Model:
         """What is predicted for: `patient` or `sample`."""
         return str(self.config.data.unit)
 
+    @property
+    def classes(self) -> tuple[str, str]:
+        """Names of yes and no of what is predicted."""
+        return build_endpoint(self.config).classes
+
     def read(
         self,
         reader: Reader,
@@ -239,7 +245,7 @@ class Model:
         own = self.pseudonyms
         if own is None:
             return frozenset()
-        of_run = {name for m in self.members for name in m.held_out | m.fitted_on["head"]}
+        of_run = {name for m in self.members for name in m.held_out.union(*m.fitted_on.values())}
         return frozenset(name for name in store.patients.index if own.patient(name) in of_run)
 
     def _preparation(

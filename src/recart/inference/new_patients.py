@@ -19,9 +19,8 @@ from recart.inference.cell_pictures import CellPictures, picture_cells
 from recart.inference.explain import Drivers, combine, explain_head
 from recart.inference.patient_table import MemberView, coverage, patient_table
 from recart.inference.trust.trust import Trust, Trusted
-from recart.training.bag_latents import bag_latents
+from recart.training.bag_latents import bag_latents_by_batch
 from recart.training.encoding import encode
-from recart.training.heads import BagLatents
 from recart.training.member_file import LoadedMember
 
 __all__ = ["NewPatients", "embed_new_patients"]
@@ -142,7 +141,7 @@ def _views(
 ) -> Iterator[MemberView]:
     for member in members:
         bound = bind(member.features, store)
-        seen: BagLatents = bag_latents(
+        seen, given = bag_latents_by_batch(
             member.stack, bound, store, bags, np.arange(len(bags)), extras, workers
         )
         features, names = member.head.embedding(seen)
@@ -151,7 +150,7 @@ def _views(
             logits=member.rule.log_odds(member.head.logits(seen)),
             bag_features=features,
             feature_names=names,
-            batch_spread=batch_spread(member, bound, store, bags, extras, workers),
+            batch_spread=batch_spread(member, len(bags), given),
             explained=explain_head(member.head, member.rule, seen),
             cells=attribute_bags(member, seen, bags, store) if attribute else None,
             pictures=picture_cells(member.head, seen, bags, store)

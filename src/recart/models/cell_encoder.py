@@ -126,14 +126,27 @@ class StackedEncoder(nn.Module, ABC):
         `prior_me` weighs the batch categories of each member (rows sum to 1). The average is the
         moment-matched Gaussian of the mixture over batches.
         """
+        return self.over_batches(batch, rna_n, prior_me)[0]
+
+    def over_batches(
+        self,
+        batch: CellBatch,
+        rna_n: Float[Tensor, " n"],
+        prior_me: Float[Tensor, "m e"],
+    ) -> tuple[Posterior, list[Float[Tensor, "m b l"]]]:
+        """`marginal`, and the mean as if each batch category were that of the unknown cells.
+
+        The second costs nothing beside the first. It is empty where no batch is unknown.
+        """
         given_batch = self.before_batch(batch, rna_n)
         known = given_batch(batch.batch_mbe, None)
         unknown_mb1 = batch.batch_mbe.sum(-1, keepdim=True) == 0
         unknown_mb1 &= batch.weight_mb.unsqueeze(-1) > 0  # padding rows cost no pass over batches
         if not bool(unknown_mb1.any()) or prior_me.shape[1] == 0:
-            return known
+            return known, []
         mean = torch.zeros_like(known.mean_mbl)
         second = torch.zeros_like(known.mean_mbl)
+        means = []
         for e in range(prior_me.shape[1]):
             one_hot = torch.zeros_like(batch.batch_mbe)
             one_hot[..., e] = 1.0
@@ -141,10 +154,12 @@ class StackedEncoder(nn.Module, ABC):
             weight = prior_me[:, e, None, None]
             mean = mean + weight * given.mean_mbl
             second = second + weight * (given.variance_mbl + given.mean_mbl.square())
-        return Posterior(
+            means.append(torch.where(unknown_mb1, given.mean_mbl, known.mean_mbl))
+        marginal = Posterior(
             torch.where(unknown_mb1, mean, known.mean_mbl),
             torch.where(unknown_mb1, second - mean.square(), known.variance_mbl),
         )
+        return marginal, means
 
 
 class CellEncoder(ABC):

@@ -189,6 +189,14 @@ class TotalVIStack(nn.Module):
         rna_n = self.rna.encode(batch)
         return self._own_dimensions(self.encoder.marginal(batch, rna_n, self.batch_prior_me))
 
+    def latents_by_batch(self, batch: CellBatch) -> Float[Tensor, "k m b l"]:
+        """Means of `latent`, and after them those as if each unknown batch were `k` - 1."""
+        rna_n = self.rna.encode(batch)
+        marginal, means = self.encoder.over_batches(batch, rna_n, self.batch_prior_me)
+        means = means or [marginal.mean_mbl] * self.batch_prior_me.shape[1]
+        every = torch.stack([marginal.mean_mbl, *means])
+        return torch.where(self.latent_mask_ml.unsqueeze(1), every, 0.0)
+
     def known_batch(self, batch: CellBatch) -> Float[Tensor, "m b e"]:
         """The batch covariate for decoding: unknown batches become the mean over batches."""
         unknown = batch.batch_mbe.sum(-1, keepdim=True) == 0
@@ -221,11 +229,17 @@ class TotalVIStack(nn.Module):
         """
         if noise is None:  # as the latents that heads read: unknown batches are marginalised
             return self.terms_at_mean(batch, self.latent(batch))
+        return self.drawn(batch, noise)[1]
+
+    def drawn(
+        self, batch: CellBatch, noise: Noise
+    ) -> tuple[Posterior, dict[str, Float[Tensor, "m b"]]]:
+        """The posterior of a training step, with what `noise` hides hidden; and the terms of it."""
         seen = self.recipe.masking.hide(batch, self.sizes.own_genes, noise)
         posterior = self._own_dimensions(self.encoder(seen, self.rna.encode(seen), noise))
         mean, variance = posterior
         drawn = noise.normal(mean) * variance.sqrt() * self.latent_mask_ml.unsqueeze(1)
-        return self._terms(batch, posterior, mean + drawn, noise)
+        return posterior, self._terms(batch, posterior, mean + drawn, noise)
 
     def terms_at_mean(
         self, batch: CellBatch, posterior: Posterior

@@ -17,7 +17,6 @@ from recart.inference.records.fhir import risk_assessment
 from recart.report.patient_figures import Composition
 from recart.report.patient_page import CellsOnMap, patient_page
 from recart.report.reference_map import ReferenceMap, state_words
-from recart.training.prototype_head import FittedPrototypeHead
 from recart.training.run_directory import write_atomically
 
 __all__ = ["write_patient_files"]
@@ -72,9 +71,9 @@ class _Pages:
     def __init__(self, embedded: Embedded) -> None:
         self._new = embedded.new
         head = prototypes_of(embedded.model.members[0].head)
-        self._head = head if isinstance(head, FittedPrototypeHead) else None
-        shown = self._head is not None and self._new.pictures is not None
-        self._map = ReferenceMap.of(self._head) if shown and self._head is not None else None
+        self._head = head
+        shown = head is not None and self._new.pictures is not None
+        self._map = ReferenceMap.of(head) if shown and head is not None else None
         trust = embedded.model.trust
         rules = [] if trust is None else trust.policy.in_force
         self._policy = {rule.code: f"{rule.words}; {rule.mend}" for rule in rules}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ from recart.data.features import BoundFeatures
 from recart.data.stages import sample_words, stage_of
 from recart.data.store import CohortStore
 from recart.models.totalvi import TotalVIStack
-from recart.training.encoding import encode
+from recart.training.encoding import encode, encode_by_batch
 from recart.training.heads import BagLatents, Token
 from recart.training.imputed_markers import ImputedMarkers, imputable_genes, lacks_proteins
 
-__all__ = ["bag_latents"]
+__all__ = ["bag_latents", "bag_latents_by_batch"]
 
 
 def bag_latents(
@@ -42,6 +43,46 @@ def bag_latents(
     member that a sample's panel lacks, and named genes that the store lacks, are filled in as the
     member expects them.
     """
+    latents = encode(stack, bound, store, _slices(bags, rows), workers)
+    return _bag_latents(latents, stack, bound, store, bags, rows, extras)
+
+
+def bag_latents_by_batch(
+    stack: TotalVIStack,
+    bound: BoundFeatures,
+    store: CohortStore,
+    bags: Bags,
+    rows: Sequence[int] | np.ndarray[Any, Any],
+    extras: pd.DataFrame,
+    workers: int = 1,
+) -> tuple[BagLatents, list[BagLatents]]:
+    """`bag_latents`, and as if unknown batches were each of the member's in turn.
+
+    The latter differ in their latents alone, see `encode_by_batch`: what is filled in for missing
+    proteins and genes is that of the former. None where every batch is known, or only one trained.
+    """
+    batches = len(bound.features.spec.batches)
+    if batches < 2 or (bound.batch_of_sample >= 0).all():
+        return bag_latents(stack, bound, store, bags, rows, extras, workers), []
+    seen, *given = encode_by_batch(stack, bound, store, _slices(bags, rows), workers)
+    own = _bag_latents(seen, stack, bound, store, bags, rows, extras)
+    stops = np.cumsum([len(part) for part in own.latents])[:-1]
+    return own, [replace(own, latents=np.split(latents, stops)) for latents in given[:batches]]
+
+
+def _slices(bags: Bags, rows: Sequence[int] | np.ndarray[Any, Any]) -> list[slice]:
+    return [part for n in rows for part in bags.slices[int(n)]]
+
+
+def _bag_latents(
+    latents: np.ndarray[Any, np.dtype[np.float32]],
+    stack: TotalVIStack,
+    bound: BoundFeatures,
+    store: CohortStore,
+    bags: Bags,
+    rows: Sequence[int] | np.ndarray[Any, Any],
+    extras: pd.DataFrame,
+) -> BagLatents:
     chosen = [int(n) for n in rows]
     token_of_cell, tokens = _tokens(bound, store, bags, chosen)
     of_bags = BagMarkers(store, bags, chosen, bound)
@@ -53,9 +94,7 @@ def bag_latents(
         names = (*proteins, *names[len(store.proteins) :])
         cells = [bags.cells([n]) for n in chosen]
         markers = ImputedMarkers(of_bags, stack, bound, store, cells, named)
-    slices = [bags.slices[n] for n in chosen]
-    latents = encode(stack, bound, store, [part for own in slices for part in own], workers)
-    stops = np.cumsum([sum(part.stop - part.start for part in own) for own in slices])
+    stops = np.cumsum([sum(part.stop - part.start for part in bags.slices[n]) for n in chosen])
     return BagLatents(
         latents=np.split(latents, stops[:-1]) if chosen else [],
         extras=extras.iloc[chosen].to_numpy(dtype=np.float64),

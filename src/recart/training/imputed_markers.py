@@ -12,6 +12,7 @@ from recart.contracts import CellBatch
 from recart.data.bag_markers import GENE_SUM, BagMarkers
 from recart.data.batches import gather
 from recart.data.features import BoundFeatures
+from recart.data.names.gene_places import gene_places
 from recart.data.rows import pieces, read_rows
 from recart.data.store import CohortStore
 from recart.models.expected_logs import (
@@ -44,11 +45,10 @@ def imputable_genes(
     bound: BoundFeatures, store: CohortStore, named: Sequence[str]
 ) -> tuple[Array, Array]:
     """Which of the named genes the store lacks and the member decodes, and where it has them."""
-    there = set(store.genes)
-    place = {name: g for g, name in enumerate(bound.features.spec.genes)}
-    lacking = [i for i, name in enumerate(named) if name not in there and name in place]
-    places = [place[named[i]] for i in lacking]
-    return np.array(lacking, dtype=np.intp), np.array(places, dtype=np.intp)
+    spec = bound.features.spec
+    places = gene_places(named, spec.genes, spec.gene_ids)
+    lacking = np.flatnonzero((gene_places(named, store.genes, store.gene_ids) < 0) & (places >= 0))
+    return lacking, places[lacking]
 
 
 @final

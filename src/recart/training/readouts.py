@@ -14,7 +14,7 @@ from recart.problems import InputError, Problem
 from recart.training.endpoints import BinaryEndpoint, Endpoint, SeveralEndpoints
 from recart.training.heads import Array, BagLatents, FittedHead, Head
 
-__all__ = ["FittedReadouts", "ReadoutsHead", "build_head"]
+__all__ = ["FittedReadouts", "ReadoutsHead", "build_endpoint", "build_head"]
 
 
 def build_head(config: Any) -> Head:
@@ -26,8 +26,7 @@ def build_head(config: Any) -> Head:
         If the head can not be fitted to this endpoint.
     """
     head: Head = build(config.head)
-    node = config.get("endpoint")  # runs of before had response or none
-    endpoint: Endpoint = BinaryEndpoint() if node is None else build(node)
+    endpoint = build_endpoint(config)
     fits = getattr(head, "endpoint", None)
     several = isinstance(endpoint, SeveralEndpoints) and not isinstance(fits, SeveralEndpoints)
     if several or getattr(fits, "kind", "binary") != endpoint.kind:
@@ -43,6 +42,13 @@ def build_head(config: Any) -> Head:
             ]
         )
     return ReadoutsHead(head=head, endpoint=fits) if isinstance(fits, SeveralEndpoints) else head
+
+
+def build_endpoint(config: Any) -> Endpoint:
+    """What is predicted, of the configuration of a run or of a bundle."""
+    node = config.get("endpoint")  # runs of before had response or none
+    endpoint: Endpoint = BinaryEndpoint() if node is None else build(node)
+    return endpoint
 
 
 @final
@@ -66,6 +72,21 @@ class ReadoutsHead(Head):
             FittedReadouts(parts={name: own[member] for name, own in fitted.items()})
             for member in range(len(bags))
         ]
+
+    def relabelled_logits(
+        self,
+        fitted: FittedHead,
+        development: BagLatents,
+        held_out: BagLatents,
+        labels: Sequence[Array],
+        seed: int,
+    ) -> Array:
+        """(k, n) log odds of the leading part, the only one that is fitted anew."""
+        if not isinstance(fitted, FittedReadouts):
+            raise TypeError(f"expected fitted readouts, got {type(fitted).__name__}")
+        name, head = next(iter(self._heads().items()))
+        own = [self.endpoint.targets_by_part(targets)[name] for targets in labels]
+        return head.relabelled_logits(fitted.parts[name], development, held_out, own, seed)
 
     def restore(self, state: dict[str, Any]) -> FittedHead:
         """The fitted heads of a checkpoint."""

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
-__all__ = ["GENE_MAP_VERSION", "bare_gene", "ensembl_id", "folded", "gene_id", "without_suffix"]
+__all__ = [
+    "GENE_MAP_VERSION",
+    "bare_gene",
+    "ensembl_id",
+    "folded",
+    "gene_id",
+    "known_ids",
+    "without_suffix",
+]
 
 GENE_MAP_VERSION: Final = "GENCODE 48, previous symbols 2026-11"
 
@@ -56,18 +65,24 @@ def gene_id(name: str) -> str:
     return ""
 
 
+def known_ids(names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
+    """Ensembl ids: as given, else by the shipped map; empty where neither knows."""
+    return tuple(own or gene_id(name) for own, name in zip(ids, names, strict=True))
+
+
 @cache
 def _symbols() -> dict[str, int]:
-    with (files(__package__) / "human_genes.tsv.gz").open("rb") as packed:
-        text = gzip.decompress(packed.read()).decode()
-    return {symbol: int(number) for symbol, number in _rows(text)}
+    place = files(__package__) / "human_genes.tsv.gz"
+    with place.open("rb") as packed, gzip.open(packed, "rt", encoding="utf-8") as lines:
+        return {symbol: int(number) for symbol, number in _rows(lines)}
 
 
 @cache
 def _previous() -> dict[str, str]:
-    text = (files(__package__) / "previous_symbols.tsv").read_text(encoding="utf-8")
-    return {before.upper(): symbol for before, symbol in _rows(text)}
+    with (files(__package__) / "previous_symbols.tsv").open(encoding="utf-8") as lines:
+        return {before.upper(): symbol for before, symbol in _rows(lines)}
 
 
-def _rows(text: str) -> list[list[str]]:
-    return [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+def _rows(lines: Iterable[str]) -> Iterator[list[str]]:
+    # one at a time: every process that trains reads them, and lists of all are three times the map
+    return (line.rstrip("\n").split("\t") for line in lines if not line.startswith("#"))

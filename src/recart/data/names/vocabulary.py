@@ -10,11 +10,19 @@ import pandas as pd
 
 from recart.contracts import FeatureSpec
 from recart.data.cohort import Cohort
-from recart.data.names.gene_map import bare_gene, ensembl_id, folded, gene_id, without_suffix
+from recart.data.names.gene_map import (
+    bare_gene,
+    ensembl_id,
+    folded,
+    gene_id,
+    known_ids,
+    without_suffix,
+)
+from recart.data.names.gene_places import gene_places
 from recart.data.names.matching import NameMatches, Pass, match_names
 from recart.data.names.protein_aliases import bare_protein, marker_of
 
-__all__ = ["InModelWords", "Vocabulary", "known_ids"]
+__all__ = ["InModelWords", "Vocabulary"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +66,10 @@ class Vocabulary:
 
     @classmethod
     def of(cls, specs: Iterable[FeatureSpec], genes: Sequence[str] = ()) -> Vocabulary:
-        """What any of the members knows, and further `genes` by name, which are optional."""
+        """What any of the members knows, and further `genes` by name, which are optional.
+
+        A further gene that a member knows by another name is found as the member's.
+        """
         ids: dict[str, str] = {}
         proteins: dict[str, None] = {}
         for spec in specs:
@@ -66,7 +77,8 @@ class Vocabulary:
             for name, gene in zip(spec.genes, own, strict=True):
                 ids[name] = ids.get(name) or gene
             proteins |= dict.fromkeys(spec.proteins)
-        optional = frozenset(genes) - ids.keys()
+        known = gene_places(genes, tuple(ids), tuple(ids.values())) >= 0
+        optional = frozenset(name for name, own in zip(genes, known, strict=True) if not own)
         ids |= dict.fromkeys((name for name in genes if name in optional), "")
         return cls(
             genes=tuple(ids),
@@ -141,11 +153,6 @@ class Vocabulary:
             Pass(how="alias", **by(marker_of)),
         )
         return match_names("protein", self.proteins, given, passes)
-
-
-def known_ids(names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
-    """Ensembl ids: as given, else by the shipped map; empty where neither knows."""
-    return tuple(own or gene_id(name) for own, name in zip(ids, names, strict=True))
 
 
 def _given_ids(cohort: Cohort, names: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from recart.data.readers.chains import chain_frame
 from recart.data.readers.tables import read_table
 from recart.problems import Problem, Problems
 
-__all__ = ["contig_chains", "read_contigs", "sample_column"]
+__all__ = ["contig_chains", "holds_several", "read_contigs", "sample_column"]
 
 _NEEDED: Final = ("barcode", "chain", "v_gene", "j_gene", "cdr3")
 _SAMPLE_COLUMNS: Final = ("sample", "sample_id", "gex_sample")
@@ -59,6 +59,21 @@ def read_contigs(path: str | Path, problems: Problems) -> pd.DataFrame | None:
 def sample_column(contigs: pd.DataFrame) -> str | None:
     """Column that says the sample of a contig, in tables that hold several samples."""
     return next((name for name in _SAMPLE_COLUMNS if name in contigs.columns), None)
+
+
+def holds_several(path: Path) -> bool:
+    """Whether a contig table is one of several samples, by its header; not where it has none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix == ".parquet":
+            names = pq.read_schema(path).names
+        else:
+            names = pd.read_csv(path, nrows=0, sep=None, engine="python").columns
+    except (OSError, ValueError, pa.ArrowException):  # which reading it says
+        return False
+    return sample_column(pd.DataFrame(columns=list(names))) is not None
 
 
 def contig_chains(

@@ -22,6 +22,7 @@ from recart.data.readers.proteins import obsm_proteins, split_features
 from recart.data.readers.reader import Reader
 from recart.data.readers.rna import find_rna, read_rna
 from recart.data.readers.sample_tables import SideTables, read_side_tables
+from recart.data.readers.turned import Turned, by_columns, turn
 from recart.problems import Problems
 
 __all__ = ["H5adReader"]
@@ -78,15 +79,17 @@ class H5adReader(Reader):
         return self._cohort(self._tables(None), None)
 
     def parts(self, cells: int) -> Sequence[Reader]:
-        """Patient by patient, where the matrix lies row by row."""
+        """Patient by patient; a matrix that lies column by column is turned first."""
         tables = self._tables(2**63)
-        with opened(self.path) as file:
-            place = find_rna(file, self.layer, self.path)
-            streams = by_rows(file[place])
         groups = patients_in_parts(tables.obs, self.columns, tables.side, cells)
-        if not streams or len(groups) == 1:
+        if len(groups) == 1:
             return [self]
-        read = partial(self._cohort, tables)
+        with opened(self.path) as file:
+            matrix = file[find_rna(file, self.layer, self.path)]
+            turned = turn(matrix, self.path) if by_columns(matrix) else None
+            if turned is None and not by_rows(matrix):
+                return [self]
+        read = partial(self._cohort, tables, turned=turned)
         return [PartReader(rows, read, self.files()) for rows in groups]
 
     def _tables(self, max_bytes: int | None) -> _Tables:
@@ -103,13 +106,13 @@ class H5adReader(Reader):
             obs = obs.drop(columns=used, errors="ignore")
         return _Tables(obs, chains, side, problems)
 
-    def _cohort(self, tables: _Tables, rows: Rows | None) -> Cohort:
-        """All cells, or those of `rows`."""
+    def _cohort(self, tables: _Tables, rows: Rows | None, turned: Turned | None = None) -> Cohort:
+        """All cells, or those of `rows`; `turned` is the matrix row by row."""
         problems = Problems(errors=[*tables.problems.errors])
         dropped: dict[str, int] = {}
         obs, chains = of_rows(tables.obs, tables.chains, rows)
         with opened(self.path) as file:
-            matrix, features = read_rna(file, self.layer, self.path, rows)
+            matrix, features = read_rna(file, self.layer, self.path, rows, turned)
             proteins = obsm_proteins(
                 file, self.protein, self.protein_names, self.path, problems, rows
             )

@@ -26,6 +26,7 @@ from recart.data.readers.proteins import Proteins
 from recart.data.readers.reader import Reader
 from recart.data.readers.rna import find_rna, read_rna
 from recart.data.readers.sample_tables import SideTables, read_side_tables
+from recart.data.readers.turned import Turned, by_columns, turn
 from recart.problems import InputError, Problem, Problems
 
 __all__ = ["H5muReader"]
@@ -84,23 +85,28 @@ class H5muReader(Reader):
         return self._cohort(self._tables(None), None, None)
 
     def parts(self, cells: int) -> Sequence[Reader]:
-        """Patient by patient, where the matrices lie row by row."""
+        """Patient by patient; matrices that lie column by column are turned first."""
         tables = self._tables(2**63)
+        rows = patients_in_parts(tables.obs, self.columns, tables.side, cells)
+        if len(rows) == 1:
+            return [self]
+        turned: dict[str, Turned] = {}
         with opened(self.path) as file:
             groups = _modalities(file, self.path)
-            layers = {"rna": self.layer, "prot": self.protein_layer}
-            streams = all(
-                by_rows(groups[role][find_rna(groups[role], layer, self.path)])
-                for role, layer in layers.items()
-                if role in groups
-            )
-        rows = patients_in_parts(tables.obs, self.columns, tables.side, cells)
-        if not streams or len(rows) == 1:
-            return [self]
+            for role, layer in {"rna": self.layer, "prot": self.protein_layer}.items():
+                if role not in groups:
+                    continue
+                matrix = groups[role][find_rna(groups[role], layer, self.path)]
+                own = turn(matrix, self.path) if by_columns(matrix) else None
+                if own is not None:
+                    turned[role] = own
+                elif not by_rows(matrix):
+                    return [self]
         at = None
         if tables.barcodes is not None:
             at = self._cell_of_barcode(tables.barcodes, tables.obs.index)
-        return [PartReader(own, partial(self._cohort, tables, at), self.files()) for own in rows]
+        read = partial(self._cohort, tables._replace(turned=turned), at)
+        return [PartReader(own, read, self.files()) for own in rows]
 
     def _tables(self, max_bytes: int | None) -> _Tables:
         """What is read of the whole file in any case: its tables."""
@@ -136,13 +142,17 @@ class H5muReader(Reader):
         proteins = None
         with opened(self.path) as file:
             groups = _modalities(file, self.path)
-            matrix, features = read_rna(groups["rna"], self.layer, self.path, rows)
+            matrix, features = read_rna(
+                groups["rna"], self.layer, self.path, rows, tables.turned.get("rna")
+            )
             if barcodes is not None:
                 own = None
                 if rows is not None and at is not None:
                     own = np.flatnonzero(np.isin(at, rows))
                     barcodes = barcodes[own]
-                counts, names = read_rna(groups["prot"], self.protein_layer, self.path, own)
+                counts, names = read_rna(
+                    groups["prot"], self.protein_layer, self.path, own, tables.turned.get("prot")
+                )
                 proteins = Proteins(
                     counts.toarray().astype(np.float32), [str(name) for name in names.index]
                 )
@@ -181,6 +191,7 @@ class _Tables(NamedTuple):
     side: SideTables
     problems: Problems
     dropped: dict[str, int]
+    turned: Mapping[str, Turned] = {}  # matrices row by row, by role
 
 
 def _modalities(file: h5py.File, path: str) -> dict[str, h5py.Group]:

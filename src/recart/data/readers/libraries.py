@@ -14,7 +14,7 @@ from scipy import sparse
 from recart.data.readers.proteins import Proteins
 from recart.problems import Problem, Problems
 
-__all__ = ["Library", "stack_genes", "stack_proteins"]
+__all__ = ["Library", "protein_names", "stack_genes", "stack_proteins"]
 
 _MAX_LOST_GENES: Final = 0.1
 
@@ -83,11 +83,15 @@ def stack_genes(
     return first.loc[common]
 
 
+def protein_names(libraries: list[Library]) -> list[str]:
+    """All proteins of all panels."""
+    return list(dict.fromkeys(n for lib in libraries if lib.proteins for n in lib.proteins.names))
+
+
 def stack_proteins(
-    libraries: list[Library], file: str, problems: Problems
+    libraries: list[Library], names: list[str], file: str, problems: Problems
 ) -> tuple[Proteins | None, np.ndarray[Any, np.dtype[np.bool_]] | None]:
-    """Counts of all proteins of all panels, and per cell and protein whether it was measured."""
-    names = list(dict.fromkeys(n for lib in libraries if lib.proteins for n in lib.proteins.names))
+    """Counts of the proteins `names`, and per cell and protein whether it was measured."""
     if not names:
         return None, None
     for library in libraries:

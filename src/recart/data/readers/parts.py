@@ -17,7 +17,7 @@ from recart.data.readers.reader import Reader
 from recart.data.readers.sample_tables import SideTables
 from recart.data.readers.tables import as_text
 
-__all__ = ["PartReader", "of_rows", "patients_in_parts"]
+__all__ = ["PartReader", "in_parts", "of_rows", "patients_in_parts"]
 
 
 @final
@@ -61,14 +61,19 @@ def patients_in_parts(
     codes, patients = pd.factorize(owner)
     if (codes < 0).any():
         return [everything]
-    part_of_patient = np.zeros(len(patients), dtype=np.int64)
+    part_of_cell = in_parts(np.bincount(codes, minlength=len(patients)), cells)[codes]
+    return [np.flatnonzero(part_of_cell == number) for number in range(part_of_cell.max() + 1)]
+
+
+def in_parts(sizes: Sequence[int] | Rows, cells: int) -> Rows:
+    """Part of each patient of so many cells, one after the other: about `cells` cells a part."""
+    found = np.zeros(len(sizes), dtype=np.int64)
     part = size = 0
-    for patient, own in enumerate(np.bincount(codes, minlength=len(patients))):
+    for patient, own in enumerate(sizes):
         if size and size + own > cells:
             part, size = part + 1, 0
-        part_of_patient[patient], size = part, size + own
-    part_of_cell = part_of_patient[codes]
-    return [np.flatnonzero(part_of_cell == number) for number in range(part + 1)]
+        found[patient], size = part, size + own
+    return found
 
 
 def _owners(obs: pd.DataFrame, columns: Columns, side: SideTables) -> pd.Series[Any] | None:

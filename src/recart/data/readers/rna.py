@@ -10,6 +10,8 @@ from scipy import sparse
 from recart.data.checks.spelling import nearest
 from recart.data.checks.survey import Survey
 from recart.data.readers.elements import Rows, members, read_frame, read_matrix, survey_node
+from recart.data.readers.hdf5_guard import opened
+from recart.data.readers.turned import Turned
 from recart.problems import InputError, Problem
 
 __all__ = ["find_rna", "read_rna"]
@@ -18,7 +20,11 @@ _COUNT_LAYERS = ("counts", "raw_counts", "raw", "count", "umi", "umis")
 
 
 def read_rna(
-    group: h5py.Group, layer: str | None, file: str, rows: Rows | None = None
+    group: h5py.Group,
+    layer: str | None,
+    file: str,
+    rows: Rows | None = None,
+    turned: Turned | None = None,
 ) -> tuple[sparse.csr_matrix, pd.DataFrame]:
     """RNA matrix and gene table.
 
@@ -33,6 +39,8 @@ def read_rna(
         For error messages.
     rows
         The only cells to be read, ascending; None reads all.
+    turned
+        The same matrix row by row, where it was turned.
 
     Raises
     ------
@@ -41,6 +49,9 @@ def read_rna(
     """
     place = find_rna(group, layer, file)
     genes = read_frame(group, "raw/var" if place == "raw/X" else "var", file)
+    if turned is not None:
+        with opened(turned.path) as by_row:
+            return read_matrix(by_row, "X", file, rows), genes
     return read_matrix(group, place, file, rows), genes
 
 

@@ -28,9 +28,9 @@ from recart.inference.bundle.shareable import (
 )
 from recart.problems import InputError, Problem
 from recart.training.checkpoints import SCHEMA, load_checkpoint
-from recart.training.endpoints import BinaryEndpoint
 from recart.training.member_configuration import member_config, own_values
 from recart.training.member_file import member_path
+from recart.training.readouts import build_endpoint
 from recart.training.redactor import redact
 from recart.training.run_directory import RunDirectory
 
@@ -136,7 +136,7 @@ def _claim(evaluated: Evaluated, watermark: str | None) -> dict[str, Any]:
     assessment, audit = evaluated.assessment, evaluated.audit
     own, metrics = assessment.claim, assessment.model.metrics
     interval = assessment.model.auroc_interval
-    yes, no = _classes(evaluated)
+    yes, no = build_endpoint(evaluated.config).classes
     return {
         "level": f"L{int(own.level)}",
         "headline": nameless(own.headline),
@@ -159,14 +159,6 @@ def _claim(evaluated: Evaluated, watermark: str | None) -> dict[str, Any]:
         "watermark": watermark,
         "use": USE,
     }
-
-
-def _classes(evaluated: Evaluated) -> tuple[str, str]:
-    """What a probability is of, and what it is against, in the words of the cohort."""
-    node = evaluated.config.get("endpoint")
-    endpoint = BinaryEndpoint() if node is None else build(node)
-    yes, no = endpoint.classes
-    return str(yes), str(no)
 
 
 def _recipe(config: DictConfig) -> dict[str, Any]:

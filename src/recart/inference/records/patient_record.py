@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -16,14 +14,11 @@ import pandas as pd
 
 from recart.inference.new_patients import NewPatients
 from recart.problems import InputError, Problem
-from recart.training.heads import FittedHead
 
 __all__ = [
     "KINDS",
     "Asked",
     "check_kinds",
-    "digest_of",
-    "endpoint_classes",
     "patient_records",
     "record_schema",
 ]
@@ -48,7 +43,7 @@ class Asked:
     unit
         What one prediction is made for: `patient` or `sample`.
     input_sha256
-        Of the files that were read; empty where there was none.
+        Of the files that were read; of the counts where there was none, as of a simulated cohort.
     made
         When, in ISO 8601 with the offset from UTC.
     """
@@ -107,29 +102,6 @@ def record_schema() -> dict[str, Any]:
     place = files("recart.inference.records").joinpath("patient_record.schema.json")
     schema: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
     return schema
-
-
-def digest_of(paths: Sequence[Path]) -> str:
-    """SHA-256 of a file; of several, of their own in order. Empty without any."""
-    digests = []
-    for path in paths:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    if len(digests) < 2:
-        return "".join(digests)
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def endpoint_classes(head: FittedHead) -> tuple[str, str]:
-    """Names of yes and no, as far as the head knows what it was fitted to."""
-    endpoint = getattr(head, "endpoint", None)
-    if endpoint is not None:
-        positive, negative = endpoint.classes
-        return str(positive), str(negative)
-    base = getattr(head, "base", None)
-    parts = list(getattr(head, "parts", {}).values())
-    inner = base if base is not None else parts[0] if parts else None
-    return ("positive class", "negative class") if inner is None else endpoint_classes(inner)
 
 
 def _record(
