@@ -49,8 +49,8 @@ def bundle_card(card: str, claim: Mapping[str, Any], figures: Sequence[str]) -> 
         "",
         "What it holds of single training patients, without names and in no order of theirs: "
         "held-out scores with the outcome, for prediction sets, and keyed fingerprints, by which "
-        "somebody who has a patient's counts can find out that the patient was in training. What it "
-        "says of patients may tell that as well: how much was measured on simulated cohorts "
+        "somebody who has a patient's counts can find out that the patient was in training. What "
+        "it says of patients may tell that as well: how much was measured on simulated cohorts "
         "(`benchmarks/membership.py` of recart), not on this model.",
         "",
         rest.strip(),
