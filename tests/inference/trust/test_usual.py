@@ -31,8 +31,7 @@ def test_honest_patients_of_known_libraries_are_seldom_refused() -> None:
     for seed in range(30):
         seen, _ = measured(80, 0.0, seed)
         rates.append(refused(Usual.of_patients(seen[:40]), seen[40:]).mean())
-    # under one judge: two limits, each exceeded by one in 41, and the error of locations and scales
-    assert 0.02 <= np.mean(rates) <= 0.12
+    assert 0.02 <= np.mean(rates) <= 0.07  # two limits, each exceeded by one in 41
 
 
 def test_leaving_libraries_out_allows_for_those_to_come() -> None:
