@@ -14,7 +14,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from shift_members import Settings, bags_of, fitted_trust, prepared, trained
 from shifted_stores import AS_IT_IS, HONEST, SHIFTS
 
 from recart.data.bags import Bags
+from recart.data.part_of_store import without_patients
 from recart.data.store import CohortStore
 from recart.inference.trust.trust import Trust
 from recart.training.member_file import LoadedMember
@@ -71,19 +72,19 @@ def measure(
     store = prepared(given, 2 * given.patients, given.seed, folder)
     members = trained(given, store, folder)
     trust = fitted_trust(given, members, store)
-    places = {HERE: (store, given.patients)}
+    places = {HERE: without_patients(store, range(given.patients))}
     if elsewhere:
-        other = prepared(given, given.patients, given.seed + 1000, folder, _LIBRARIES_ELSEWHERE)
-        places[ELSEWHERE] = (other, 0)
+        places[ELSEWHERE] = prepared(
+            given, given.patients, given.seed + 1000, folder, _LIBRARIES_ELSEWHERE
+        )
     rng = np.random.default_rng(given.seed)
-    for place, (own, first) in places.items():
+    for place, own in places.items():
         for name, (shift, admission) in {**HONEST, **SHIFTS}.items():
-            every = bags_of(own, admission)
-            rows = np.flatnonzero(every.table["patient"].to_numpy() >= first)
-            bags = replace(
-                every, table=every.table.iloc[rows], slices=tuple(every.slices[n] for n in rows)
+            yield (
+                place,
+                name,
+                scored(trust, members, shift(own, rng), bags_of(own, admission)),
             )
-            yield place, name, scored(trust, members, shift(own, rng), bags)
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ SOUND = {
         ("unlike_rna", 1.01, "R-OOD-RNA"),
         ("unlike_protein", 1.01, "R-OOD-PROTEIN"),
         ("unlike_composition", 1.01, "R-OOD-COMPOSITION"),
+        ("unlike_kind", 1.01, "R-OOD-TIME"),
         ("unlike_rna_depth", 1.01, "R-OOD-DEPTH"),
         ("unlike_protein_depth", 1.01, "R-OOD-DEPTH-PROTEIN"),
     ],

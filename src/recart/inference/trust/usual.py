@@ -39,8 +39,19 @@ class Usual:
 
     @classmethod
     def of_patients(cls, measured: Array) -> Usual:
-        """From measures (n, f) of bags each of which its judge did not see."""
-        return _fitted(measured, np.zeros(len(measured), dtype=int))._with(measured)
+        """From measures (n, f) of bags each of which its judge did not see.
+
+        How odd each is, is said by location and scale of the others.
+        """
+        nobody = np.zeros(len(measured), dtype=int)
+        found = _fitted(measured, nobody)
+        if len(measured) < 3:
+            return replace(found, unseen=np.sort(found._oddest(measured), axis=0))
+        odd = [
+            _fitted(np.delete(measured, n, axis=0), nobody[1:])._oddest(measured[[n]])
+            for n in range(len(measured))
+        ]
+        return replace(found, unseen=np.sort(np.concatenate(odd), axis=0))
 
     @classmethod
     def of_libraries(cls, measured: Array, library: Array) -> Usual:
@@ -51,7 +62,7 @@ class Usual:
         """
         found, names = _fitted(measured, library), np.unique(library)
         if len(names) < 2:
-            return found._with(measured)
+            return cls.of_patients(measured)
         odd = []
         for name in names:
             own = library == name
@@ -90,9 +101,6 @@ class Usual:
     def from_plain(cls, plain: dict[str, Any]) -> Usual:
         """What `plain` was made of."""
         return cls(**{name: own.numpy() for name, own in plain.items()})
-
-    def _with(self, measured: Array) -> Usual:
-        return replace(self, unseen=np.sort(self._oddest(measured), axis=0))
 
     def _oddest(self, measured: Array) -> Array:
         away = self.away(measured, np.zeros(1), np.zeros(1))
