@@ -12,7 +12,7 @@ from recart.training.member_file import LoadedMember
 
 __all__ = ["batch_spread"]
 
-_CELLS: Final = 500  # of each bag that is read in every batch
+_CELLS: Final = 2000  # of each bag that is read in every batch
 
 
 def batch_spread(
