@@ -4,7 +4,9 @@ Simulated cohorts whose log hazard and levels follow a propensity that the cells
 admitted. So that many cohorts take minutes, cells are encoded by principal components of RNA and of
 surface proteins, fitted once a cohort without any label; the shipped head is then fitted and its
 strength chosen in each of five folds, and scores are held-out ones, standardised by fold as in an
-evaluation. The oracle knows each patient's latent numbers (`Truth.patients["oracle"]`).
+evaluation. It reads what it reads in a run, proteins, named genes and samples beside latents;
+`bare` is the same head on latents alone. The oracle knows each patient's latent numbers
+(`Truth.patients["oracle"]`). A line a cohort is printed as it is done.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -20,14 +23,17 @@ import pandas as pd
 from cached_cohorts import auroc, shipped_head
 from sklearn.decomposition import PCA, TruncatedSVD
 
+from recart.config.compose import compose
+from recart.data.bag_markers import GENE_SUM
 from recart.data.cohort import Cohort
+from recart.data.gene_panels import panel_genes
 from recart.data.simulate import Effects, Outcomes, SimulatedCohort, Truth
 from recart.data.split import Kind
 from recart.evaluation.outcomes.ordinal import ordinal_draws
 from recart.evaluation.outcomes.survival import survival_measures
 from recart.evaluation.predictions import fold_scores
 from recart.training.endpoints import BinaryEndpoint, Endpoint, OrdinalEndpoint, SurvivalEndpoint
-from recart.training.heads import BagLatents
+from recart.training.heads import BagLatents, Token
 from recart.training.ridge_selection import inner_folds
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -53,29 +59,54 @@ def simulated(n: int, seed: int, strength: float, cells: int) -> tuple[Cohort, T
 
 
 def encoded(cohort: Cohort, seed: int) -> BagLatents:
-    """Bags of all cells of each patient, as principal components."""
+    """Bags of all cells of each patient: principal components, tokens and markers."""
     counts = cohort.rna.tocsr().astype(np.float32)
     size = np.asarray(counts.sum(axis=1)).ravel()
+    genes = [
+        name for name in panel_genes(compose().data.marker_genes) if name in cohort.genes.index
+    ]
+    named = counts[:, cohort.genes.index.get_indexer(genes)].toarray()
+    named = np.log1p(GENE_SUM * named / np.maximum(size, 1)[:, None])
     counts = counts.multiply(1000 / np.maximum(size, 1)[:, None]).tocsr()
     counts.data = np.log1p(counts.data)
     rna = TruncatedSVD(11, random_state=seed).fit_transform(counts)[:, 1:]
     protein = np.log1p(np.asarray(cohort.protein, dtype=np.float32))
+    markers = np.hstack([protein - protein.mean(axis=1, keepdims=True), named]).astype(np.float32)
     protein = PCA(10, random_state=seed).fit_transform(protein - protein.mean(axis=0))
     z = np.hstack([rna / rna.std(), protein / protein.std()]).astype(np.float32)
-    owner = cohort.samples["patient"].reindex(cohort.cells["sample"].astype(str)).to_numpy()
+    samples = cohort.samples.loc[cohort.cells["sample"].astype(str)]
+    late = (samples["timepoint"] == "post").tolist()
+    kind_of_cell = list(zip(late, samples["tissue"].astype(str), strict=True))
+    kinds = sorted(set(kind_of_cell))
+    token = np.array([kinds.index(kind) for kind in kind_of_cell])
+    own = [np.flatnonzero(samples["patient"] == patient) for patient in cohort.patients.index]
     return BagLatents(
-        latents=[z[owner == patient] for patient in cohort.patients.index],
+        latents=[z[rows] for rows in own],
         extras=np.zeros((len(cohort.patients), 0)),
         extra_names=[],
         patients=np.arange(len(cohort.patients)),
+        token_of_cell=[token[rows] for rows in own],
+        tokens=[Token("post" if after else "pre", int(after), at, "") for after, at in kinds],
+        markers=[markers[rows] for rows in own],
+        marker_names=[f"protein:{name}" for name in cohort.proteins]
+        + [f"gene:{name}" for name in genes],
     )
+
+
+def bare(bags: BagLatents) -> BagLatents:
+    """The latents alone."""
+    return replace(bags, token_of_cell=(), tokens=(), markers=(), marker_names=())
 
 
 def part(bags: BagLatents, rows: Array) -> BagLatents:
     """Some of the bags."""
     return replace(
         bags,
-        latents=[bags.latents[int(row)] for row in rows],
+        **{
+            name: [whole[int(row)] for row in rows] if len(whole) else ()
+            for name in ("latents", "token_of_cell", "markers")
+            for whole in [getattr(bags, name)]
+        },
         extras=bags.extras[rows],
         patients=bags.patients[rows],
     )
@@ -108,18 +139,17 @@ def scores(logit: Array, fold: Array) -> Array:
     return fold_scores(table, Kind.PARTITION).to_numpy()
 
 
-def survival(n: int, seed: int, strength: float, cells: int, repeats: int) -> tuple[float, float]:
-    """C-index (IPCW) of the head and of the oracle."""
+def survival(n: int, seed: int, strength: float, cells: int, repeats: int) -> tuple[float, ...]:
+    """C-index (IPCW) of the head, of the head on latents alone and of the oracle."""
     cohort, truth = simulated(n, seed, strength, cells)
     table = cohort.patients
     endpoint = SurvivalEndpoint(time="pfs_months", event="pfs_event", months=MONTHS, landmark=12.0)
     targets = table[["pfs_months", "pfs_event"]].to_numpy(dtype=float)
-    ours = held_out(encoded(cohort, seed), endpoint, targets, seed, repeats)
-    oracle = -truth.patients["oracle"].to_numpy()
-    return tuple(  # type: ignore[return-value]
-        survival_measures(targets[:, 0], targets[:, 1], own, MONTHS)["C-index (IPCW)"]
-        for own in (ours, oracle)
-    )
+    bags = encoded(cohort, seed)
+    found = [held_out(own, endpoint, targets, seed, repeats) for own in (bags, bare(bags))]
+    found.append(-truth.patients["oracle"].to_numpy())
+    measured = [survival_measures(targets[:, 0], targets[:, 1], own, MONTHS) for own in found]
+    return tuple(own["C-index (IPCW)"] for own in measured)
 
 
 def ordinal(n: int, seed: int, strength: float, cells: int, repeats: int) -> tuple[float, ...]:
@@ -138,6 +168,16 @@ def ordinal(n: int, seed: int, strength: float, cells: int, repeats: int) -> tup
         for own in found
     ]
     return (*(auroc(face, own) for own in found), *concordance)
+
+
+def rows_of(measure: Callable[[int], tuple[float, ...]], seeds: Iterable[int]) -> Array:
+    """(measure, cohort) of each seed, told as it is known."""
+    rows = []
+    for seed in seeds:
+        rows.append(measure(seed))
+        sys.stdout.write(f"{seed} {' '.join(f'{value:.4f}' for value in rows[-1])}\n")
+        sys.stdout.flush()
+    return np.array(rows).T
 
 
 def shown(name: str, values: Array) -> str:
@@ -162,13 +202,14 @@ def main() -> None:
     how = (options.strength, options.cells, options.repeats)
     if options.only != "ordinal":
         n = options.survival_patients
-        ours, oracle = np.array([survival(n, seed, *how) for seed in seeds]).T
+        ours, latents, oracle = rows_of(lambda seed: survival(n, seed, *how), seeds)
         sys.stdout.write(f"survival, {n} patients, {len(seeds)} cohorts, C-index (IPCW)\n")
-        sys.stdout.write(shown("head", ours) + shown("oracle", oracle))
+        sys.stdout.write(shown("head", ours) + shown("bare", latents) + shown("oracle", oracle))
         sys.stdout.write(shown("oracle minus head (goal: at most .03)", oracle - ours))
+        sys.stdout.write(shown("head minus bare", ours - latents))
     if options.only != "survival":
         n = options.ordinal_patients
-        rows = np.array([ordinal(n, seed, *how) for seed in seeds]).T
+        rows = rows_of(lambda seed: ordinal(n, seed, *how), seeds)
         sys.stdout.write(f"ordinal, {n} patients, {len(seeds)} cohorts\n")
         for measure, own in (("AUROC >= VGPR", rows[:3]), ("concordance", rows[3:])):
             for name, value in zip(("ordinal", "binary", "oracle"), own, strict=True):

@@ -33,9 +33,28 @@ def cpu_and_wall() -> np.ndarray[Any, Any]:
     return np.array([spent, time.perf_counter()])
 
 
+def _own_memory(process: psutil.Process) -> np.ndarray[Any, Any]:
+    """USS, and what of it is not pages of files.
+
+    Pages of libraries and of the shared store lie in memory once, however many processes map them;
+    they count as a process's own while no other happens to map them.
+    """
+    uss, anonymous = 0, 0
+    for own in process.memory_maps(grouped=True):
+        uss += own.private_clean + own.private_dirty
+        if own.path.startswith("["):
+            anonymous += own.private_clean + own.private_dirty
+        elif "memfd:" not in own.path:  # what a process has written to a library's data
+            anonymous += own.private_dirty
+    return np.array([uss, anonymous])
+
+
 @contextmanager
-def watched(highest: dict[int, int]) -> Iterator[None]:
-    """Note the highest USS of every grandchild: those that a server of processes has forked."""
+def watched(highest: dict[int, np.ndarray[Any, Any]]) -> Iterator[None]:
+    """Note the highest memory of every grandchild: those that a server of processes has forked.
+
+    USS, and what of it is not pages of files, each at its highest.
+    """
     over = threading.Event()
 
     def look() -> None:
@@ -43,10 +62,10 @@ def watched(highest: dict[int, int]) -> Iterator[None]:
             for server in psutil.Process().children():
                 for process in server.children():
                     try:
-                        uss = process.memory_full_info().uss
+                        own = _own_memory(process)
                     except psutil.Error:  # it has ended
                         continue
-                    highest[process.pid] = max(uss, highest.get(process.pid, 0))
+                    highest[process.pid] = np.maximum(own, highest.get(process.pid, 0))
 
     thread = threading.Thread(target=look)
     thread.start()

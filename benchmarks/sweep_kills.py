@@ -5,8 +5,9 @@
 
 Every start of the sweep in one folder is killed (SIGKILL) after a random share of the seconds that
 the unbroken one took, until so many kills were made or the sweep came to its end; it is then begun
-in a new folder. Counted are finished trials that were done again, configurations that are there
-twice, processes that are left over, and tables that differ in any byte.
+in a new folder. Workers are killed one after another while the sweep runs, as others go on.
+Counted are finished trials that were done again, configurations that are there twice, processes
+that are left over, and tables that differ in any byte.
 """
 
 from __future__ import annotations
@@ -21,23 +22,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
-import psutil
+from killed import left_over, workers
 
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parents[1]
 TABLES = ("trials.csv", "choice.csv", "sweep.json")
 SMALL = [
-    *("sweep=default", "sweep/sampler=tpe", "sweep.sampler.startup=3", "sweep.sampler.batch=2"),
-    *("sweep.budget=6", "sweep.space.model.latent.options=[3,4]"),
+    *("sweep=default", "sweep/sampler=tpe", "sweep.sampler.startup=2", "sweep.sampler.batch=2"),
+    *("sweep.budget=4", "sweep.space.model.latent.options=[3,4]"),
     *("sweep.space.head.prototypes.low=2", "sweep.space.head.prototypes.high=6"),
     *("data/receptors=none", "data.reader.patients=12", "data.reader.cells_per_sample=60"),
     *("data.reader.genes=200", "data.limits.min_cells=10", "features.n_genes=120"),
-    *("data.folds.k=2", "training.epochs=3", "training.warmup_epochs=1", "model.hidden=16"),
+    *("data.folds.k=2", "training.epochs=2", "training.warmup_epochs=1", "model.hidden=16"),
     "executor.processes=2",
 ]
 
@@ -50,34 +52,23 @@ def start(folder: Path, prepared: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*command, *places], **quiet)  # type: ignore[call-overload, no-any-return]
 
 
-def workers(driver: int) -> list[psutil.Process]:
-    """Processes that the driver's server of processes has forked."""
-    try:
-        servers = psutil.Process(driver).children()
-        return [one for server in servers for one in server.children()]
-    except psutil.Error:
-        return []
-
-
-def kill(process: subprocess.Popen[bytes], what: str, after: float) -> bool:
-    """Kill the driver, or one worker as soon as there is one; whether anything was killed."""
-    until = time.monotonic() + after
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            return False
-        time.sleep(0.05)
-    if what == "driver":
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        return True
-    while process.poll() is None:
-        there = workers(process.pid)
-        if there:
-            random.choice(there).send_signal(signal.SIGKILL)
-            process.wait()
-            return True
-        time.sleep(0.02)
-    return False
+def kill(process: subprocess.Popen[bytes], what: str, seconds: float, most: int) -> int:
+    """Kill the driver, or one worker after another while the sweep runs; how many were killed."""
+    kills = 0
+    while kills < most:
+        after = random.uniform(0.2, 1.0) * seconds / (1 if what == "driver" else 5)
+        until = time.monotonic() + after
+        while time.monotonic() < until or (what == "worker" and not workers(process.pid)):
+            if process.poll() is not None:
+                return kills
+            time.sleep(0.1)
+        if what == "driver":
+            process.send_signal(signal.SIGKILL)
+            return 1
+        with suppress(ProcessLookupError, IndexError):  # it has ended since
+            os.kill(random.choice(workers(process.pid)), signal.SIGKILL)
+            kills += 1
+    return kills
 
 
 def done(folder: Path) -> dict[str, int]:
@@ -94,16 +85,6 @@ def twice(folder: Path) -> int:
         found += len(trials) - len({repr(sorted(trial.params.items())) for trial in trials})
         found += sum(not trial.state.is_finished() for trial in trials)
     return found
-
-
-def left_over(folder: Path) -> int:
-    """Processes whose command names the folder."""
-    own = str(folder)
-    return sum(
-        any(own in word for word in process.info["cmdline"] or ())
-        for process in psutil.process_iter(["cmdline", "pid"])
-        if process.info["pid"] != os.getpid()
-    )
 
 
 def main() -> None:
@@ -132,11 +113,9 @@ def main() -> None:
             ended = False
             while not ended:
                 process = start(folder, place / "prepared")
-                if found["kills"] < options.kills:
-                    killed = kill(process, options.what, random.uniform(0.2, 1.0) * seconds)
-                    found["kills"] += killed
-                else:
-                    killed = False
+                most = options.kills - found["kills"]
+                killed = kill(process, options.what, seconds, most)
+                found["kills"] += killed
                 code = process.wait()
                 now = done(folder)
                 found["redone"] += sum(now.get(path) != when for path, when in before.items())
@@ -145,9 +124,8 @@ def main() -> None:
                 if not killed and code:
                     raise SystemExit(f"the sweep failed by itself with exit code {code}")
             found["sweeps"] += 1
-            time.sleep(1)
             found["twice"] += twice(folder)
-            found["left_over"] += left_over(folder)
+            found["left_over"] += len(left_over(folder))
             found["tables_that_differ"] += sum(
                 (folder / table).read_bytes() != (place / "whole" / table).read_bytes()
                 for table in TABLES

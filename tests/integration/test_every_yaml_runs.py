@@ -3,7 +3,7 @@
 Left out, with what runs them: checks of the audit (test_audited_run), readers of files
 (test_pipeline, test_real_data), a fixed split (test_pipeline), experiments on real data
 (test_real_data), sweeps (test_sweep), refusals (test_refusal), a TOTALVI to start from
-(test_totalvi_start).
+(test_totalvi_start), Ray (test_everywhere_the_same: a process speaks to one cluster).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ ELSEWHERE = {
     "data/h5mu",
     "data/folds/fixed",
     "data/gates/fcs",
+    "executor/ray",
     "training/start/totalvi",
     "experiment/carpall_tissue",
     "experiment/melanoma_response",

@@ -138,6 +138,13 @@ def test_heads_are_refitted_to_permuted_labels(evaluated: Path) -> None:
         np.testing.assert_allclose(logits, given, rtol=1e-6, atol=1e-9)
 
 
+def test_the_report_tells_the_measured_time(evaluated: Path) -> None:
+    (time,) = json.loads((evaluated / "training_time.json").read_text())
+    assert time["seconds"] > 0
+    assert time["members"] == len(list((evaluated / "checkpoints").glob("*.ckpt")))
+    assert " on the clock: " in (evaluated / "report.html").read_text()
+
+
 def test_a_member_that_saw_its_held_out_patients_is_refused(evaluated: Path, place: Any) -> None:
     copy = place.folder / "leaking"
     shutil.copytree(evaluated, copy, dirs_exist_ok=True)
@@ -154,6 +161,7 @@ def test_no_id_and_no_path_leaves_with_a_run(evaluated: Path, place: Any) -> Non
     told += place.folder.glob("prepared/*.looks.jsonl")
     told += [*evaluated.glob("predictions.*"), *evaluated.glob("report.*")]
     told += [evaluated / "model_card.md", evaluated / "study.template.yaml"]
+    told += [evaluated / "training_time.json"]
     for part in ("checkpoints", "logs", "figures"):
         told += (evaluated / part).rglob("*")
     told = [path for path in told if path.is_file()]

@@ -14,6 +14,9 @@ from omegaconf import DictConfig
 
 from recart.config.compose import compose
 from recart.data.cohort import Cohort
+from recart.data.split import Split, members
+from recart.evaluation.audit.artefacts import artefacts, differing
+from recart.evaluation.audit.retraining import Retraining
 from recart.evaluation.launch import evaluate_run
 from recart.problems import InputError
 from recart.sweep.launch import run_sweep
@@ -21,7 +24,9 @@ from recart.sweep.outer_scores import check_not_seen
 from recart.sweep.page import refresh_page
 from recart.sweep.trial_job import TrialJob
 from recart.training.checkpoints import load_checkpoint
+from recart.training.cohort_setup import prepare_cohort
 from recart.training.launch import load_members, train_run
+from recart.training.readouts import build_head
 from recart.training.run_directory import RunDirectory
 
 from .conftest import Place, simulate, write_h5mu
@@ -94,13 +99,36 @@ def test_the_chosen_run_is_what_training_at_the_choice_gives(place: Place, swept
     assert same(own, load_checkpoint(place.folder / "again/checkpoints/r0f0.ckpt"))
 
 
+@pytest.mark.slow
+def test_the_audit_trains_each_fold_again_by_its_own_choice(place: Place, swept: Path) -> None:
+    copy = place.folder / "unlike"
+    shutil.copytree(swept / "chosen", copy)
+    run = RunDirectory.open(copy)
+    # the second fold as if it had chosen another encoder, whose file the sweep keeps
+    trials = pd.read_csv(swept / "trials.csv").set_index(["fold", "trial"]).loc["r0f1"]
+    kept = {int(path.stem): path for path in (swept / "members/r0f1").glob("*.ckpt")}
+    other = next(own for own in sorted(kept) if trials.loc[own, "model.latent"] == 3)
+    values = json.loads((copy / "configurations.json").read_text())
+    values["r0f1"] = {key: trials.loc[other, key].item() for key in trials.columns if "." in key}
+    run.write_json("configurations.json", values)
+    files = {"r0f0": run.checkpoints / "r0f0.ckpt", "r0f1": kept[other]}
+    cohort = prepare_cohort(run.config.data, place.folder / "prepared", lambda _: None)
+    retraining = Retraining.of(run, epochs=99)
+    assert retraining.made_by("r0f0").head != build_head(run.config)
+    folds = members(Split.read(run.split, list(cohort.store.patients.index)))
+    assert [own.name for own in retraining.unlike(folds)] == ["r0f0", "r0f1"]
+    for member in folds:
+        again = artefacts(retraining(cohort, member).content)
+        assert not differing(artefacts(load_checkpoint(files[member.name])), again)
+
+
 def test_its_runs_are_evaluated_as_any_other_and_the_page_says_so(swept: Path) -> None:
     page = (swept / "sweep.html").read_text()
     assert "Not evaluated yet" in page
     run = RunDirectory.open(swept / "chosen")
-    members = load_members(run)
+    loaded = load_members(run)
     values = json.loads((swept / "chosen/configurations.json").read_text())
-    for member in members:
+    for member in loaded:
         latent = values[member.name].get("model.latent", 4)
         assert member.stack.recipe.latent == latent
     found = evaluate_run(run, permutations=3, permutation_repeats=1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from recart.models.noise import MemberNoise, member_generator
+from recart.models.rectified import rectified
 from recart.models.stacked import StackedBlock, StackedLinear, StackedMLP, initialise
 
 
@@ -117,3 +119,19 @@ def test_padding_of_other_members_draws_nothing() -> None:
     alone = MemberNoise([6], 2)
     assert torch.equal(alone.keep(torch.empty(1, 6), 0.5)[0], keep[1, :6])
     assert torch.equal(alone.normal(torch.empty(1, 9))[0], after[1])
+
+
+@pytest.mark.parametrize("rates", [[0.3, 0.3], [0.2, 0.6], [0.0, 0.5]])
+def test_relu_and_dropout_in_one_equal_one_after_the_other(rates: list[float]) -> None:
+    like = torch.randn(2, 40, 7, generator=torch.Generator().manual_seed(1))
+    keep = MemberNoise([5, 6], 2).keep(like, rates)
+    upstream = torch.randn(2, 40, 7, generator=torch.Generator().manual_seed(2))
+    results = []
+    for function in (lambda h: rectified(h, keep, rates), lambda h: torch.relu(h) * keep):
+        h = like.clone().requires_grad_()
+        out = function(h)
+        (gradient,) = torch.autograd.grad((out * upstream).sum(), h)
+        results.append((out.detach(), gradient))
+    (out, gradient), (expected, expected_gradient) = results
+    assert torch.equal(out, expected)
+    assert torch.equal(gradient, expected_gradient)

@@ -12,12 +12,13 @@ from omegaconf import OmegaConf
 
 from recart.evaluation.audit.finding import Finding, Severity
 from recart.report.audit_table import audit_groups
-from recart.report.checklists import CHECKLISTS, Checklist, Status, asked_of_study
+from recart.report.checklists import CHECKLISTS, Checklist, FilledItem, Status, asked_of_study
 from recart.report.facts import CohortFacts, FitFacts, RunFacts
 from recart.report.fillers import FILLERS, of_the_model, what_the_run_knows
 from recart.report.model_card import card_markdown, model_card
 from recart.report.question import FlowStep
 from recart.report.study import study_fields
+from recart.training.training_time import TrainingTime
 
 LISTS = [Checklist.load(name) for name in CHECKLISTS]
 # the number of each item and the last letter of its parts
@@ -162,6 +163,25 @@ def test_answers_hold_the_numbers_of_the_run(make_facts: Callable[..., RunFacts]
     assert "not run" in known["independence"]
     found = Finding(check="identity", code="A-ID-001", severity=Severity.PASSED, what="none")
     assert "1 passed" in what_the_run_knows(replace(facts, findings=(found,)))["independence"]
+
+
+def test_execution_time_is_what_was_measured_and_asked_for_where_it_was_not(
+    make_facts: Callable[..., RunFacts],
+) -> None:
+    def told(*times: TrainingTime) -> FilledItem:
+        known = what_the_run_knows(replace(make_facts(), times=times))
+        return next(i for i in LISTS[0].fill(known, {}).items if i.id == "Model: execution time")
+
+    first = TrainingTime(seconds=90.4, members=4, cores=2)
+    second = TrainingTime(seconds=59.6, members=6, cores=8, gpus=("NVIDIA H100", "NVIDIA H100"))
+    both = told(first, second)
+    assert both.status is Status.AUTO
+    assert "took 2.5 min on the clock, in 2 starts: 10 members" in both.text
+    assert "on 2 CPU cores, without a GPU; on 2 x NVIDIA H100 with 8 CPU cores" in both.text
+    assert "through Slurm" in told(replace(first, members=10, elsewhere="Slurm")).text
+    for lacking in (told(), told(first)):  # nothing kept, or a start that was killed
+        assert lacking.status is Status.AUTHOR
+        assert "10 members of at most 60 epochs" in lacking.knows
 
 
 def test_the_card_is_the_same_on_the_page_and_as_a_file(

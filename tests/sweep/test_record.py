@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import optuna
@@ -47,4 +48,13 @@ def test_trials_of_another_sweep_are_refused(tmp_path: Path) -> None:
 def test_a_database_that_is_not_there_is_told_without_its_password(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="can't be opened") as caught:
         Database(url=f"sqlite:///{tmp_path}/none/secret-word.db").open(tmp_path)
+    assert "secret-word" not in str(caught.value)
+
+
+def test_a_driver_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(InputError, match=r"E-SWEEP-014.*recart\[postgresql\]") as caught:
+        Database(url="postgresql+psycopg://me:secret-word@host/name").open(tmp_path)
     assert "secret-word" not in str(caught.value)

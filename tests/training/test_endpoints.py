@@ -189,13 +189,21 @@ def test_a_file_names_its_endpoint(
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "words"), [("ordinal", "an? ordinal"), ("several", "several endpoints")]
+    ("endpoint", "words"),
+    [
+        ("ordinal", "an? ordinal"),
+        ("survival", "an? survival"),
+        ("several", "several endpoints"),
+    ],
 )
 def test_a_head_without_that_endpoint_is_refused_before_anything_is_read(
     endpoint: str, words: str
 ) -> None:
     config = compose(["data=simulated", f"endpoint={endpoint}"])
     assert build_head(config) is not None
-    config.head.endpoint = None  # a head that knows response or none only
-    with pytest.raises(InputError, match=words):
-        build_head(config)
+    for name in ("attention", "cells", "mixed", "ensemble"):
+        config.head = compose([f"head={name}"]).head
+        with pytest.raises(InputError, match=words) as refused:
+            build_head(config)
+        assert "head=prototypes" in refused.value.problems[0].mend
+        assert "endpoint=binary" in refused.value.problems[0].mend

@@ -58,7 +58,7 @@ def test_samples_that_a_bag_lacks_are_not_imputed() -> None:
         "sample fractions:pre/PB:0": (True, True),
         "sample fractions:post/BM:0": (True, False),
         "changes of fractions:post/PB - pre/PB:0": (True, False),
-        "changes of proteins:post/PB - pre/PB:1:CD3": (True, False),
+        "changes of proteins:post - pre:0:CD3": (True, False),
         "CAR+ shares:post/PB": (True, False),
     }.items():
         values = np.isfinite(_value(found, name))

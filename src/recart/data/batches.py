@@ -161,7 +161,7 @@ class StackBatches(Dataset[CellBatch]):
             return gather(self.store, self.bound, nothing, width=0)
         if self.reader is not None:
             self.reader.advance(step)
-        rows = [own[step] if step < len(own) else np.zeros(0, dtype=np.int64) for own in self.steps]
+        rows = self.rows_of(step)
         # one width for all steps: what a member draws must not depend on its company
         width = self.rows.stop - self.rows.start
         if self.view is not None:
@@ -170,6 +170,11 @@ class StackBatches(Dataset[CellBatch]):
             batch = gather(self.store, self.bound, rows, width=width)
         # of a short minibatch all cells may be another process's
         return replace(batch, active=tuple(step < len(own) for own in self.steps))
+
+    def rows_of(self, step: int) -> list[Rows]:
+        """Cell rows of each member in this process's part of a step; none where it is inactive."""
+        nothing = np.zeros(0, dtype=np.int64)
+        return [own[step] if step < len(own) else nothing for own in self.steps]
 
     def cells_of(self, step: int) -> list[int]:
         """Cells of each member in the whole minibatch of a step, over all processes."""

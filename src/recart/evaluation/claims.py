@@ -15,7 +15,16 @@ from recart.evaluation.intervals import Interval
 from recart.evaluation.metrics import Metrics
 from recart.evaluation.permutation import Permutation
 
-__all__ = ["ALPHA", "MIN_PER_CLASS", "Claim", "ClaimLevel", "aligned_columns", "claim", "refused"]
+__all__ = [
+    "ALPHA",
+    "MIN_PER_CLASS",
+    "Claim",
+    "ClaimLevel",
+    "aligned_columns",
+    "claim",
+    "permuted_words",
+    "refused",
+]
 
 # below this many patients in a class nothing is claimed
 MIN_PER_CLASS = 8
@@ -90,7 +99,7 @@ def claim(
             headline=f"This cohort cannot tell whether {endpoint} can be read from the cells",
             sentences=tuple(reasons),
         )
-    numbers = " ".join([_numbers(metrics, metrics.auroc, interval), *_permuted(permutation)])
+    numbers = " ".join([_numbers(metrics, metrics.auroc, interval), *permuted_words(permutation)])
     chance = permutation is not None and permutation.p is not None and permutation.p >= ALPHA
     if interval.low <= 0.5 or chance:
         below = _below_half(metrics, metrics.auroc, interval) if interval.low <= 0.5 else []
@@ -199,12 +208,13 @@ def _better(differences: Sequence[Difference], numbers: str, endpoint: str, outs
     )
 
 
-def _permuted(permutation: Permutation | None) -> list[str]:
+def permuted_words(permutation: Permutation | None) -> list[str]:
+    """What is said of a permutation test; nothing where there was none, or no p."""
     if permutation is None or permutation.p is None:
         return []
     return [
         f"Permutation p {permutation.p:.3f}: refitted to {permutation.k} permutations of the "
-        f"labels, the AUROC is {permutation.null_mean:.2f} on average "
+        f"labels, the {permutation.measure} is {permutation.null_mean:.2f} on average "
         f"(SD {permutation.null_sd:.2f})."
     ]
 

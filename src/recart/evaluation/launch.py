@@ -30,6 +30,7 @@ from recart.evaluation.outcomes import (
     outcomes_of,
 )
 from recart.evaluation.predictions import aggregate
+from recart.evaluation.ranked_bags import RankedBags
 from recart.evaluation.refit import permute_run
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import PreparedCohort, prepared_folder, reopen_cohort
@@ -118,10 +119,10 @@ def evaluate_run(
     endpoint = endpoint_of(cohort.bags)
     outcomes = outcomes_of(predictions, baselines, endpoint, seed=config.seed, kind=split.kind)
     design, permutation = FoldDesign.of(split, faced.bags), None
-    if permutations and endpoint.kind == "binary":
+    if permutations:
         say(f"refitting the heads to {permutations} permutations of the labels")
         permutation = permute_run(
-            aggregate(_first_repeats(predictions, permutation_repeats), "recart", design),
+            _ranked(_first_repeats(predictions, permutation_repeats), cohort, design),
             [own for own in members if own.repeat < permutation_repeats],
             build_head(config),
             cohort,
@@ -141,7 +142,8 @@ def evaluate_run(
         left_out=left_out,
     )
     if outcomes:
-        assessment = replace(assessment, claim=claim_of(outcomes[0], assessment.claim))
+        told = claim_of(outcomes[0], assessment.claim, permutation)
+        assessment = replace(assessment, claim=told)
     evaluated = Evaluated(
         config=config,
         cohort=faced,
@@ -179,6 +181,13 @@ def _check_complete(split: Split, members: Sequence[LoadedMember], run: RunDirec
 
 def _first_repeats(predictions: pd.DataFrame, repeats: int) -> pd.DataFrame:
     return predictions[predictions["repeat"] < repeats]
+
+
+def _ranked(predictions: pd.DataFrame, cohort: PreparedCohort, design: FoldDesign) -> RankedBags:
+    """Held-out bags with all that is known of them, for permutations."""
+    if cohort.bags.outcome is None:
+        return RankedBags.of_scores(aggregate(predictions, "recart", design))
+    return RankedBags.of_outcome(predictions, cohort.bags, design.kind)
 
 
 def _possible(

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
-from recart.evaluation.intervals import delong_variance
-from recart.evaluation.predictions import BagScores, aggregate
+from recart.evaluation.ranked_bags import RankedBags, scored_bags
 
-__all__ = ["Permutation", "RefitFold", "permutation_test", "permuted_labels", "permuted_outside"]
+__all__ = ["Permutation", "RefitFold", "permutation_test", "permuted_outside", "permuted_sources"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -25,20 +23,22 @@ _PATIENCE = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Permutation:
-    """How the observed AUROC stands among those of permuted labels.
+    """How the observed AUROC, or another measure, stands among those of permuted labels.
 
     Attributes
     ----------
     p
-        (1 + permutations with at least the observed AUROC) / (1 + k); None where refused.
+        (1 + permutations with at least the observed value) / (1 + k); None where refused.
     k
         Permutations.
     observed
-        AUROC of the given labels, over the same folds.
+        The measure of the given labels, over the same folds.
     null_mean, null_sd
-        Mean and standard deviation of the AUROC under permuted labels.
+        Mean and standard deviation of the measure under permuted labels.
     refusal
         Why there is no p; empty where there is one.
+    measure
+        What is measured.
     """
 
     p: float | None
@@ -47,6 +47,7 @@ class Permutation:
     null_mean: float | None
     null_sd: float | None
     refusal: str = ""
+    measure: str = "AUROC"
 
     @classmethod
     def refused(cls, refusal: str) -> Permutation:
@@ -58,9 +59,9 @@ class Permutation:
 class RefitFold:
     """One held-out fold whose label-dependent part can be fitted again.
 
-    `development` and `held_out` are row numbers of the labelled bags. `refit` takes labels of the
-    development bags, (n) each, and returns (k, n) logits of the held-out bags; labels of others
-    never reach it.
+    `development` and `held_out` are row numbers of the labelled bags. `refit` takes targets of the
+    development bags, (n, ...) each, and returns (k, n) logits of the held-out bags; labels of
+    others never reach it.
     """
 
     repeat: int
@@ -73,13 +74,13 @@ class RefitFold:
 def permutation_test(
     folds: Iterable[RefitFold],
     members: Sequence[tuple[Array, Array]],
-    observed: BagScores,
+    observed: RankedBags,
     *,
     k: int,
     seed: int,
     blocks: Sequence[Any] | None = None,
 ) -> Permutation:
-    """Refit every fold to `k` permutations of the labels and compare the AUROC.
+    """Refit every fold to `k` permutations of the labels and compare the statistic.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def permutation_test(
     members
         Development and held-out rows of each of them, known beforehand.
     observed
-        Held-out scores of the given labels over the same folds; rows number its table.
+        Held-out bags with the given labels over the same folds; rows number them.
     k
         Permutations.
     seed
@@ -98,82 +99,86 @@ def permutation_test(
 
     Notes
     -----
-    All bags of a patient move together. What no label enters (an encoder, prototypes) stays, and
-    so do the outer folds, which were stratified by the given labels. Labels that leave the
-    development patients of a fold without two patients of each class are drawn anew; the given
-    labels are of the same set, so the test stays exact for independent patients.
+    All bags of a patient move together, and a time with its event: that patients are exchangeable
+    then includes that who is censored, and when, has nothing to do with the cells. What no label
+    enters (an encoder, prototypes) stays, and so do the outer folds, which were stratified by the
+    given labels. Labels that leave the development patients of a fold without two patients of each
+    class are drawn anew; the given labels are of the same set, so the test stays exact for
+    independent patients.
     """
     refusal = _refusal(members, observed)
     if refusal:
         return Permutation.refused(refusal)
-    labels = permuted_labels(observed, members, k=k, seed=seed, blocks=blocks)
-    if len(labels) < k:
+    sources = permuted_sources(observed, members, k=k, seed=seed, blocks=blocks)
+    if len(sources) < k:
         return Permutation.refused(
-            f"Only {len(labels)} of {k} permutations leave every fold's development patients "
+            f"Only {len(sources)} of {k} permutations leave every fold's development patients "
             f"{_KEPT} of each class: a class is too small."
         )
-    tables: list[list[pd.DataFrame]] = [[] for _ in labels]
-    bag, patient = observed.table.index.to_numpy(), observed.table["patient"].to_numpy()
+    targets = [observed.targets[source] for source in sources]
+    tables: list[list[pd.DataFrame]] = [[] for _ in sources]
     for own in folds:
-        logits = own.refit([y[own.development] for y in labels])
-        for table, y, row in zip(tables, labels, logits, strict=True):
+        logits = own.refit([y[own.development] for y in targets])
+        for table, row in zip(tables, logits, strict=True):
             table.append(
                 pd.DataFrame(
                     {
-                        "bag": bag[own.held_out],
-                        "patient": patient[own.held_out],
+                        "bag": observed.bag[own.held_out],
+                        "patient": observed.patient[own.held_out],
                         "repeat": own.repeat,
                         "fold": own.fold,
-                        "member": f"r{own.repeat}f{own.fold}",
-                        "y": y[own.held_out],
                         "logit": row,
-                        "probability": expit(row),
                     }
                 )
             )
-    null = np.array([_auroc(aggregate(pd.concat(t, ignore_index=True), "")) for t in tables])
-    return _against(null, _auroc(observed))
+    null = []
+    for source, parts in zip(sources, tables, strict=True):
+        score = scored_bags(pd.concat(parts, ignore_index=True), observed.kind)["score"]
+        placed = score.reindex(observed.bag.astype(str)).to_numpy(dtype=float)
+        null.append(observed.statistic(observed.targets[source], placed))
+    return _against(np.array(null), observed)
 
 
-def permuted_outside(observed: BagScores, *, k: int, seed: int) -> Permutation:
+def permuted_outside(observed: RankedBags, *, k: int, seed: int) -> Permutation:
     """The same for an outside cohort: nothing is fitted to its labels, so its scores stay."""
-    labels = permuted_labels(observed, [], k=k, seed=seed)
-    null = np.array([delong_variance(y, observed.score)[0] for y in labels])
-    return _against(null, _auroc(observed))
+    sources = permuted_sources(observed, [], k=k, seed=seed)
+    return _against(np.array([observed.relabelled(own).value for own in sources]), observed)
 
 
-def permuted_labels(
-    observed: BagScores,
+def permuted_sources(
+    observed: RankedBags,
     members: Sequence[tuple[Array, Array]],
     *,
     k: int,
     seed: int,
     blocks: Sequence[Any] | None = None,
 ) -> list[Array]:
-    """At most `k` permutations of the labels, (n) each, that every fold can be fitted to."""
+    """At most `k` permutations that every fold can be fitted to: (n) whose labels each bag gets."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 199]))
-    y = observed.y.astype(np.int64)
-    owner = pd.factorize(observed.table["patient"])[0]
+    owner = pd.factorize(observed.patient)[0]
     rows = [np.flatnonzero(owner == patient) for patient in range(owner.max() + 1)]
-    groups = _exchangeable(y, rows, blocks)
+    groups = _exchangeable(observed.targets, rows, blocks)
     found: list[Array] = []
     for _ in range(k * _PATIENCE):
         if len(found) == k:
             break
-        new = np.empty_like(y)
+        new = np.empty(len(owner), dtype=np.int64)
         for group in groups:
             for to, source in zip(group, rng.permutation(group), strict=True):
-                values = y[rows[source]]
+                own = rows[source]
                 # one label a patient: it is given to all bags of the other, however many
-                new[rows[to]] = values if len(values) == len(rows[to]) else values[0]
-        if all(_fits(new[development], owner[development]) for development, _ in members):
+                new[rows[to]] = own if len(own) == len(rows[to]) else own[0]
+        classes = observed.classes[new]
+        if all(_fits(classes[development], owner[development]) for development, _ in members):
             found.append(new)
     return found
 
 
-def _exchangeable(y: Array, rows: Sequence[Array], blocks: Sequence[Any] | None) -> list[Array]:
+def _exchangeable(
+    targets: Array, rows: Sequence[Array], blocks: Sequence[Any] | None
+) -> list[Array]:
     """Patients whose labels may change places: of one block and, if labels vary, of equal size."""
-    varies = any(len(set(y[own])) > 1 for own in rows)
+    varies = any(len(np.unique(targets[own], axis=0)) > 1 for own in rows)
     keys = [
         (None if blocks is None else str(blocks[own[0]]), len(own) if varies else 0) for own in rows
     ]
@@ -184,25 +189,22 @@ def _fits(y: Array, owner: Array) -> bool:
     return all(len(np.unique(owner[y == label])) >= _KEPT for label in (0, 1))
 
 
-def _refusal(members: Sequence[tuple[Array, Array]], observed: BagScores) -> str:
+def _refusal(members: Sequence[tuple[Array, Array]], observed: RankedBags) -> str:
     held_out = [rows for _, rows in members]
-    times = np.bincount(np.concatenate(held_out), minlength=len(observed.y))
-    if (times != observed.folds["repeat"].nunique()).any():
+    times = np.bincount(np.concatenate(held_out), minlength=len(observed.bag))
+    if (times != observed.repeats).any():
         return "Bags are not held out once a repeat: folds such as pairs follow the labels."
     if max(len(rows) for rows in held_out) == 1:
         return "Every fold holds a single bag: no AUROC is pooled over such folds."
     return ""
 
 
-def _against(null: Array, found: float) -> Permutation:
+def _against(null: Array, observed: RankedBags) -> Permutation:
     return Permutation(
-        p=float((1 + (null >= found - 1e-12).sum()) / (1 + len(null))),
+        p=float((1 + (null >= observed.value - 1e-12).sum()) / (1 + len(null))),
         k=len(null),
-        observed=found,
+        observed=observed.value,
         null_mean=float(null.mean()),
         null_sd=float(null.std(ddof=1)),
+        measure=observed.measure,
     )
-
-
-def _auroc(scores: BagScores) -> float:
-    return delong_variance(scores.y, scores.score)[0]

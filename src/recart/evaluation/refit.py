@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from recart.data.bags import Bags
 from recart.data.features import bind
@@ -19,19 +20,19 @@ from recart.evaluation.permutation import (
     permutation_test,
     permuted_outside,
 )
-from recart.evaluation.predictions import BagScores
+from recart.evaluation.ranked_bags import RankedBags
 from recart.problems import InputError, Problem
 from recart.training.bag_latents import bag_latents
 from recart.training.cohort_setup import PreparedCohort
 from recart.training.heads import BagLatents, Head
 from recart.training.jobs import labelled_bags
-from recart.training.member_file import LoadedMember
+from recart.training.member_file import ENCODER_LABELS, LoadedMember
 
 __all__ = ["member_rows", "permute_run", "refit_folds"]
 
 
 def permute_run(
-    observed: BagScores,
+    observed: RankedBags,
     members: Sequence[LoadedMember],
     head: Head,
     cohort: PreparedCohort,
@@ -46,13 +47,13 @@ def permute_run(
     Parameters
     ----------
     observed
-        Held-out scores of the given labels.
+        Held-out bags with the given labels.
     members, head
         Trained members and the recipe of their heads.
     cohort
         The cohort they were trained on.
     k, seed
-        Permutations, and their seed.
+        Permutations, and their seed. Members whose encoders saw labels are refused.
     within
         Column of samples or patients within whose values labels are permuted.
     outside
@@ -63,15 +64,20 @@ def permute_run(
     InputError
         If neither samples nor patients have the column `within`.
     """
+    if not outside and any(member.fitted_on.get(ENCODER_LABELS) for member in members):
+        return Permutation.refused(
+            "Labels have shaped the encoders (joint training), which would have to be trained anew "
+            "for each permutation; audit=full does so for a few (canary)."
+        )
     store, bags = cohort.store, cohort.bags
-    number_of = observed.table.index.get_indexer(bags.table.index.astype(str))
+    number_of = pd.Index(observed.bag.astype(str)).get_indexer(bags.table.index.astype(str))
     if outside:
         return permuted_outside(observed, k=k, seed=seed)
     rows = [(number_of[d], number_of[h]) for d, h in member_rows(members, store, bags)]
     blocks = None
     if within is not None:
         of_bag = _column(cohort, within)
-        blocks = [of_bag[row] for row in np.argsort(number_of)[-len(observed.y) :]]
+        blocks = [of_bag[row] for row in np.argsort(number_of)[-len(observed.bag) :]]
     return permutation_test(
         refit_folds(members, head, cohort, number_of), rows, observed, k=k, seed=seed, blocks=blocks
     )

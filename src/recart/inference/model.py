@@ -245,7 +245,7 @@ class Model:
         own = self.pseudonyms
         if own is None:
             return frozenset()
-        of_run = {name for m in self.members for name in m.held_out | m.fitted_on["head"]}
+        of_run = {name for m in self.members for name in m.held_out.union(*m.fitted_on.values())}
         return frozenset(name for name in store.patients.index if own.patient(name) in of_run)
 
     def _preparation(

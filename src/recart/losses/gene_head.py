@@ -100,7 +100,7 @@ class _FusedGeneHead(torch.autograd.Function):
         ctx: Any,
         h: Tensor,
         weight: Tensor,
-        condition: Tensor,  # noqa: ARG004 -- stands in `head`; here to be given a gradient
+        condition: Tensor,
         bias: Tensor,
         log_theta: Tensor,
         head: GeneHead,
@@ -114,30 +114,35 @@ class _FusedGeneHead(torch.autograd.Function):
         gradients = None
         if wanted:
             gradients = _Gradients(
-                by_logits=torch.empty(x.shape, dtype=precision, device=h.device),
+                h=torch.empty_like(h),
+                weight=torch.zeros_like(weight),
+                condition=torch.zeros_like(condition),
                 bias=torch.zeros_like(bias),
                 log_theta=torch.zeros_like(log_theta),
             )
         for members, rows in _chunks(x.shape, h.device):
             chunk = _Chunk(head, x, weight_mb, members, rows)
-            logits = product(low_h[members, rows], low_weight[members])
-            chunk.run(logits.to(h.dtype), log_prob, gradients)
-        if gradients is not None:
-            by_logits = gradients.by_logits
-            ctx.save_for_backward(
-                weight_mb,
-                product(by_logits, low_weight.transpose(1, 2)).to(h.dtype),
-                product(low_h.transpose(1, 2), by_logits).to(h.dtype),
-                torch.bmm(head.batch_mbe.to(precision).transpose(1, 2), by_logits).to(h.dtype),
-                gradients.bias,
-                gradients.log_theta,
-            )
+            own_h, own_weight = low_h[members, rows], low_weight[members]
+            logits = product(own_h, own_weight).to(h.dtype)
+            by_logits = chunk.run(logits, log_prob, gradients)
+            if gradients is not None:
+                # while they are in cache; kept for all cells, they would be the largest array
+                low = by_logits.to(precision)
+                gradients.h[members, rows] = product(low, own_weight.transpose(1, 2)).to(h.dtype)
+                gradients.weight[members] += product(own_h.transpose(1, 2), low)
+                gradients.condition[members] += torch.bmm(chunk.batch.transpose(1, 2), by_logits)
+                del low
+            del chunk, logits, by_logits
+        ctx.weight_mb, ctx.gradients = weight_mb, gradients
         return log_prob
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        weight_mb, *gradients = ctx.saved_tensors
-        given = upstream[0]
+        weight_mb, given = ctx.weight_mb, upstream[0]
+        # not kept: what nobody else holds becomes the parameters' gradient without a copy
+        own, ctx.gradients = ctx.gradients, None
+        gradients = (own.h, own.weight, own.condition, own.bias, own.log_theta)
+        del own
         square = weight_mb.square().sum(-1).clamp_min(torch.finfo(weight_mb.dtype).tiny)
         scale_m = (given * weight_mb).sum(-1) / square
         if given.device.type == "cpu":  # elsewhere the question would wait for the device
@@ -153,9 +158,11 @@ class _FusedGeneHead(torch.autograd.Function):
 
 @dataclass(frozen=True, kw_only=True)
 class _Gradients:
-    """What chunks add to; `by_logits` is the one array of cells x genes, for the products."""
+    """What chunks add to."""
 
-    by_logits: Float[Tensor, "m b g"]
+    h: Float[Tensor, "m b i"]
+    weight: Float[Tensor, "m i g"]
+    condition: Float[Tensor, "m e g"]
     bias: Float[Tensor, "m g"]
     log_theta: Float[Tensor, "m k g"]
 
@@ -203,10 +210,11 @@ class _Chunk:
         self.flat_n = self.row_n * self.genes + self.column_n % self.genes
         self.library = self._row_sums(self.x_n).unsqueeze(-1)
 
-    def run(self, logits: Tensor, log_prob_mb: Tensor, gradients: _Gradients | None) -> None:
+    def run(self, logits: Tensor, log_prob_mb: Tensor, gradients: _Gradients | None) -> Tensor:
         """Write the likelihoods of the chunk; add to the gradients where they are given.
 
-        `logits` are the products without bias and covariate; their memory is used again.
+        `logits` are the products without bias and covariate; their memory is used again. Returns
+        the derivative by them where gradients are given.
         """
         if self.log_theta.shape[1] == 1:
             theta = torch.exp(self.log_theta)
@@ -214,7 +222,7 @@ class _Chunk:
             theta = torch.exp(torch.bmm(self.design, self.log_theta))
         floored = theta + EPS
         p = self._profile(logits)
-        q = (p * floored.reciprocal()).mul_(self.library)
+        q = torch.mul(p, floored.reciprocal(), out=logits).mul_(self.library)
         log_1q = torch.log1p(q)
         log_prob = -self._over_genes(log_1q, theta)
         v = q.div_(q + 1)
@@ -226,7 +234,7 @@ class _Chunk:
         ratio_n = torch.log(mu_n + EPS) - torch.log(floored_n) - self._at(log_1q)
         log_prob_mb[self.members, self.rows] = log_prob + self._row_sums(x_n * ratio_n + rising_n)
         if gradients is None:
-            return
+            return logits
         r_n = (1 - self._at(v)) / floored_n  # 1 / (theta + mu + eps)
         slope_n = digamma(x_n + theta_n) - self._of_theta(torch.digamma, theta, theta_n)
         by_log_theta_n = (slope_n - x_n * r_n) * theta_n
@@ -236,7 +244,7 @@ class _Chunk:
         by_logits.addcmul_(p, by_logits.sum(-1, keepdim=True), value=-1)
         by_logits.mul_(self.w.unsqueeze(-1))
         gradients.bias[self.members] += by_logits.sum(1)
-        gradients.by_logits[self.members, self.rows] = by_logits
+        return by_logits
 
     def _profile(self, logits: Tensor) -> Tensor:
         """(m b g) share of each gene."""

@@ -93,7 +93,7 @@ def log_nb_mixture(
     )
 
 
-def digamma(z: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+def digamma(z: Tensor) -> Tensor:
     """The digamma function for `z > 0`; in float32 ten times as fast as torch's on a CPU.
 
     Recurrence by four, `sum 1 / (z + k) = (2 z + 3)(2 u + 2) / (u (u + 2))` with `u = z (z + 3)`,

@@ -31,8 +31,10 @@ def fit_cox(
 
     `y_qn2` is time and event (1, or 0 where censored). Rows of weight 0 take no part, others count
     once. Of events at the same time each in turn leaves the risk set, in all orders at once, by
-    Efron's approximation (JASA 1977, 72), which is exact without ties. With fewer rows than
-    features the problem is solved in the span of its rows.
+    Efron's approximation (JASA 1977, 72), which is exact without ties. With times in months and up
+    to 200 patients (17 tied events) its coefficients are within 3 % of those of the mean over all
+    orders, and rank patients alike (correlation above .9999; tests/models/test_exact_ties.py). With
+    fewer rows than features the problem is solved in the span of its rows.
 
     Returns
     -------

@@ -14,7 +14,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-__all__ = ["MemberNoise", "Noise", "RowNoise", "member_generator"]
+__all__ = ["MemberNoise", "Noise", "RowNoise", "member_generator", "sent_once"]
 
 _STEP_STRIDE = 1_000_003  # prime: (seed, step) pairs of a sweep do not collide
 
@@ -29,10 +29,10 @@ def _stream(seed: int, step: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def _on_device(
+def sent_once(
     values: tuple[int, ...] | tuple[float, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """Sent once: a step that is being recorded can't be sent anything."""
+    """One value a member, sent once: a step that is being recorded can't be sent anything."""
     return torch.tensor(values, dtype=dtype, device=device)
 
 
@@ -105,8 +105,8 @@ class MemberNoise(Noise):
         if len(set(rate_m)) == 1:
             return (drawn >= least[0]).to(like.dtype).mul_(scale[0])
         shape = (-1, *(1,) * (like.ndim - 1))
-        least_m = _on_device(tuple(least), torch.int16, like.device).view(shape)
-        scale_m = _on_device(tuple(scale), like.dtype, like.device).view(shape)
+        least_m = sent_once(tuple(least), torch.int16, like.device).view(shape)
+        scale_m = sent_once(tuple(scale), like.dtype, like.device).view(shape)
         return (drawn >= least_m).to(like.dtype).mul_(scale_m)
 
     def _words(

@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from recart.contracts import CellBatch
 from recart.losses.divergences import kl_normal, log_standard_lognormal
-from recart.losses.negative_binomial import log_nb_mixture
+from recart.losses.protein_mixture import fused_log_nb_mixture
 from recart.models.decoder import Decoded
 from recart.models.noise import Noise
 
@@ -56,7 +56,7 @@ class ProteinWeights:
         mean, scale = decoded.background_mean_mba, decoded.background_scale_mba
         log_background = mean if noise is None else mean + noise.normal(mean) * scale
         background, foreground = self.rates(decoded, log_background, batch_mbe)
-        log_prob = log_nb_mixture(
+        log_prob = fused_log_nb_mixture(
             batch.y_mba, background, foreground, self.log_theta_m1a.exp(), decoded.mixing_mba
         )
         prior_mean = torch.bmm(batch_mbe, self.prior_mean_mea)

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from recart.models.noise import Noise, member_generator
+from recart.models.rectified import rectified
 from recart.products import stacked_product
 
 __all__ = ["StackedBlock", "StackedLinear", "StackedMLP", "fill_uniform", "initialise"]
@@ -98,10 +99,10 @@ class StackedBlock(nn.Module):
         self, h_mbh: Float[Tensor, "m b h"], noise: Noise | None
     ) -> Float[Tensor, "m b h"]:
         """What follows the linear map."""
-        h_mbh = torch.relu(nn.functional.layer_norm(h_mbh, h_mbh.shape[-1:]))
-        if noise is not None and any(self.dropout_m):
-            h_mbh = h_mbh * noise.keep(h_mbh, self.dropout_m)
-        return h_mbh
+        h_mbh = nn.functional.layer_norm(h_mbh, h_mbh.shape[-1:])
+        if noise is None or not any(self.dropout_m):
+            return torch.relu(h_mbh)
+        return rectified(h_mbh, noise.keep(h_mbh, self.dropout_m), self.dropout_m)
 
 
 @final

@@ -229,11 +229,17 @@ class TotalVIStack(nn.Module):
         """
         if noise is None:  # as the latents that heads read: unknown batches are marginalised
             return self.terms_at_mean(batch, self.latent(batch))
+        return self.drawn(batch, noise)[1]
+
+    def drawn(
+        self, batch: CellBatch, noise: Noise
+    ) -> tuple[Posterior, dict[str, Float[Tensor, "m b"]]]:
+        """The posterior of a training step, with what `noise` hides hidden; and the terms of it."""
         seen = self.recipe.masking.hide(batch, self.sizes.own_genes, noise)
         posterior = self._own_dimensions(self.encoder(seen, self.rna.encode(seen), noise))
         mean, variance = posterior
         drawn = noise.normal(mean) * variance.sqrt() * self.latent_mask_ml.unsqueeze(1)
-        return self._terms(batch, posterior, mean + drawn, noise)
+        return posterior, self._terms(batch, posterior, mean + drawn, noise)
 
     def terms_at_mean(
         self, batch: CellBatch, posterior: Posterior

@@ -17,6 +17,7 @@ from recart.evaluation.launch import Evaluated
 from recart.report.question import FlowStep, Question
 from recart.training.cohort_setup import PreparedCohort
 from recart.training.run_directory import RunDirectory
+from recart.training.training_time import TrainingTime
 
 __all__ = ["CohortFacts", "FitFacts", "RunFacts", "cohort_facts", "digests", "fit_facts"]
 
@@ -90,6 +91,7 @@ class RunFacts:
 
     `digests` are those of the configuration and the split, `versions` those of the software.
     `own_values` are settings that members have of their own, by member: a sweep chose them.
+    `times` are those of training, one a start; empty where they were not recorded.
     """
 
     config: Any
@@ -102,6 +104,7 @@ class RunFacts:
     versions: dict[str, str | None]
     findings: tuple[Finding, ...] | None
     own_values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    times: tuple[TrainingTime, ...] = ()
 
 
 def cohort_facts(cohort: PreparedCohort, data: Any) -> CohortFacts:

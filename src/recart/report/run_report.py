@@ -33,6 +33,7 @@ from recart.training.encoding import encode
 from recart.training.endpoints import endpoint_of
 from recart.training.member_configuration import own_values
 from recart.training.run_directory import RunDirectory
+from recart.training.training_time import training_times
 
 __all__ = ["write_run_report"]
 
@@ -100,6 +101,7 @@ def report_content(
             versions=json.loads(run.versions.read_text(encoding="utf-8")),
             findings=findings,
             own_values=own_values(run.path),
+            times=training_times(run.path),
         )
     )
     said, withheld = within_the_claim(study, assessment.claim.level)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -26,6 +26,8 @@ from recart.training.readouts import build_head
 
 __all__ = ["check_sweep"]
 
+_JOINT: Final = "trials of joint training are judged on other patients, so that they don't compare"
+
 
 def check_sweep(sweep: Sweep, base: DictConfig) -> dict[str, Distribution]:
     """The distributions by dotted key, in order of keys.
@@ -39,6 +41,9 @@ def check_sweep(sweep: Sweep, base: DictConfig) -> dict[str, Distribution]:
     problems, found = Problems(), {}
     for problem in _no_parts(sweep):
         problems.error(problem)
+    if OmegaConf.select(base, "training.joint") is not None:
+        column, mend = "training.joint", "sweep with training=default, then train jointly"
+        problems.error(replace(_problem("", _JOINT, mend), column=column))
     problems.raise_if_any()
     for key, own in flat_space(sweep.space).items():
         errors = list(_faults(key, own, base))
@@ -127,6 +132,8 @@ def _refused(key: str, own: Distribution, base: DictConfig) -> Iterator[Problem]
             config = configured(base, {key: value})
             check_config(config)
             made = recipes(config)
+            if made.training.joint is not None:
+                raise ValueError(_JOINT)
             build_head(config)
             MemberSettings(
                 lr=made.training.lr, dropout=made.model.dropout, latent=made.model.latent

@@ -56,8 +56,8 @@ class Database(Storage):
     Parameters
     ----------
     url
-        `postgresql+psycopg://user:password@host/name`; `${oc.env:NAME}` reads it from the
-        environment. It is not written into the sweep's folder.
+        `postgresql+psycopg://user:password@host/name`, `mysql+pymysql://...`; `${oc.env:NAME}`
+        reads it from the environment. It is not written into the sweep's folder.
     """
 
     url: str
@@ -74,12 +74,21 @@ class Database(Storage):
 
         try:
             return RDBStorage(self.url)
+        except ImportError:
+            problem = Problem(
+                code="E-SWEEP-014",
+                column="sweep.storage.url",
+                what="the driver of this database is not installed",
+                mend="pip install 'recart[postgresql]' for postgresql+psycopg://, 'recart[mysql]' "
+                "for mysql+pymysql://; or keep trials in a file: sweep/storage=sqlite",
+            )
+            raise InputError([problem]) from None
         except Exception as error:  # each driver has errors of its own
             problem = Problem(
                 code="E-SWEEP-010",
                 column="sweep.storage.url",
                 what=f"the database can't be opened ({type(error).__name__})",
-                mend="check host, name and rights, and install its driver (psycopg, pymysql); "
-                "or keep trials in a file: sweep/storage=sqlite",
+                mend="check host, name, password and rights; or keep trials in a file: "
+                "sweep/storage=sqlite",
             )
             raise InputError([problem]) from None

@@ -16,7 +16,7 @@ from recart.training.atomic_files import write_atomically
 __all__ = ["load_checkpoint", "plain", "save_checkpoint"]
 
 # 2: members carry a decision rule
-SCHEMA = 3
+SCHEMA = 4
 
 _PLAIN = (str, int, float, bool, type(None))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recart.training.joint_training import JointTraining
 from recart.training.pretrained import PretrainedEncoder
 
 __all__ = ["EncoderTraining"]
@@ -17,7 +18,8 @@ class EncoderTraining:
     linearly from 0 over `warmup_epochs`. A member stops after `patience` epochs without a better
     inner-validation loss, and its best state is kept. `clip_norm` is per member. With `record`, a
     card that holds the cells records a step once and replays it, where one process trains. With
-    `start`, members begin from an encoder that was trained elsewhere.
+    `start`, members begin from an encoder that was trained elsewhere. With `joint`, labels of some
+    training patients enter; without, no label does.
     """
 
     epochs: int
@@ -30,3 +32,4 @@ class EncoderTraining:
     patience: int
     record: bool = True
     start: PretrainedEncoder | None = None
+    joint: JointTraining | None = None

@@ -8,9 +8,11 @@ from typing import Final, final
 import torch
 from torch import Tensor
 
-__all__ = ["MEND", "FiniteWatch"]
+__all__ = ["FiniteWatch", "not_finite"]
 
-MEND: Final = "lower training.lr or set training.clip_norm, and check the counts for extreme values"
+_MEND: Final = (
+    "lower training.lr or set training.clip_norm, and check the counts for extreme values"
+)
 _NEVER: Final = -1
 
 
@@ -64,4 +66,10 @@ class FiniteWatch:
                     f"epoch {epoch}"
                 )
         if found:
-            raise FloatingPointError(f"{'; '.join(found)}; {MEND}")
+            raise FloatingPointError(f"{'; '.join(found)}; {_MEND}")
+
+
+def not_finite(member: str, place: str, means: Mapping[str, Tensor], row: int) -> str:
+    """What is said of a member whose terms, in row `row`, were not finite in this place."""
+    bad = [name for name, value in means.items() if not torch.isfinite(value[row])]
+    return f"member {member}: {' and '.join(bad) or 'the sum of terms'} not finite {place}; {_MEND}"

@@ -31,10 +31,14 @@ class DevelopmentBags(NamedTuple):
 def development_bags(
     encoder: TrainedEncoder, model: TotalVI, store: CohortStore, bags: Bags, extras: pd.DataFrame
 ) -> DevelopmentBags:
-    """Encode the development bags that have a label; `extras` (n, f) is of all `bags`."""
+    """Encode the development bags that have a label; `extras` (n, f) is of all `bags`.
+
+    Without those whose labels the encoder saw: a head is fitted to bags as new ones will look.
+    """
     member = encoder.member
     stack = restore_stack(model, encoder.features, encoder.state)
-    rows = labelled_bags(bags, (*member.train, *member.validation))
+    lent = set(encoder.lent)
+    rows = labelled_bags(bags, [p for p in (*member.train, *member.validation) if p not in lent])
     labels = endpoint_of(bags).targets_of(bags, rows)
     bound = bind(encoder.features, store)
     return DevelopmentBags(bag_latents(stack, bound, store, bags, rows, extras), labels)

@@ -19,6 +19,7 @@ from recart.data.features import FeatureChoice, Features, bind
 from recart.data.store import CohortStore
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 from recart.training.encoder_training import EncoderTraining
+from recart.training.joint_term import JointTerm
 from recart.training.states import States
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ class Recipes:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedEncoder:
-    """One member's features and best weights, and how it got there."""
+    """One member's features and best weights, and how it got there.
+
+    `lent` are the patients (codes) whose labels it saw.
+    """
 
     member: Member
     features: Features
@@ -56,6 +60,7 @@ class TrainedEncoder:
     best_epoch: int
     best_loss: float
     history: list[dict[str, Any]]
+    lent: tuple[int, ...] = ()
 
 
 def labelled_bags(bags: Bags, patients: Sequence[int]) -> np.ndarray[Any, np.dtype[np.intp]]:
@@ -113,12 +118,21 @@ def train_encoders(
         return DataLoader(StackBatches(store, bound, blocks, shuffled), batch_size=None)
 
     settings = [member.settings for member in members]
+    seeds, joint = [member.seed for member in members], recipes.training.joint
+    lent: list[tuple[int, ...]] = [
+        () if joint is None else joint.patients(member, bags) for member in members
+    ]
+    term = None
+    if joint is not None:
+        most = max(1, recipes.training.batch_size // recipes.training.block)
+        term = JointTerm(joint, bags, lent, seeds, recipes.model.latent, most)
     module = StackModule(
         stack,
-        [own.seed for own in members],
+        seeds,
         recipes.training,
         settings,
         [own.name for own in members],
+        term,
     )
     if states is not None:
         module.states = states.of(members, stack.state_dict())
@@ -138,6 +152,7 @@ def train_encoders(
             history=[
                 {**row, "member": member.name} for row in module.history if row["member"] == i
             ],
+            lent=lent[i],
         )
         for i, member in enumerate(members)
     ]

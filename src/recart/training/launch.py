@@ -34,6 +34,7 @@ from recart.training.executors.ray_train import RayTrain
 from recart.training.head_start import MEMBER_IMPORTS
 from recart.training.heartbeat import Heartbeat
 from recart.training.jobs import Recipes
+from recart.training.joint_training import require_lent
 from recart.training.member_configuration import member_config, own_values
 from recart.training.member_file import LoadedMember, load_member
 from recart.training.member_job import Trainers
@@ -45,6 +46,7 @@ from recart.training.shared_store import SharedStore
 from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
 from recart.training.states import States
 from recart.training.trackers import tracked, tracking
+from recart.training.training_time import timed
 
 __all__ = ["load_members", "recipes", "record_cohort", "split_of", "train_run"]
 
@@ -76,6 +78,8 @@ def train_run(config: DictConfig) -> float:
     check_config(config)
     # everything that can be refused is built before the cohort is read
     made, head, settings = recipes(config), build_head(config), build(config.trainer)
+    if made.training.joint is not None:
+        made.training.joint.require_alone(settings.devices)
     scheme, trackers = build(config.data.folds), build_each(config.logger)
     executor, callbacks = build(config.executor), list(build_each(config.callbacks).values())
     folder, seeds = run_folder(config), {"seed": int(config.seed)}
@@ -100,6 +104,8 @@ def train_run(config: DictConfig) -> float:
             head=head,
             folder=run.checkpoints.absolute(),
         )
+        if made.training.joint is not None:
+            require_lent(made.training.joint, validation.members, validation.bags)
         say(f"{len(cohort.bags)} bags, {split.words} = {len(validation.members)} members")
         key = cohort.key
         prepared = _prepared_path(config, cohort)
@@ -116,7 +122,9 @@ def train_run(config: DictConfig) -> float:
                     states=States.of_run(run, key, settings),
                 )
                 watchers = [*displays, *followers, Heartbeat(run.path)]
-                _train(validation, config.members_per_job, executor, prepared, trainers, watchers)
+                size = config.members_per_job
+                with timed(run.path, validation.missing, settings, executor):
+                    _train(validation, size, executor, prepared, trainers, watchers)
         else:
             say("all members are there already")
         trained = load_members(run)

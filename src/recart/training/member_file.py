@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -19,6 +19,7 @@ from recart.training.heads import FittedHead, Head
 from recart.training.jobs import TrainedEncoder, restore_stack
 
 __all__ = [
+    "ENCODER_LABELS",
     "LoadedMember",
     "load_encoder",
     "load_member",
@@ -26,6 +27,10 @@ __all__ = [
     "restore_member",
     "save_member",
 ]
+
+
+ENCODER_LABELS: Final = "encoder labels"
+"""The part of `fitted_on` that names the patients whose labels an encoder saw, if any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +74,8 @@ def save_member(
     member = encoder.member
     train = [patients[p] for p in member.train]
     validation = [patients[p] for p in member.validation]
+    lent = {patients[p] for p in encoder.lent}
+    told = [name for name in (*train, *validation) if name not in lent]
     features = encoder.features
     content = {
         "member": {
@@ -85,9 +92,10 @@ def save_member(
             "features": sorted(features.spec.patients),
             "encoder": train,
             "epoch": validation,
-            "head": [*train, *validation],
-            "calibration": [*train, *validation],
-            "threshold": [*train, *validation],
+            **({ENCODER_LABELS: sorted(lent)} if lent else {}),
+            "head": told,
+            "calibration": told,
+            "threshold": told,
         },
         "features": {
             **{
@@ -138,8 +146,18 @@ def restore_member(content: Mapping[str, Any], model: TotalVI, head: Head) -> Lo
 
 
 def load_encoder(path: Path, member: Member) -> TrainedEncoder:
-    """The encoder in the file of `member`, for another head on it."""
+    """The encoder in the file of `member`, for another head on it.
+
+    Raises
+    ------
+    ValueError
+        If it saw labels: which of them another head may have is not known here.
+    """
     content = load_checkpoint(path)
+    if ENCODER_LABELS in content["fitted_on"]:
+        raise ValueError(
+            f"the encoder of {member.name} was trained jointly and takes no other head"
+        )
     return TrainedEncoder(
         member=member,
         features=_features(content["features"]),

@@ -18,11 +18,12 @@ from recart.models.noise import MemberNoise, Noise, RowNoise
 from recart.models.totalvi import TotalVIStack
 from recart.training.collapse import active_dimensions
 from recart.training.encoder_training import EncoderTraining
-from recart.training.finite import MEND, FiniteWatch
+from recart.training.finite import FiniteWatch, not_finite
+from recart.training.joint_term import JointTerm
 from recart.training.optimizer import StackedAdam
 from recart.training.recorded_step import RecordedStep
 from recart.training.states import JobStates
-from recart.training.term_sums import add_sums, means_of, sums_of
+from recart.training.term_sums import EpochTerms, add_sums, means_of, sums_of
 
 __all__ = ["StackModule"]
 
@@ -47,9 +48,11 @@ class StackModule(pl.LightningModule):
         recipe: EncoderTraining,
         settings: Sequence[MemberSettings] | None = None,
         names: Sequence[str] | None = None,
+        joint: JointTerm | None = None,
     ) -> None:
         super().__init__()
         self.stack = stack
+        self.joint = joint
         self.seeds = list(seeds)
         self.names = [str(m) for m in range(len(self.seeds))] if names is None else list(names)
         self.recipe = recipe
@@ -77,7 +80,7 @@ class StackModule(pl.LightningModule):
     def configure_optimizers(self) -> StackedAdam:
         """One optimizer that steps every member by itself."""
         return StackedAdam(
-            self.stack.parameters(),
+            self.parameters(),
             lr_m=self.lr_m,
             weight_decay=self.recipe.weight_decay,
             clip_norm=self.recipe.clip_norm,
@@ -124,6 +127,8 @@ class StackModule(pl.LightningModule):
         if len(rows) == len(self.running):
             return False
         self.stack.keep(rows)
+        if self.joint is not None:
+            self.joint.keep(rows)
         strategy = self.trainer.strategy
         if isinstance(strategy, DDPStrategy):  # its buckets are as large as the weights were
             strategy.model = self
@@ -141,8 +146,9 @@ class StackModule(pl.LightningModule):
         if not any(batch.active):
             return None
         if self.recorded is None:
+            self.stack.zero_grad(set_to_none=True)  # the last step's: not beside this one's arrays
             share_m = self._share_m(batch, step)
-            loss, sums = self._forward(batch, self._noise(step), self.kl_weight, share_m)
+            loss, sums = self._forward(batch, self._noise(step), self.kl_weight, share_m, step)
         else:
             seeds = [self.seeds[m] for m in self.running]
             loss, sums = self.recorded(batch, seeds, self._step_of_run(step), self.kl_weight)
@@ -168,11 +174,18 @@ class StackModule(pl.LightningModule):
         noise: Noise,
         kl_weight: float | Tensor,
         share_m: Tensor | float = 1.0,
+        step: int = 0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, 0 for an inactive member, and each term's sum over cells."""
-        terms = self.stack.terms(batch, noise)
+        posterior, terms = self.stack.drawn(batch, noise)
         loss_m = self.stack.loss(terms, batch.weight_mb, kl_weight)
-        return (loss_m * share_m).sum(), sums_of(terms, batch.weight_mb)
+        sums = sums_of(terms, batch.weight_mb)
+        if self.joint is not None:
+            data = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
+            response_m = self.joint(posterior.mean_mbl, data.rows_of(step))
+            loss_m = loss_m + kl_weight * response_m
+            sums["response"] = response_m.detach() * sums["cells"]
+        return (loss_m * share_m).sum(), sums
 
     def _record(self) -> None:
         """Record the next step, where replaying it is the same as running it."""
@@ -180,7 +193,7 @@ class StackModule(pl.LightningModule):
         optimizer = self.optimizers(use_pl_optimizer=False)
         # a scaled loss has scaled gradients, and other processes' are averaged with them
         plain = getattr(self.trainer.precision_plugin, "scaler", None) is None
-        alone = self.trainer.world_size == 1
+        alone = self.trainer.world_size == 1 and self.joint is None
         optimizer.clipped = recorded = self.held and self.recipe.record and plain and alone  # type: ignore[union-attr]
         if recorded:
             self.recorded = RecordedStep(
@@ -241,24 +254,17 @@ class StackModule(pl.LightningModule):
         for row, member in enumerate(self.running):
             loss = loss_m[row]
             if not math.isfinite(loss):
-                raise FloatingPointError(self._not_finite(member, row, validation))
+                place = f"in validation after epoch {self.current_epoch}"
+                raise FloatingPointError(not_finite(self.names[member], place, validation, row))
             if loss < self.best_loss_m[member]:
                 self.best_loss_m[member] = loss
                 self.best_epoch_m[member] = self.current_epoch
                 self.best_states[member] = self.stack.member_state(row)
             elif self.current_epoch - self.best_epoch_m[member] >= self.recipe.patience:
                 self.stopped_m[member] = self.current_epoch + 1 >= self.recipe.warmup_epochs
-            entry: dict[str, Any] = {"member": member, "epoch": self.current_epoch}
-            # the bound itself, where a member's own KL weight makes the objective another
-            more = 1 - float(self.stack.kl_weight_m[row])
-            entry |= {"loss_validation": loss}
-            entry |= {"elbo_train": -train_m[row] - more * float(train["kl_z"][row])}
-            entry |= {"elbo_validation": -loss - more * float(validation["kl_z"][row])}
-            entry |= {f"train_{name}": float(value[row]) for name, value in train.items()}
-            entry |= {f"validation_{name}": float(value[row]) for name, value in validation.items()}
-            entry |= {"kl_per_dimension": kl_ml[row].tolist()}
-            entry |= {"active_dimensions": active_dimensions(entry["kl_per_dimension"])}
-            self.history.append(entry)
+            own = EpochTerms(row, train, validation, kl_ml, float(self.stack.kl_weight_m[row]))
+            entry = {"member": member, "epoch": self.current_epoch}
+            self.history.append({**entry, **own.told(train_m[row], loss)})
         self._log_epoch(train, validation, kl_ml)
         if all(self.stopped_m):
             self.trainer.should_stop = True
@@ -287,10 +293,3 @@ class StackModule(pl.LightningModule):
         self.log("active_dimensions", sum(active) / len(active))
         self.log("kl_weight", self.kl_weight)
         self.log("members_done", float(sum(self.stopped_m)))
-
-    def _not_finite(self, member: int, row: int, validation: dict[str, Tensor]) -> str:
-        bad = [name for name, value in validation.items() if not torch.isfinite(value[row])]
-        return (
-            f"member {self.names[member]}: {' and '.join(bad) or 'the sum of terms'} not finite in "
-            f"validation after epoch {self.current_epoch}; {MEND}"
-        )

@@ -13,6 +13,7 @@ from torch import Tensor
 from recart.models.prototypes import Prototypes, centred_log_ratio, shrunken_means
 from recart.training.bag_sums import BagSums, Slot, slots_of, sum_bags
 from recart.training.cell_view import CellView
+from recart.training.changes import Changes
 from recart.training.heads import BagLatents
 
 __all__ = ["CellSums", "Features", "PrototypeFeatures"]
@@ -52,6 +53,7 @@ class PrototypeFeatures:
     the mean latents and markers of development cells on each coarse prototype, against which bags
     are compared; `shrinkage` is in cells. Slots, markers and extras are matched by name: those
     that a bag lacks are not measured in it, and those that development bags lacked are ignored.
+    `changes` says what became of cells over time.
     Shares and counts among the extras are skewed, so their logarithms stand beside them, after
     adding `floor_e`: half of the least positive value, NaN where a value is negative.
     """
@@ -61,6 +63,7 @@ class PrototypeFeatures:
     shrinkage: float
     usual_kf: Tensor
     slots: tuple[Slot, ...]
+    changes: Changes
     marker_names: tuple[str, ...]
     extra_names: tuple[str, ...]
     extra_groups: tuple[str, ...]
@@ -79,7 +82,7 @@ class PrototypeFeatures:
         """Learn the usual means, and which slots, markers and extras there are."""
         slots = tuple(slots_of(bags))
         names = tuple(bags.marker_names) if len(bags.markers) else ()
-        sums = sum_bags(prototypes[0], view, bags, slots[:1], names)
+        sums = sum_bags(prototypes[0], view, bags, slots, names)
         usual = sums.sums[:, 0].sum(0) / sums.counts[:, 0].sum(0).clamp_min(1e-9)
         extras = tuple(bags.extra_names) if use_extras else ()
         groups = tuple(bags.extra_groups) or ("extras",) * len(bags.extra_names)
@@ -89,6 +92,7 @@ class PrototypeFeatures:
             shrinkage=shrinkage,
             usual_kf=usual,
             slots=slots,
+            changes=Changes.fit(prototypes[0], slots, sums),
             marker_names=names,
             extra_names=extras,
             extra_groups=groups[: len(extras)],
@@ -142,6 +146,7 @@ class PrototypeFeatures:
             "shrinkage": self.shrinkage,
             "usual_kf": self.usual_kf,
             "slots": [tuple(slot) for slot in self.slots],
+            "changes": self.changes.state(),
             "marker_names": list(self.marker_names),
             "extra_names": list(self.extra_names),
             "extra_groups": list(self.extra_groups),
@@ -152,12 +157,14 @@ class PrototypeFeatures:
     def restore(cls, state: dict[str, Any]) -> PrototypeFeatures:
         """That of a checkpoint."""
         pairs = zip(state["centres"], state["widths"], strict=True)
+        slots = tuple(Slot(*slot) for slot in state["slots"])
         return cls(
             view=CellView.restore(state["view"]),
             prototypes=tuple(Prototypes(centres_kl=c, width=w) for c, w in pairs),
             shrinkage=state["shrinkage"],
             usual_kf=state["usual_kf"],
-            slots=tuple(Slot(*slot) for slot in state["slots"]),
+            slots=slots,
+            changes=Changes.restore(state["changes"], slots),
             marker_names=tuple(state["marker_names"]),
             extra_names=tuple(state["extra_names"]),
             extra_groups=tuple(state["extra_groups"]),
@@ -198,7 +205,7 @@ class PrototypeFeatures:
             yield kind, means[..., columns].flatten(1), [f"{k}:{n}" for k in index for n in names]
 
     def _of_samples(self, sums: BagSums) -> list[tuple[str, Tensor, list[str]]]:
-        """Each slot's shares, and changes from the first to each later time point of a tissue."""
+        """Each slot's shares, their changes within a tissue, and the changes of cells."""
         if len(self.slots) == 1:
             return []
         index = self._indices(self.prototypes[0])
@@ -212,17 +219,17 @@ class PrototypeFeatures:
             )
         ]
         pairs = [(late, early) for late in own for early in own if self._is_pair(late, early)]
-        if not pairs:
-            return parts
-        titles = [f"{self.slots[late].name} - {self.slots[early].name}" for late, early in pairs]
-        change = torch.cat([fractions[late] - fractions[early] for late, early in pairs], dim=1)
-        parts.append(("changes of fractions", change, [f"{t}:{k}" for t in titles for k in index]))
-        means = {slot: self._means(sums, slot) for pair in pairs for slot in pair}
-        moved = [means[late] - means[early] for late, early in pairs]
-        for kind, columns, names in self._kinds():
-            value = torch.cat([change[..., columns].flatten(1) for change in moved], dim=1)
-            labels = [f"{t}:{k}:{n}" for t in titles for k in index for n in names]
-            parts.append((f"changes of {kind}", value, labels))
+        if pairs:
+            titles = [f"{self.slots[one].name} - {self.slots[other].name}" for one, other in pairs]
+            change = torch.cat([fractions[one] - fractions[other] for one, other in pairs], dim=1)
+            labels = [f"{title}:{k}" for title in titles for k in index]
+            parts.append(("changes of fractions", change, labels))
+        if titles := self.changes.titles:
+            moved = self.changes.of(sums)
+            families = range(moved.shape[2])
+            for kind, columns, names in self._kinds():
+                labels = [f"{title}:{j}:{n}" for title in titles for j in families for n in names]
+                parts.append((f"changes of {kind}", moved[..., columns].flatten(1), labels))
         return parts
 
     @property

@@ -247,6 +247,8 @@ def _run(
 
 def _part(module: StackModule, share: _Share) -> StackModule:
     """The training of these members, not begun."""
+    if module.joint is not None:
+        raise RankError("joint training takes one device; set trainer.devices=1")
     stack = copy.deepcopy(module.stack)
     stack.keep(share.members)
     seeds = [module.seeds[m] for m in share.members]

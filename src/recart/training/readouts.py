@@ -73,6 +73,21 @@ class ReadoutsHead(Head):
             for member in range(len(bags))
         ]
 
+    def relabelled_logits(
+        self,
+        fitted: FittedHead,
+        development: BagLatents,
+        held_out: BagLatents,
+        labels: Sequence[Array],
+        seed: int,
+    ) -> Array:
+        """(k, n) log odds of the leading part, the only one that is fitted anew."""
+        if not isinstance(fitted, FittedReadouts):
+            raise TypeError(f"expected fitted readouts, got {type(fitted).__name__}")
+        name, head = next(iter(self._heads().items()))
+        own = [self.endpoint.targets_by_part(targets)[name] for targets in labels]
+        return head.relabelled_logits(fitted.parts[name], development, held_out, own, seed)
+
     def restore(self, state: dict[str, Any]) -> FittedHead:
         """The fitted heads of a checkpoint."""
         return FittedReadouts(

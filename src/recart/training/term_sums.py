@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
 
-__all__ = ["add_sums", "means_of", "sums_of"]
+from recart.training.collapse import active_dimensions
+
+__all__ = ["EpochTerms", "add_sums", "means_of", "sums_of"]
 
 
 def sums_of(terms: dict[str, Tensor], weight_mb: Tensor) -> dict[str, Tensor]:
@@ -33,3 +37,31 @@ def means_of(sums: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, value in sums.items()
         if name != "cells"
     }
+
+
+class EpochTerms(NamedTuple):
+    """Means over the cells of an epoch, of which `row` is the member's."""
+
+    row: int
+    train: dict[str, Tensor]
+    validation: dict[str, Tensor]
+    kl_ml: Tensor
+    kl_weight: float
+
+    def told(self, loss_train: float, loss_validation: float) -> dict[str, Any]:
+        """The member's, under the names that its history has them by."""
+        # the bound itself, where a member's own KL weight makes the objective another
+        more_train, more = (
+            (1 - self.kl_weight) * float(means["kl_z"][self.row])
+            for means in (self.train, self.validation)
+        )
+        kl_per_dimension = self.kl_ml[self.row].tolist()
+        return {
+            "loss_validation": loss_validation,
+            "elbo_train": -loss_train - more_train,
+            "elbo_validation": -loss_validation - more,
+            **{f"train_{name}": float(own[self.row]) for name, own in self.train.items()},
+            **{f"validation_{name}": float(own[self.row]) for name, own in self.validation.items()},
+            "kl_per_dimension": kl_per_dimension,
+            "active_dimensions": active_dimensions(kl_per_dimension),
+        }

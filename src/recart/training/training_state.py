@@ -41,6 +41,7 @@ def state_of(
         "before": list(before),
         "running": list(module.running),
         "weights": _on_cpu(module.stack.state_dict()),
+        "joint": {} if module.joint is None else _on_cpu(module.joint.state_dict()),
         "optimizer": _on_cpu(optimizer.state_dict()),  # type: ignore[union-attr]
         "sums": _on_cpu(module.train_sum) if step else {},
         "precision": _on_cpu(trainer.precision_plugin.state_dict()),
@@ -78,6 +79,8 @@ def restore(trainer: pl.Trainer, module: StackModule, state: dict[str, Any]) -> 
     take_results(module, state["results"])
     module.keep([module.running.index(member) for member in state["running"]])
     module.stack.load_state_dict(state["weights"])
+    if module.joint is not None:
+        module.joint.load_state_dict(state["joint"])
     module.optimizers(use_pl_optimizer=False).load_state_dict(state["optimizer"])  # type: ignore[union-attr]
     trainer.precision_plugin.load_state_dict(state["precision"])
     for own in trainer.callbacks:  # type: ignore[attr-defined]

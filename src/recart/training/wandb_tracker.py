@@ -31,9 +31,14 @@ class WandbTracker(Tracker):
     """W&B runs that hold metrics, the redacted configuration and tables of numbers, nothing else.
 
     A job's run has its member's fold, repeat, seed and settings in its configuration, under
-    `member`. Console, code, git
-    state, command line, host, packages and hardware are not recorded. Offline, nothing leaves the
-    machine until `wandb sync` is called on the runs' folders.
+    `member`. Console, code, git state, command line, host, packages and hardware are not recorded.
+    Offline, nothing leaves the machine until `wandb sync` is called on the runs' folders.
+
+    Tables and curves of an evaluation are files of its run, in the folder that is synced, and no
+    artifacts of W&B's: an artifact's manifest holds the name by which `wandb sync` will open each
+    file. An absolute one tells user and folders to the server and is wrong once the run is copied;
+    a relative one is looked for where the command is called (wandb 0.31, `Artifact.add_file` with
+    and without staging). The files need nothing else.
 
     Parameters
     ----------

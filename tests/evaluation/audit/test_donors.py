@@ -121,9 +121,31 @@ def test_two_draws_from_one_tube_are_one_apart_whatever_their_depth(make_store: 
         rna=sparse.csr_matrix(counts),
         cells=store.cells.assign(n_counts=counts.sum(axis=1)),
     )
-    found = profile_distances(own).set_index(["one", "other"])["distance"]
+    found = profile_distances(own).set_index(["one", "other"])["matched"]
     assert 0.7 < found[(0, 1)] < 1.2
     assert min(found[(0, 2)], found[(1, 2)]) > 3
+
+
+def test_one_near_sample_of_two_is_not_one_person(make_store: Any) -> None:
+    rng = np.random.default_rng(0)
+    store = make_store(patients=3, cells=800)
+    sample = store.cells["sample"].to_numpy()
+    common, *own = (rng.gamma(1.0, 1.0, 300) for _ in range(4))
+    first = {int(np.flatnonzero(store.samples["patient"] == p)[0]) for p in range(3)}
+    patient = store.cells["patient"].to_numpy()
+    second = np.array([own[0], own[0], own[1]])[patient]  # patients 0 and 1 are one person
+    rates = np.where(np.isin(sample, list(first))[:, None], common, second)
+    counts = rng.poisson(rates)
+    found = profile_distances(
+        replace(
+            store,
+            rna=sparse.csr_matrix(counts),
+            cells=store.cells.assign(n_counts=counts.sum(axis=1)),
+        )
+    ).set_index(["one", "other"])
+    assert (found["nearest"] < 1.2).all()
+    assert found.loc[(0, 1), "matched"] < 1.2
+    assert found.loc[[(0, 2), (1, 2)], "matched"].min() > 1.5
 
 
 def test_sex_genes_against_the_table(make_store: Any, checks: Any) -> None:

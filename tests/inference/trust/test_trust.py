@@ -117,7 +117,7 @@ def test_without_proteins_nothing_is_said_of_them(
 def test_judges_hold_every_patient_out_once(small: Any) -> None:
     chosen = judging_members([*small.members, *small.members])
     assert [own.name for own in chosen] == ["f0", "f1", "f2"]
-    assert len(small.trust.novelty.unseen) == 12
+    assert len(small.trust.novelty.usual.unseen) == 12
 
 
 def test_the_file_says_the_same_and_holds_neither_cells_nor_names(

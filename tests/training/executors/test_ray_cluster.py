@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -40,3 +41,12 @@ def test_what_no_machine_has_is_said(cpus: float, gpus: float, two_machines: str
 def test_nothing_is_told_to_rays_makers(two_machines: str) -> None:
     RayCluster(two_machines, 1, 0, None).connected()
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_what_stops_this_process_stays_as_it_was(two_machines: str) -> None:
+    import ray
+
+    ray.shutdown()  # so that it connects anew
+    before = signal.getsignal(signal.SIGTERM)
+    RayCluster(two_machines, 1, 0, None).connected()
+    assert signal.getsignal(signal.SIGTERM) is before

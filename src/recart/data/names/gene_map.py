@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -72,16 +72,17 @@ def known_ids(names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
 
 @cache
 def _symbols() -> dict[str, int]:
-    with (files(__package__) / "human_genes.tsv.gz").open("rb") as packed:
-        text = gzip.decompress(packed.read()).decode()
-    return {symbol: int(number) for symbol, number in _rows(text)}
+    place = files(__package__) / "human_genes.tsv.gz"
+    with place.open("rb") as packed, gzip.open(packed, "rt", encoding="utf-8") as lines:
+        return {symbol: int(number) for symbol, number in _rows(lines)}
 
 
 @cache
 def _previous() -> dict[str, str]:
-    text = (files(__package__) / "previous_symbols.tsv").read_text(encoding="utf-8")
-    return {before.upper(): symbol for before, symbol in _rows(text)}
+    with (files(__package__) / "previous_symbols.tsv").open(encoding="utf-8") as lines:
+        return {before.upper(): symbol for before, symbol in _rows(lines)}
 
 
-def _rows(text: str) -> list[list[str]]:
-    return [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+def _rows(lines: Iterable[str]) -> Iterator[list[str]]:
+    # one at a time: every process that trains reads them, and lists of all are three times the map
+    return (line.rstrip("\n").split("\t") for line in lines if not line.startswith("#"))

@@ -104,7 +104,9 @@ def _canonical(value: Any) -> Iterator[bytes]:
             yield from _canonical(item)
     elif isinstance(value, torch.Tensor):
         yield f"{value.dtype} {tuple(value.shape)}".encode()
-        yield value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        # a copy: a tensor of one number may say that it is contiguous and have a stride of zero
+        own = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        yield own.view(-1).view(torch.uint8).numpy().tobytes()
     elif isinstance(value, float):
         yield b"float" + struct.pack("<d", value)
     else:  # text, whole numbers, truth values, None

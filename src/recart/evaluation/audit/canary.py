@@ -37,18 +37,20 @@ _LABEL_FREE: Final = ("features", "encoder", "best_epoch", "best_loss", "history
 _SEED_STEP: Final = 7919  # away from the streams that the run itself draws
 
 
-def refitted(head: Head, folds: Sequence[FoldBags], permuted: Sequence[Array]) -> list[float]:
-    """AUROC of each permutation with encoders as they are and heads fitted anew.
+def refitted(
+    heads: Sequence[Head], folds: Sequence[FoldBags], permuted: Sequence[Array]
+) -> list[float]:
+    """AUROC of each permutation with encoders as they are and heads, one a fold, fitted anew.
 
     All permutations of a fold are members of one stack, with everything that a head chooses.
     """
     parts: list[list[tuple[Array, Array]]] = [[] for _ in permuted]
-    for number, fold in enumerate(folds):
+    for number, (head, fold) in enumerate(zip(heads, folds, strict=True)):
         count = len(permuted)
-        heads = head.fit_stack(
+        stack = head.fit_stack(
             [fold.seen] * count, [new[fold.development] for new in permuted], [fold.seed] * count
         )
-        for own, new, fitted in zip(parts, permuted, heads, strict=True):
+        for own, new, fitted in zip(parts, permuted, stack, strict=True):
             own.append((new[fold.held_out], fitted.logits(fold.unseen)))
         say(f"canary: heads of fold {number + 1}/{len(folds)}, {count} permutations")
     return [null_auroc(own) for own in parts]
@@ -146,11 +148,11 @@ def verdict(aurocs: Sequence[float], sizes: tuple[float, float], how: str) -> Fi
 class Canary(Check):
     """Repeats the first `folds` folds of the run's first repeat on labels permuted over patients.
 
-    The run's encoders are reused where training one of them again with other labels shows, to the
-    byte, that no label enters them; heads, with all that they choose, are fitted anew for each of
-    `permutations`. Where labels do enter, everything is trained anew for each of `retrainings`
-    permutations, for at most `epochs` epochs. Both on at most `cells` cells of each sample; None
-    takes all.
+    The run's encoders are reused where training one of each configuration again with other labels
+    shows, to the byte, that no label enters them; heads, with all that they choose, are fitted
+    anew for each of `permutations`. Where labels do enter, everything is trained anew for each of
+    `retrainings` permutations, for at most `epochs` epochs. Both on at most `cells` cells of each
+    sample; None takes all.
     """
 
     folds: int
@@ -206,7 +208,12 @@ class Canary(Check):
             return
         by_bag = [dict(zip(table.index, map(int, own), strict=True)) for own in permuted]
         train = Retraining.of(run, self.epochs)
-        changed = encoder_reads_labels(train, store, outcome, first[0], by_bag[0])
+        # one member of each configuration: a sweep may have chosen one for each fold
+        asked = [
+            encoder_reads_labels(train, store, outcome, own, by_bag[0])
+            for own in train.unlike(first)
+        ]
+        changed = sorted({name for names in asked for name in names})
         if changed:
             say(f"canary: labels enter before the head ({', '.join(changed)}): training anew")
             how = f"everything trained anew, as labels enter {', '.join(changed)}"
@@ -216,5 +223,5 @@ class Canary(Check):
             how = "encoders of the run reused: trained again with other labels, none changed a byte"
             loaded = {own.name: own for own in evaluated.members}
             folds = [fold_bags(loaded[own.name], own, cohort, place) for own in first]
-            aurocs = refitted(train.head, folds, permuted)
+            aurocs = refitted([train.made_by(own.name).head for own in first], folds, permuted)
         yield verdict(aurocs, class_sizes(labels, patients), how)

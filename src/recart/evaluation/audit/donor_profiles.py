@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import linear_sum_assignment
 
 from recart.data.rows import pieces, read_rows
 from recart.data.store import CohortStore
@@ -21,10 +21,17 @@ _FEWEST_GENES: Final = 20
 # The squared difference is cut here, and what is left on average of a standard normal's square.
 _CLIP: Final = 6.0
 _CLIPPED_MEAN: Final = 0.973
+# Of distances, so that they have logarithms; what is unknown is matched last.
+_LEAST: Final = 1e-6
+_FARTHEST: Final = 1e6
 
 
 def profile_distances(store: CohortStore) -> pd.DataFrame:
-    """Distance of the nearest two samples of each pair of patients: `one`, `other`, `distance`.
+    """How far apart the samples of each pair of patients are: `one`, `other`, `nearest`, `matched`.
+
+    `nearest` is the distance of the nearest two samples; `matched` the geometric mean over samples
+    matched one to one so that it is least. Of all pairs of samples of two persons some two are near
+    by chance; all of them are only where the persons are one.
 
     Of a sample and a gene: its share of all counts, and the variance of that share over draws of
     cells from the sample. The distance of two samples is the mean over genes of the squared
@@ -43,12 +50,23 @@ def profile_distances(store: CohortStore) -> pd.DataFrame:
     rows = []
     for i, one in enumerate(patients):
         for other in patients[i + 1 :]:
-            pairs = product(of_patient[one], of_patient[other])
-            distances = [_distance(profiles[s], profiles[t]) for s, t in pairs]
-            found = [d for d in distances if d is not None]
-            if found:
-                rows.append((one, other, min(found)))
-    return pd.DataFrame(rows, columns=["one", "other", "distance"])
+            distance_st = np.array(
+                [
+                    [_distance(profiles[s], profiles[t]) for t in of_patient[other]]
+                    for s in of_patient[one]
+                ]
+            )
+            if np.isfinite(distance_st).any():
+                rows.append((one, other, float(np.nanmin(distance_st)), _matched(distance_st)))
+    return pd.DataFrame(rows, columns=["one", "other", "nearest", "matched"])
+
+
+def _matched(distance_st: Array) -> float:
+    """Geometric mean of the distances (s, t) of samples matched one to one, NaN for unknown."""
+    logs = np.log(distance_st.clip(min=_LEAST))
+    cost = np.where(np.isnan(logs), np.log(_FARTHEST), logs)
+    own = logs[linear_sum_assignment(cost)]
+    return float(np.exp(np.nanmean(own)))
 
 
 def _cells(store: CohortStore, sample: int) -> int:
@@ -74,10 +92,10 @@ def _profile(store: CohortStore, sample: int) -> tuple[Array, Array, Array]:
     return total, share, residual / max(depth.sum(), 1.0) ** 2
 
 
-def _distance(one: tuple[Array, Array, Array], other: tuple[Array, Array, Array]) -> float | None:
+def _distance(one: tuple[Array, Array, Array], other: tuple[Array, Array, Array]) -> float:
     enough = (one[0] >= _FEWEST_COUNTS) & (other[0] >= _FEWEST_COUNTS)
     if enough.sum() < _FEWEST_GENES:
-        return None
+        return float("nan")
     difference = one[1][enough] - other[1][enough]
     ratio = difference**2 / (one[2][enough] + other[2][enough])
     # genes of one cell type swing together: no few of them decide

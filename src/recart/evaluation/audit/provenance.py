@@ -13,6 +13,7 @@ from scipy.stats import norm
 from recart.data.clone_features import CLONE_FEATURES
 from recart.evaluation.audit.check import Check
 from recart.evaluation.audit.finding import Finding, Severity
+from recart.training.member_file import ENCODER_LABELS
 
 if TYPE_CHECKING:
     from recart.evaluation.launch import Evaluated
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Provenance"]
 
 _PARTS: Final = ("features", "encoder", "epoch", "head")
+# What must not see the labels that an encoder saw.
+_AFTER: Final = ("head", "calibration", "threshold")
 # Embeddings of receptors with weights that were trained on receptors of somebody.
 _PRETRAINED: Final = {
     "Sceptr": "SCEPTR, trained by its authors on public paired receptors",
@@ -63,8 +66,9 @@ class Provenance(Check):
         return False
 
     def findings(self, evaluated: Evaluated, run: RunDirectory) -> Iterator[Finding]:  # noqa: ARG002
-        """Fitted parts; receptor encoder; gene list; bag features; parts from outside; looks."""
+        """What was fitted on whom, what came from outside, how often folds were looked at."""
         yield self._fitted(evaluated)
+        yield from self._joint(evaluated)
         yield from self._receptors(evaluated)
         yield from self._genes(evaluated)
         yield from self._bag_features(evaluated)
@@ -107,6 +111,36 @@ class Provenance(Check):
                 member.name: {part: len(seen) for part, seen in member.fitted_on.items()}
                 for member in evaluated.members
             },
+        )
+
+    def _joint(self, evaluated: Evaluated) -> Iterator[Finding]:
+        """Encoders that saw labels: no head may be fitted to a patient who lent one."""
+        lent = {m.name: m.fitted_on.get(ENCODER_LABELS, frozenset()) for m in evaluated.members}
+        if not any(lent.values()):
+            return
+        parts = [part for part in _AFTER if part in evaluated.members[0].fitted_on]
+        twice = sorted(
+            member.name
+            for member in evaluated.members
+            if any(member.fitted_on.get(part, frozenset()) & lent[member.name] for part in parts)
+        )
+        if twice:
+            yield self._finding(
+                "A-PR-007",
+                Severity.WARNING,
+                f"encoder and head of {len(twice)} members saw the same labels: inner folds and "
+                "calibration are too good",
+                "train anew with this version of recart",
+                members=twice,
+            )
+            return
+        yield self._finding(
+            "A-PR-007",
+            Severity.PASSED,
+            "labels shaped the encoders (joint training), "
+            f"{min(map(len, lent.values()))} to {max(map(len, lent.values()))} patients' a member; "
+            "heads, inner folds and calibration had none of these patients",
+            patients_by_member={name: len(own) for name, own in lent.items()},
         )
 
     def _receptors(self, evaluated: Evaluated) -> Iterator[Finding]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from recart.evaluation.claims import Claim, ClaimLevel
+from recart.evaluation.claims import Claim, ClaimLevel, permuted_words
 from recart.evaluation.outcomes.measured import OutcomeAssessment
+from recart.evaluation.permutation import Permutation
 from recart.training.endpoints import Endpoint
 
 __all__ = ["claim_of", "endpoint_words"]
@@ -18,7 +19,9 @@ def endpoint_words(column: str, endpoint: Endpoint) -> str:
     return column if endpoint.kind == "binary" else f"{column} ({endpoint.classes[0]})"
 
 
-def claim_of(outcome: OutcomeAssessment, face: Claim) -> Claim:
+def claim_of(
+    outcome: OutcomeAssessment, face: Claim, permutation: Permutation | None = None
+) -> Claim:
     """The claim of the binary face, with the measure of the whole endpoint beside it.
 
     For survival there is none: whoever is censored before the landmark is not in its binary face,
@@ -28,7 +31,9 @@ def claim_of(outcome: OutcomeAssessment, face: Claim) -> Claim:
     if outcome.kind == "ordinal":
         if face.level == ClaimLevel.NOT_IDENTIFIABLE:
             return face
-        note = "The claim is on the cut; no permutation test was run for an ordinal endpoint."
+        note = "The claim is on the cut."
+        if permutation is not None and permutation.p is not None:
+            note = "The claim is on the cut; labels were permuted as levels."
         return Claim(
             level=face.level, headline=face.headline, sentences=(*face.sentences, numbers, note)
         )
@@ -37,7 +42,8 @@ def claim_of(outcome: OutcomeAssessment, face: Claim) -> Claim:
         headline=f"No claim is made on {outcome.name}: a survival endpoint has its interval only",
         sentences=(
             numbers,
-            "Error rates of a claim on a C-index were not measured; no permutation test is run.",
+            *permuted_words(permutation),
+            "Error rates of a claim on a C-index were not measured.",
         ),
     )
 

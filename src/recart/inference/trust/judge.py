@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from recart.inference.trust.cell_measures import CellMeasures
+from recart.inference.trust.contrast import NO_CONTRAST, Contrast, Told
 from recart.inference.trust.depth_curve import NOTHING_MEASURED, DepthCurve
 from recart.inference.trust.landmarks import Landmarks
 
@@ -20,10 +21,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 CELL_SCORES: Final = ("latent", "rna", "protein")
 """Of each cell: log distance to its landmark, and excess cost of its RNA and its proteins."""
 
-MEASURES: Final = (*CELL_SCORES, "composition", "rna_depth", "protein_depth")
-"""Of each bag: means of the scores of its cells, distance of its composition, median log depths."""
+MEASURES: Final = (*CELL_SCORES, "composition", "kind", "rna_depth", "protein_depth")
+"""Of each bag: means of the scores of its cells, distance of its composition, how much more like
+another kind of sample the most doubtful of its samples is, and median log depths."""
 
-_PSEUDO: Final = 0.5  # cells added to each landmark of a composition
+# Added to the share of each landmark; not a number of cells, so that a sample of many cells can be
+# compared with the first cells of training samples.
+_PSEUDO: Final = 0.0025
 _RARE: Final = 0.99  # quantile of unseen patients' cells beyond which a cell is out of distribution
 
 
@@ -33,7 +37,8 @@ class Judge:
 
     `composition` (k) and `precision` (k, k) are mean and inverse covariance of the log-ratio shares
     of landmarks over the member's training bags. `typical` and `limits` (3) are values of
-    `CELL_SCORES` that half and one in a hundred of the cells of unseen patients exceed.
+    `CELL_SCORES` that half and one in a hundred of the cells of unseen patients exceed. `contrast`
+    tells kinds of samples by their compositions.
     """
 
     member: str
@@ -44,6 +49,7 @@ class Judge:
     protein: DepthCurve = NOTHING_MEASURED
     typical: tuple[float, ...] = (0.0,) * len(CELL_SCORES)
     limits: tuple[float, ...] = (np.inf,) * len(CELL_SCORES)
+    contrast: Contrast = NO_CONTRAST
 
     @classmethod
     def fit(
@@ -87,6 +93,14 @@ class Judge:
             protein=_curve([own.protein_depth for own in costs], [own.protein for own in costs]),
         )
 
+    def contrasted(
+        self, samples: Sequence[Array], told: Sequence[Told], admitted: Collection[str]
+    ) -> Judge:
+        """The same judge, who has seen these samples' latents (c, l), and what is told of each."""
+        profiles = [self._profile(own, of) for own, of in zip(samples, told, strict=True)]
+        kinds = [of.kind for of in told]
+        return replace(self, contrast=Contrast.fit(np.stack(profiles), kinds, admitted))
+
     def calibrated(self, unseen: Sequence[CellMeasures]) -> Judge:
         """The same judge, with what is usual for cells of bags that the member did not see."""
         scores = [self.cell_scores(own) for own in unseen]
@@ -121,14 +135,18 @@ class Judge:
         worst: Array = np.where(known, scaled, 0.0).max(axis=0, initial=0.0)
         return worst
 
-    def measures(self, cells: CellMeasures, scores: Array) -> Array:
-        """`MEASURES` (f) of one bag of these cells, NaN where nothing was measured."""
-        shares = _composition(self.landmarks.nearest(cells.latents)[0], self.landmarks)
-        off = shares - self.composition
+    def measures(self, cells: CellMeasures, scores: Array, told: Sequence[Told]) -> Array:
+        """`MEASURES` (f) of one bag of these cells and samples, NaN where nothing was measured."""
+        off = self._shares(cells.latents) - self.composition
+        otherness = [
+            self.contrast.otherness(self._profile(cells.latents[own.place], own), own.kind)
+            for own in told
+        ]
         return np.array(
             [
                 *(_over_finite(np.mean, own) for own in scores),
                 0.5 * np.log(max(float(off @ self.precision @ off), 1e-6)),
+                _over_finite(np.max, np.array(otherness)),
                 _over_finite(np.median, np.where(np.isfinite(cells.rna), cells.rna_depth, np.nan)),
                 _over_finite(
                     np.median, np.where(np.isfinite(cells.protein), cells.protein_depth, np.nan)
@@ -143,6 +161,7 @@ class Judge:
             "landmarks": self.landmarks.plain(),
             "rna": self.rna.plain(),
             "protein": self.protein.plain(),
+            "contrast": self.contrast.plain(),
             # tensors: a limit may be infinite, which JSON has not
             "typical": torch.tensor(self.typical, dtype=torch.float64),
             "limits": torch.tensor(self.limits, dtype=torch.float64),
@@ -157,10 +176,17 @@ class Judge:
             landmarks=Landmarks.from_plain(plain["landmarks"]),
             rna=DepthCurve.from_plain(plain["rna"]),
             protein=DepthCurve.from_plain(plain["protein"]),
+            contrast=Contrast.from_plain(plain["contrast"]),
             typical=tuple(plain["typical"].tolist()),
             limits=tuple(plain["limits"].tolist()),
             **{name: plain[name].numpy() for name in _ARRAYS},
         )
+
+    def _profile(self, latents: Array, told: Told) -> Array:
+        return np.append(self._shares(latents), np.log(told.car + _PSEUDO))
+
+    def _shares(self, latents: Array) -> Array:
+        return _composition(self.landmarks.nearest(latents)[0], self.landmarks)
 
 
 _ARRAYS: Final = ("composition", "precision")
@@ -177,8 +203,8 @@ def _curve(depth: Sequence[Array], cost: Sequence[Array]) -> DepthCurve:
 
 def _composition(nearest: Array, landmarks: Landmarks) -> Array:
     """(k) centred log-ratio of the shares of landmarks."""
-    count = np.bincount(nearest, minlength=len(landmarks.centres)) + _PSEUDO
-    log = np.log(count / count.sum())
+    count = np.bincount(nearest, minlength=len(landmarks.centres))
+    log = np.log(count / max(count.sum(), 1) + _PSEUDO)
     centred: Array = log - log.mean()
     return centred
 

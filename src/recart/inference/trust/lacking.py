@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from recart.data.features import BoundFeatures
+from recart.inference.trust.usual import Usual
 
 __all__ = ["CONDITIONS", "Lacking", "hidden"]
 
@@ -45,10 +46,10 @@ class Lacking:
     variance: Array
 
     @classmethod
-    def fit(cls, location: Array, scale: Array, under: Sequence[tuple[Array, Array]]) -> Lacking:
-        """From location and scale (f) of nothing hidden, and under each of `CONDITIONS`."""
-        shift = np.stack([own - location for own, _ in under])
-        variance = np.stack([np.square(own) - np.square(scale) for _, own in under])
+    def fit(cls, usual: Usual, under: Sequence[Usual]) -> Lacking:
+        """From measures of nothing hidden, and under each of `CONDITIONS`."""
+        shift = np.stack([own.location - usual.location for own in under])
+        variance = np.stack([np.square(own.scale) - np.square(usual.scale) for own in under])
         return cls(shift=np.nan_to_num(shift), variance=np.maximum(np.nan_to_num(variance), 0.0))
 
     def at(self, genes: Array, proteins: Array) -> tuple[Array, Array]:

@@ -1,7 +1,8 @@
 """How unlike the training patients a new patient is, measured by what unseen patients usually are.
 
 Thresholds come from leave-patient-out distances: each training patient is measured under a member
-that did not see it, as a new one will be.
+that did not see it, as a new one will be. For patients of libraries that a member does not know,
+they are leave-library-out distances too.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-import torch
 
 from recart.data.bags import Bags
-from recart.data.features import bind
+from recart.data.features import BoundFeatures, bind
+from recart.data.stages import sample_words
 from recart.data.store import CohortStore
 from recart.inference.trust.cell_measures import measure_cells
-from recart.inference.trust.judge import MEASURES, Judge
+from recart.inference.trust.contrast import kinds_told
+from recart.inference.trust.judge import Judge
 from recart.inference.trust.lacking import CONDITIONS, Lacking, hidden
+from recart.inference.trust.usual import Usual
 from recart.training.encoding import encode
 from recart.training.member_file import LoadedMember
 
@@ -26,29 +29,21 @@ __all__ = ["Novelty", "judging_members"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_TWO_SIDED: Final = ("rna_depth", "protein_depth")
-# Of log depths. Libraries of one cohort differ less than those of two, and a new patient's is
-# another one: a factor of two is a standard deviation and a half, whatever the cohort's spread.
-_LEAST_DEPTH_SCALE: Final = 0.45
-_LEAST_SCALE: Final = 1e-3
-_MAD: Final = 1.4826
 _LANDMARKS: Final = 32
 _CELLS_OF_CURVE: Final = 100  # of each bag that the member was trained on
 
 
 @dataclass(frozen=True, kw_only=True)
 class Novelty:
-    """Attributes: `judges`, and the `MEASURES` of unseen bags.
+    """Attributes: `judges`, and what is known of bags that they did not see.
 
-    `location` and `scale` (f) standardise measures; `unseen` (n) is the largest standardised
-    measure of each training bag under its judge, in order of size. `lacking` is what missing genes
-    and proteins do to the measures.
+    `usual` are the `MEASURES` of patients of libraries that a judge knows, `foreign` of patients of
+    others. `lacking` is what missing genes and proteins do to the measures.
     """
 
     judges: tuple[Judge, ...]
-    location: Array
-    scale: Array
-    unseen: Array
+    usual: Usual
+    foreign: Usual
     lacking: Lacking
 
     @classmethod
@@ -66,71 +61,73 @@ class Novelty:
         has in random order.
         """
         code = {name: number for number, name in enumerate(store.patients.index)}
+        library, sample = sample_words(store.samples, "batch"), store.cells["sample"].to_numpy()
+        chosen = judging_members(members)
+        everybody = frozenset().union(*(own.held_out for own in chosen))
         judges: list[Judge] = []
         values: list[list[Array]] = [[] for _ in (None, *CONDITIONS)]
-        judged: set[str] = set()
-        for member in judging_members(members):
+        foreign: list[Array] = []
+        libraries: list[str] = []
+        judged: frozenset[str] = frozenset()
+        for member in chosen:
             bound = bind(member.features, store)
-            seen = bags.of_patients([code[name] for name in member.fitted_on["encoder"]])
-            rows = bags.of_patients([code[name] for name in member.held_out - judged])
+            rows = [int(n) for n in bags.of_patients([code[k] for k in member.held_out - judged])]
             judged |= member.held_out
-            slices = {int(n): _some(bags.slices[n], most_cells) for n in (*seen, *rows)}
-            unseen = [measure_cells(member, bound, store, slices[int(n)]) for n in rows]
-            latents = [encode(member.stack, bound, store, slices[int(n)]) for n in seen]
-            costs = [
-                measure_cells(member, bound, store, _some(slices[int(n)], _CELLS_OF_CURVE))
-                for n in seen
-            ]
-            judge = Judge.fit(member.name, latents, costs, _LANDMARKS, seed).calibrated(unseen)
+            slices = {n: _some(bags.slices[n], most_cells) for n in rows}
+            unseen = {n: measure_cells(member, bound, store, slices[n]) for n in rows}
+            seen = bags.of_patients([code[name] for name in member.fitted_on["encoder"]])
+            judge = _judge(member, store, [_some(bags.slices[n], most_cells) for n in seen], seed)
+            others = [code[name] for name in everybody - member.held_out]
+            judge = _contrasted(judge, member, store, bags, others, most_cells)
+            judge = judge.calibrated(list(unseen.values()))
             judges.append(judge)
-            values[0] += [judge.measures(own, judge.cell_scores(own)) for own in unseen]
-            for number, condition in enumerate(CONDITIONS, start=1):
-                for n in map(int, rows):
+            nameless = replace(bound, batch_of_sample=np.full_like(bound.batch_of_sample, -1))
+            for n, cells in unseen.items():
+                told = kinds_told(store, slices[n])
+                values[0].append(judge.measures(cells, judge.cell_scores(cells), told))
+                foreign.append(_measured(judge, member, nameless, store, slices[n]))
+                libraries.append(str(library[sample[slices[n][0].start]]))
+                for number, condition in enumerate(CONDITIONS, start=1):
                     lacks = hidden(bound, condition, np.random.default_rng((seed, number, n)))
-                    own = measure_cells(member, lacks, store, slices[n])
-                    values[number].append(judge.measures(own, judge.cell_scores(own)))
-        (location, scale), *under = (_location_and_scale(np.array(own)) for own in values)
-        found = cls(
+                    values[number].append(_measured(judge, member, lacks, store, slices[n]))
+        usual = Usual.of_patients(np.array(values[0]))
+        return cls(
             judges=tuple(judges),
-            location=location,
-            scale=scale,
-            unseen=np.zeros(0),
-            lacking=Lacking.fit(location, scale, under),
+            usual=usual,
+            foreign=Usual.of_libraries(np.array(foreign), np.array(libraries)),
+            lacking=Lacking.fit(usual, [Usual.of_patients(np.array(own)) for own in values[1:]]),
         )
-        nothing = np.zeros(len(values[0]))
-        largest = np.max(
-            found.standardised(np.array(values[0]), nothing, nothing), axis=1, initial=0.0
+
+    def unlike(
+        self, measured: Array, lacking: tuple[Array, Array], foreign: Array, share: float
+    ) -> Array:
+        """(n, f) how unlike bags are: beyond 1 in any measure is what `share` of patients are.
+
+        Parameters
+        ----------
+        measured
+            (n, f) `MEASURES` under one judge.
+        lacking
+            (n) shares of the genes and of the proteins that each bag lacks.
+        foreign
+            (n) whether the judge does not know a bag's library.
+        share
+            Of patients like the training patients.
+        """
+        shift, variance = self.lacking.at(*lacking)
+        usual, others = (
+            own.away(measured, shift, variance) / own.limits(share)
+            for own in (self.usual, self.foreign)
         )
-        return replace(found, unseen=np.sort(largest))
-
-    def standardised(self, measures: Array, genes: Array, proteins: Array) -> Array:
-        """(n, f) standard deviations away from usual, in the direction of unlike; 0 if not known.
-
-        `genes` and `proteins` (n) are the shares of them that a bag lacks. A depth may be unlike
-        either way.
-        """
-        shift, variance = self.lacking.at(genes, proteins)
-        away = (measures - self.location - shift) / np.sqrt(np.square(self.scale) + variance)
-        two_sided = np.array([name in _TWO_SIDED for name in MEASURES])
-        known: Array = np.nan_to_num(np.where(two_sided, np.abs(away), away), nan=0.0)
-        return known
-
-    def limit(self, share: float) -> float:
-        """What at most `share` of patients like the training patients exceed in any measure.
-
-        Split-conformal rank among the unseen bags; with fewer than `1 / share` of them it is the
-        largest, which one in n + 1 exceeds.
-        """
-        n = len(self.unseen)
-        rank = min(n, int(np.ceil((n + 1) * (1 - share) - 1e-9)))
-        return float(self.unseen[rank - 1])
+        return np.where(foreign[:, None], others, usual)
 
     def plain(self) -> dict[str, Any]:
         """Plain Python and tensors; bags in order of size, so no row is anybody's."""
         return {
             "judges": [judge.plain() for judge in self.judges],
+            "usual": self.usual.plain(),
+            "foreign": self.foreign.plain(),
             "lacking": self.lacking.plain(),
-            **{name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS},
         }
 
     @classmethod
@@ -138,12 +135,10 @@ class Novelty:
         """What `plain` was made of."""
         return cls(
             judges=tuple(Judge.from_plain(judge) for judge in plain["judges"]),
+            usual=Usual.from_plain(plain["usual"]),
+            foreign=Usual.from_plain(plain["foreign"]),
             lacking=Lacking.from_plain(plain["lacking"]),
-            **{name: plain[name].numpy() for name in _ARRAYS},
         )
-
-
-_ARRAYS: Final = ("location", "scale", "unseen")
 
 
 def judging_members(members: Sequence[LoadedMember]) -> list[LoadedMember]:
@@ -157,23 +152,53 @@ def judging_members(members: Sequence[LoadedMember]) -> list[LoadedMember]:
     return chosen
 
 
-def _location_and_scale(measured: Array) -> tuple[Array, Array]:
-    """(f) median and standard deviation by the median deviation, of those that are known."""
-    location, scale = np.zeros((2, measured.shape[1]))
-    for f, column in enumerate(measured.T):
-        known = column[np.isfinite(column)]
-        location[f] = np.median(known) if len(known) else np.nan
-        spread = _MAD * np.median(np.abs(known - location[f])) if len(known) else 1.0
-        least = _LEAST_DEPTH_SCALE if MEASURES[f] in _TWO_SIDED else _LEAST_SCALE
-        scale[f] = max(float(spread), least)
-    return location, scale
+def _judge(
+    member: LoadedMember, store: CohortStore, seen: Sequence[Sequence[slice]], seed: int
+) -> Judge:
+    """From the bags that the member was trained on."""
+    bound = bind(member.features, store)
+    latents = [encode(member.stack, bound, store, own) for own in seen]
+    costs = [measure_cells(member, bound, store, _some(own, _CELLS_OF_CURVE)) for own in seen]
+    return Judge.fit(member.name, latents, costs, _LANDMARKS, seed)
+
+
+def _contrasted(
+    judge: Judge,
+    member: LoadedMember,
+    store: CohortStore,
+    bags: Bags,
+    patients: Sequence[int],
+    most_cells: int,
+) -> Judge:
+    """The judge, who has been shown all samples of these patients, and which kinds bags are of."""
+    bound = bind(member.features, store)
+    of_patients = np.isin(store.samples["patient"].to_numpy(), patients)
+    samples = [_some([store.sample_slice(int(s))], most_cells) for s in np.flatnonzero(of_patients)]
+    samples = [own for own in samples if own[0].stop > own[0].start]
+    told = [of for own in samples for of in kinds_told(store, own)]
+    bags_told = [kinds_told(store, bags.slices[n]) for n in bags.of_patients(patients)]
+    latents = [encode(member.stack, bound, store, own) for own in samples]
+    return judge.contrasted(latents, told, {of.kind for own in bags_told for of in own})
+
+
+def _measured(
+    judge: Judge,
+    member: LoadedMember,
+    bound: BoundFeatures,
+    store: CohortStore,
+    slices: Sequence[slice],
+) -> Array:
+    """(f) `MEASURES` of one bag under a member and its judge."""
+    cells = measure_cells(member, bound, store, slices)
+    return judge.measures(cells, judge.cell_scores(cells), kinds_told(store, slices))
 
 
 def _some(slices: Sequence[slice], most: int) -> list[slice]:
     """The first cells of each slice, by its share of `most` in all."""
     total = sum(own.stop - own.start for own in slices)
-    share = min(1.0, most / total)
+    share = min(1.0, most / max(total, 1))
     return [
         slice(own.start, own.start + max(1, round(share * (own.stop - own.start))))
         for own in slices
+        if own.stop > own.start
     ]

@@ -14,6 +14,7 @@ from recart.data.features import BoundFeatures, bind
 from recart.data.store import CohortStore
 from recart.inference.trust.cell_measures import measure_cells
 from recart.inference.trust.conformal import LEVELS, ConformalSets
+from recart.inference.trust.contrast import kinds_told
 from recart.inference.trust.facts import of_the_data, proteins_lacking
 from recart.inference.trust.fingerprints import Fingerprints
 from recart.inference.trust.judge import CELL_SCORES, MEASURES
@@ -116,18 +117,36 @@ class Trust:
         scores = judges[0].cell_scores(cells)
         rows = [bags.cells([n]) for n in range(len(bags))]
         oddness = judges[0].oddness(scores - self._shift_of_cells(bound, store))
-        measured = [np.stack([judges[0].measures(cells.rows(own), scores[:, own]) for own in rows])]
+        told = [kinds_told(store, own) for own in bags.slices]
+        measured = [
+            np.stack(
+                [
+                    judges[0].measures(cells.rows(own), scores[:, own], kinds)
+                    for own, kinds in zip(rows, told, strict=True)
+                ]
+            )
+        ]
+        foreign = [_of_unknown_library(bound, store, rows)]
         for judge in judges[1:]:
             other = of_name[judge.member]
             met = bind(other.features, store)
             found = [measure_cells(other, met, store, own) for own in bags.slices]
             measured.append(
-                np.stack([judge.measures(own, judge.cell_scores(own)) for own in found])
+                np.stack(
+                    [
+                        judge.measures(own, judge.cell_scores(own), kinds)
+                        for own, kinds in zip(found, told, strict=True)
+                    ]
+                )
             )
+            foreign.append(_of_unknown_library(met, store, rows))
         unlike = np.mean(
-            [self.novelty.standardised(own, genes, proteins) for own in measured], axis=0
+            [
+                self.novelty.unlike(own, (genes, proteins), unknown, self.policy.unlike)
+                for own, unknown in zip(measured, foreign, strict=True)
+            ],
+            axis=0,
         )
-        unlike = unlike / self.novelty.limit(self.policy.unlike)
         for n, own in enumerate(facts):
             name = str(store.patients.index[int(bags.table["patient"].iloc[n])])
             known_here = name in known or self.fingerprints.recognised(bound, store, rows[n])
@@ -223,3 +242,10 @@ class Trust:
             index=bags.table.index,
         )
         return table[list(COLUMNS)]
+
+
+def _of_unknown_library(bound: BoundFeatures, store: CohortStore, rows: Sequence[Array]) -> Array:
+    """(n) whether the member has seen no cell of a library of each bag's cells (rows)."""
+    unknown = bound.batch_of_sample < 0
+    sample = store.cells["sample"].to_numpy()
+    return np.array([bool(unknown[sample[own]].any()) for own in rows])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from recart.evaluation.predictions import THRESHOLD
 from recart.report.facts import RunFacts
 from recart.report.fillers.filler import class_name, number_range
+from recart.training.training_time import TrainingTime
 
 __all__ = [
     "algorithm",
     "amount_of_training",
     "computing_predictions",
     "configuration_file",
+    "execution_time",
     "features",
     "fitting",
     "imbalance",
@@ -153,9 +157,38 @@ def readable_parts(facts: RunFacts) -> str:
 def amount_of_training(facts: RunFacts) -> str:
     """How much was trained."""
     return (
-        f"{facts.fit.members} members of at most {facts.config.training.epochs} epochs; times were "
-        "not recorded."
+        f"{facts.fit.members} members of at most {facts.config.training.epochs} epochs; the time "
+        "of all of them was not recorded."
     )
+
+
+def execution_time(facts: RunFacts) -> str | None:
+    """How long training took and on what, where all of it was measured."""
+    if not facts.times or sum(own.members for own in facts.times) < facts.fit.members:
+        return None  # a start that was killed left no time
+    places = dict.fromkeys(map(_place, facts.times))
+    starts = f", in {len(facts.times)} starts" if len(facts.times) > 1 else ""
+    return (
+        f"Training took {_duration(sum(own.seconds for own in facts.times))} on the clock{starts}: "
+        f"{facts.fit.members} members of at most {facts.config.training.epochs} epochs, "
+        f"{'; '.join(places)}. Reading the cohort and the evaluation are not counted."
+    )
+
+
+def _place(own: TrainingTime) -> str:
+    """What one start trained on."""
+    if own.elsewhere:
+        return f"on other machines through {own.elsewhere}"
+    cores = f"{own.cores} CPU core{'s' * (own.cores != 1)}"
+    cards = ", ".join(f"{n} x {name}" for name, n in Counter(own.gpus).items())
+    return f"on {cards} with {cores}" if cards else f"on {cores}, without a GPU"
+
+
+def _duration(seconds: float) -> str:
+    """`45 s`, `12.5 min`, `3.2 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def configuration_file(facts: RunFacts) -> str:

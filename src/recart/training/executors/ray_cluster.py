@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import signal
 import threading
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
@@ -130,6 +131,7 @@ class RayCluster(Executor):
             "object_store_memory": _OBJECTS,
             "include_dashboard": False,
         }
+        stops = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(
                 address="local" if started_here else self.address,
@@ -146,6 +148,8 @@ class RayCluster(Executor):
                 "token needs RAY_AUTH_MODE=token here too; executor.address=null starts one here",
             )
             raise InputError([problem]) from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, stops)  # Ray puts its own there, which would exit with 15
         return ray
 
     @property

@@ -70,7 +70,7 @@ def permutations(y: Any, owner: Any, folds: list[FoldBags], count: int = 30) -> 
 def test_a_clean_pipeline_is_silent() -> None:
     latents, y, owner = cohort(patients=40, bags=1, personal=1.0, seed=0)
     folds = folds_of(latents, owner, np.arange(40) // 2 % 5)
-    finding = verdict(refitted(HEAD, folds, permutations(y, owner, folds, 60)), (20, 20), "x")
+    finding = verdict(refitted([HEAD] * 5, folds, permutations(y, owner, folds, 60)), (20, 20), "x")
     assert (finding.severity, finding.code) == (Severity.PASSED, "A-CAN-000")
     assert abs(finding.evidence["mean_auroc"] - 0.5) < 0.06
 
@@ -79,7 +79,7 @@ def test_a_split_by_sample_raises_the_alarm() -> None:
     latents, y, owner = cohort(patients=20, bags=2, personal=2.0, seed=1)
     fold = np.random.default_rng(0).permutation(np.arange(40) % 5)  # patients on both sides
     folds = folds_of(latents, owner, fold)
-    finding = verdict(refitted(HEAD, folds, permutations(y, owner, folds)), (10, 10), "x")
+    finding = verdict(refitted([HEAD] * 5, folds, permutations(y, owner, folds)), (10, 10), "x")
     assert (finding.severity, finding.code) == (Severity.LEAK, "A-CAN-001")
     assert finding.evidence["mean_auroc"] > 0.8
 

@@ -1,10 +1,8 @@
-"""A whole training through every executor: the same members, to the bit."""
+"""A training, and a sweep, through every executor: the same members and tables, to the bit."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import torch
 
 from recart.config.compose import compose
 from recart.problems import InputError
+from recart.sweep.launch import run_sweep
 from recart.training.launch import train_run
 
 pytestmark = pytest.mark.slow  # trains, in processes that import Lightning
@@ -37,19 +36,11 @@ SMALL = [
 ]
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """Address of a Ray cluster of two machines, a core each."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
-    from ray.cluster_utils import Cluster
-
-    own = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    started = Cluster(initialize_head=True, head_node_args={**own, "include_dashboard": False})
-    started.add_node(**own)
-    yield started.address
-    ray.shutdown()
-    started.shutdown()
+SWEEP = [
+    *("sweep=heads", "sweep/sampler=tpe", "sweep.sampler.startup=2", "sweep.sampler.batch=2"),
+    *("sweep.budget=3", "sweep.space.head.prototypes.low=2", "sweep.space.head.prototypes.high=6"),
+    *("data.folds.k=2", "model.latent=4"),
+]
 
 
 def members(folder: Path, *overrides: str) -> dict[str, str]:
@@ -61,7 +52,7 @@ def members(folder: Path, *overrides: str) -> dict[str, str]:
 
 
 def test_members_are_the_same_wherever_they_train(
-    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_machines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = torch.get_num_threads()
@@ -71,13 +62,41 @@ def test_members_are_the_same_wherever_they_train(
     finally:
         torch.set_num_threads(before)
     assert list(here) == ["r0f0.ckpt", "r0f1.ckpt", "r0f2.ckpt"]
-    assert members(tmp_path / "ray", "executor=ray", f"executor.address={cluster}") == here
+    assert members(tmp_path / "ray", "executor=ray", f"executor.address={two_machines}") == here
     local = ["executor=slurm", "executor.cluster=local", "executor.at_once=2"]
     assert members(tmp_path / "slurm", *local) == here
     assert not list((tmp_path / "prepared" / "slurm").iterdir())
     # paths as a user gives them, cells read from disk
     on_disk = ["data.in_memory=false", "paths.prepared=prepared"]
     assert members(Path("streamed"), "executor=slurm", *local, *on_disk) == here
+
+
+def sweep(folder: Path, *overrides: str) -> dict[str, str]:
+    """Sweep, in two generations, of which the second takes the encoders of the first.
+
+    Returns hashes of the tables and of the chosen members.
+    """
+    places = [f"paths.prepared={folder.parent / 'prepared'}", f"paths.run={folder}"]
+    run_sweep(compose([*SMALL, *SWEEP, *places, *overrides]))
+    files = [folder / name for name in ("trials.csv", "choice.csv", "sweep.json")]
+    files += sorted((folder / "chosen" / "checkpoints").iterdir())
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_sweep_ends_in_the_same_tables_wherever_it_runs(
+    two_machines: str, tmp_path: Path
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        here = sweep(tmp_path / "in_process", "executor=in_process")
+    finally:
+        torch.set_num_threads(before)
+    assert list(here)[3:] == ["r0f0.ckpt", "r0f1.ckpt"]
+    ray = ["executor=ray", f"executor.address={two_machines}"]
+    assert sweep(tmp_path / "ray", *ray) == here
+    slurm = ["executor=slurm", "executor.cluster=local", "executor.at_once=2"]
+    assert sweep(tmp_path / "slurm", *slurm) == here
 
 
 def test_a_cohort_that_other_machines_do_not_see_is_said(
