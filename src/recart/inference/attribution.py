@@ -195,7 +195,7 @@ def _by_deletion(head: FittedHead, bag: BagLatents) -> CellAttribution:
     for number in np.unique(group):
         kept = np.flatnonzero(group != number)
         if len(kept):
-            lost = whole - float(head.logits(_with_cells(bag, kept))[0])
+            lost = whole - float(head.logits(bag.with_cells([kept]))[0])
             given[group == number] = lost / int((group == number).sum())
     return CellAttribution(contributions=given, base=float("nan"), rest=0.0, method="deletion")
 
@@ -220,14 +220,4 @@ def _only(bags: BagLatents, n: int) -> BagLatents:
         patients=bags.patients[n : n + 1],
         token_of_cell=[bags.token_of_cell[n]] if len(bags.token_of_cell) else (),
         markers=[bags.markers[n]] if len(bags.markers) else (),
-    )
-
-
-def _with_cells(bag: BagLatents, rows: np.ndarray[Any, Any]) -> BagLatents:
-    """The one bag with these of its cells."""
-    return replace(
-        bag,
-        latents=[bag.latents[0][rows]],
-        token_of_cell=[bag.token_of_cell[0][rows]] if len(bag.token_of_cell) else (),
-        markers=[bag.markers[0][rows]] if len(bag.markers) else (),
     )

@@ -41,8 +41,8 @@ class LoadedModel:
     who else is in them. Column names are found as `embed.py` finds them; where they have others, or
     several methods are asked, read the data first and give what `read` returns.
 
-    A bundle knows no names of batches: all are new to it. What the run of a bundle says of patients
-    of its own batches may differ, see "Giving a model away" in the README.
+    A bundle knows no names of batches: all are new to it. What its run says of patients of its own
+    batches differs a little; how much was measured, see `benchmarks/README.md`.
 
     Parameters
     ----------

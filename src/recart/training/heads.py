@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +56,21 @@ class BagLatents:
     markers: Sequence[Array] = ()
     marker_names: Sequence[str] = ()
     last_read: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def with_cells(self, rows: Sequence[Array]) -> BagLatents:
+        """The same bags with some of their cells alone: `rows[n]` of bag `n`."""
+
+        def own(values: Sequence[Array]) -> Sequence[Array]:
+            if not len(values):
+                return ()
+            return [part[at] for part, at in zip(values, rows, strict=True)]
+
+        return replace(
+            self,
+            latents=own(self.latents),
+            token_of_cell=own(self.token_of_cell),
+            markers=own(self.markers),
+        )
 
 
 class FittedHead(ABC):
