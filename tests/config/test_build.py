@@ -24,6 +24,7 @@ TRAINING = {
     "warmup_epochs": 1,
     "patience": 2,
     "record": True,
+    "joint": None,
     "start": None,
 }
 

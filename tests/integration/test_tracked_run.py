@@ -172,14 +172,23 @@ def members(folder: Path, place: Any, *more: str) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.fixture(scope="module")
+def untracked(place: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The members of a training that no server is told of."""
+    return members(tmp_path_factory.mktemp("untracked") / "run", place, "logger=csv")
+
+
 def test_a_server_that_does_not_answer_changes_nothing(
-    bad_server: str, place: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bad_server: str,
+    place: Any,
+    untracked: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    expected = members(tmp_path / "without", place, "logger=csv")
     capsys.readouterr()
     started = time.monotonic()
     online = ["logger=wandb", "logger.wandb.mode=online", "logger.wandb.patience=5"]
-    assert members(tmp_path / bad_server, place, *online) == expected
+    assert members(tmp_path / bad_server, place, *online) == untracked
     assert time.monotonic() - started < 120
     said = capsys.readouterr().err
     assert said.count("Weights & Biases") == 1, said

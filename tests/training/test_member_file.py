@@ -120,7 +120,7 @@ def test_files_from_before_members_had_a_rule_are_refused_with_the_mend(trained:
     content = load_checkpoint(trained.path)
     del content["decision_rule"]
     torch.save({**content, "schema": 1}, trained.path)
-    with pytest.raises(InputError, match=r"E-CKPT-002.*layout 1; .* reads 3 .*train the run again"):
+    with pytest.raises(InputError, match=r"E-CKPT-002.*layout 1; .* reads 4 .*train the run again"):
         load_member(trained.path, MODEL, HEAD)
 
 

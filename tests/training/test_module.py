@@ -191,19 +191,19 @@ def test_the_step_that_was_not_finite_is_said(
     store = make_store(patients=6)
     stack, (train, validation) = _loaders(store, [[0, 1], [2, 3]], [[4], [5]])
     module = StackModule(stack, [0, 1], TRAINING, names=["r0f0", "r0f1"])
-    terms, steps = stack.terms, 0
+    drawn, steps = stack.drawn, 0
 
-    def spoil(batch: CellBatch, noise: Noise | None) -> dict[str, torch.Tensor]:
+    def spoil(batch: CellBatch, noise: Noise) -> tuple[Any, dict[str, torch.Tensor]]:
         nonlocal steps
-        found = terms(batch, noise)
+        posterior, found = drawn(batch, noise)
         steps += 1
         if steps == 2:
             spoilt = found["kl_z"].detach().clone()  # no gradient: the weights stay finite
             spoilt[1, 0] = torch.inf
             found["kl_z"] = spoilt
-        return found
+        return posterior, found
 
-    monkeypatch.setattr(stack, "terms", spoil)
+    monkeypatch.setattr(stack, "drawn", spoil)
     if not at_once:
         ask = module._finite.ask
         asked: list[int] = []

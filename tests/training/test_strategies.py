@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -208,16 +209,19 @@ def test_what_each_process_trains(
 
 
 class Dies(Callback):
-    """Ends one process in the middle, once all have said who they are."""
+    """Ends one process in the middle, once as many states as `after` are written."""
 
-    def __init__(self, folder: Path, how: str) -> None:
+    def __init__(self, folder: Path, how: str, after: int = 0) -> None:
         self.folder = folder
         self.how = how
+        self.after = after
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         second = bool(os.environ.get("RANK", "0") != "0" or len(pl_module.seeds) == 2)
         (self.folder / str(os.getpid())).touch()
         if trainer.current_epoch == 1 and second:
+            while len(list(self.folder.rglob("state-*.bin"))) < self.after:
+                time.sleep(0.01)
             if self.how == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
             raise ZeroDivisionError("on purpose")
@@ -240,15 +244,15 @@ def test_a_process_that_dies_is_named_and_ends_the_others(
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)  # no zombie either
 
 
-@pytest.mark.parametrize("settings", [DDP, DEALT], ids=["cells", "members"])
+@pytest.mark.parametrize(("settings", "writers"), [(DDP, 1), (DEALT, 2)], ids=["cells", "members"])
 def test_processes_go_on_together(
-    settings: TrainerSettings, cohort: tuple[CohortStore, Bags], tmp_path: Path
+    settings: TrainerSettings, writers: int, cohort: tuple[CohortStore, Bags], tmp_path: Path
 ) -> None:
     """To the bit, from the last epoch whose state was written; reports are of the rest."""
     states = States(folder=tmp_path / "states", belongs={}, every=0)
+    dies = Dies(tmp_path, "killed", after=writers)
     with pytest.raises(RankError, match="SIGKILL"):
-        Trained(settings, STACK, *cohort, tmp_path, (Dies(tmp_path, "killed"),), states=states)
-    assert list(states.folder.rglob("state-*.bin"))
+        Trained(settings, STACK, *cohort, tmp_path, (dies,), states=states)
     found = Trained(settings, STACK, *cohort, tmp_path, states=states)
     expected = Trained(settings, STACK, *cohort, tmp_path)
     for one, other in zip(found.encoders, expected.encoders, strict=True):
