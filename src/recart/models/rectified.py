@@ -25,7 +25,7 @@ class _Rectified(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (out,) = ctx.saved_tensors
-        given = torch.where(out > 0, gradients[0], 0.0)
+        given = torch.ops.aten.threshold_backward(gradients[0], out, 0)
         if len(set(ctx.scale_m)) == 1:
             return given.mul_(ctx.scale_m[0]), None, None
         scale_m = sent_once(ctx.scale_m, given.dtype, given.device)

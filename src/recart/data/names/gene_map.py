@@ -84,5 +84,5 @@ def _previous() -> dict[str, str]:
 
 
 def _rows(lines: Iterable[str]) -> Iterator[list[str]]:
-    # one at a time: every process that trains reads them, and lists of all are three times the map
+    # one at a time: every process that trains reads them, and holds what it once took
     return (line.rstrip("\n").split("\t") for line in lines if not line.startswith("#"))
