@@ -16,15 +16,16 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from cached_cohorts import auroc
 from shift_members import Settings, bags_of, fitted_trust, prepared, trained
-from shifted_stores import AS_IT_IS, HONEST, SHIFTS
+from shifted_stores import AS_IT_IS, HONEST, SHIFTS, Shift
 
-from recart.data.bags import Bags
+from recart.data.bags import Admission, Bags
 from recart.data.part_of_store import without_patients
 from recart.data.store import CohortStore
 from recart.inference.trust.trust import Trust
@@ -63,9 +64,12 @@ def scored(trust: Trust, members: list[LoadedMember], store: CohortStore, bags: 
 
 
 def measure(
-    given: Settings, folder: Path, elsewhere: bool = True
+    given: Settings,
+    folder: Path,
+    elsewhere: bool = True,
+    done: Mapping[str, tuple[Shift, Admission]] = MappingProxyType(HONEST | SHIFTS),
 ) -> Iterator[tuple[str, str, Scored]]:
-    """Whose libraries, what was done, and the patients: honest ones first, then each shift.
+    """Whose libraries, what was `done`, and the patients: as they are first, then each shift.
 
     The patients of `elsewhere` are those of another cohort.
     """
@@ -79,7 +83,7 @@ def measure(
         )
     rng = np.random.default_rng(given.seed)
     for place, own in places.items():
-        for name, (shift, admission) in {**HONEST, **SHIFTS}.items():
+        for name, (shift, admission) in done.items():
             yield (
                 place,
                 name,
