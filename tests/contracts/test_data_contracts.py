@@ -188,7 +188,8 @@ def test_readers_name_a_file_that_they_cannot_read(
     path = tmp_path / f"cohort{suffix}"
     if content is not None:
         path.write_bytes(content)
-    reader = own(**{first: str(path)})
+    more: dict[str, Any] = {"FcsReader": {"unit": 1.0}}.get(own.__name__, {})
+    reader = own(**{first: str(path), **more})
     assert list(reader.files()) == [path]  # whatever is in it: `read` says what is wrong
     with pytest.raises(InputError, match=path.name) as caught:
         reader.read()

@@ -139,9 +139,10 @@ def test_heads_are_refitted_to_permuted_labels(evaluated: Path) -> None:
 
 
 def test_the_report_tells_the_measured_time(evaluated: Path) -> None:
-    (time,) = json.loads((evaluated / "training_time.json").read_text())
-    assert time["seconds"] > 0
-    assert time["members"] == len(list((evaluated / "checkpoints").glob("*.ckpt")))
+    times = json.loads((evaluated / "training_time.json").read_text())
+    assert times[0]["seconds"] > 0
+    members = len(list((evaluated / "checkpoints").glob("*.ckpt")))
+    assert sum(own["members"] for own in times) == members
     assert " on the clock: " in (evaluated / "report.html").read_text()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,9 +33,11 @@ def two_machines() -> Iterator[str]:
         import ray
         from ray.cluster_utils import Cluster
 
+        stops = signal.getsignal(signal.SIGTERM)
         own = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
         cluster = Cluster(initialize_head=True, head_node_args={**own, "include_dashboard": False})
         cluster.add_node(**own)
+        signal.signal(signal.SIGTERM, stops)  # the raylets' starter puts its own there
         yield cluster.address
         ray.shutdown()
         cluster.shutdown()
