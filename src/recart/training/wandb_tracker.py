@@ -10,6 +10,7 @@ import csv
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from recart.training.wandb_upload import Uploads
 __all__ = ["WandbTracker"]
 
 _MODES: Final = ("offline", "online")
+_SETTLES: Final = 5.0  # seconds
+_HEADER: Final = 7  # bytes of a run in which nothing is written yet
 
 
 @final
@@ -189,12 +192,24 @@ def end(own: Any, uploads: Uploads, *, well: bool) -> None:
     """Finish a W&B run, remove W&B's own logs, which name folders, and hand it on."""
     place = Path(own.dir).parent
     own.finish(exit_code=int(not well))
+    _settle(place)
     for logs in (place / "logs", place.parent / "logs"):
         shutil.rmtree(logs, ignore_errors=True)
     for link in place.parent.glob("*"):
         if link.is_symlink():
             link.unlink()
     uploads.send(place)
+
+
+def _settle(place: Path) -> None:
+    """Wait, seconds at most, until W&B's own process has written the run; `finish` does not."""
+    until, size = time.monotonic() + _SETTLES, _HEADER
+    while time.monotonic() < until:
+        now = sum(path.stat().st_size for path in place.glob("*.wandb"))
+        if now == size > _HEADER:
+            return
+        size = max(now, _HEADER)
+        time.sleep(0.05)
 
 
 def _write_table(path: Path, rows: Table) -> None:
