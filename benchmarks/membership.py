@@ -11,7 +11,6 @@ is said, the more like training the higher; with a 95 % interval over patients.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from cached_cohorts import auroc
 from shift_heads import labelled, log_odds, nameless, with_heads
-from shift_members import Settings, fitted_trust, prepared, trained
+from shift_members import Settings, asked, fitted_trust, prepared, trained
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -83,16 +82,9 @@ def interval(cohorts: list[tuple[Array, Array]], seed: int = 0) -> tuple[float, 
 
 def main() -> None:
     """Print a line for each thing that is said."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--patients", type=int, default=40)
-    parser.add_argument("--cells", type=int, default=200)
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    given = parser.parse_args()
     cohorts = []
-    for seed in given.seeds:
+    for settings in asked(__doc__):
         with tempfile.TemporaryDirectory() as folder:
-            settings = Settings(given.patients, given.cells, given.epochs, seed)
             cohorts.append(said(settings, Path(folder)))
     for name in cohorts[0][1]:
         of_cohorts = [(trained_on, scores[name]) for trained_on, scores in cohorts]

@@ -9,7 +9,6 @@ rules refuse, and how many of the others change sides.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from mapping import thinned
 from shift_heads import labelled, log_odds, with_heads
-from shift_members import Settings, fitted_trust, prepared, trained
+from shift_members import Settings, asked, fitted_trust, prepared, trained
 from shifted_stores import shallower
 from shifts import scored
 
@@ -59,16 +58,9 @@ def measure(given: Settings, folder: Path) -> Iterator[tuple[str, Thin]]:
 
 def main() -> None:
     """Print a line for each depth, over all seeds together."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--patients", type=int, default=40)
-    parser.add_argument("--cells", type=int, default=200)
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    given = parser.parse_args()
     found: dict[str, list[Thin]] = {}
-    for seed in given.seeds:
+    for settings in asked(__doc__):
         with tempfile.TemporaryDirectory() as folder:
-            settings = Settings(given.patients, given.cells, given.epochs, seed)
             for name, own in measure(settings, Path(folder)):
                 found.setdefault(name, []).append(own)
     for line in lines(found):

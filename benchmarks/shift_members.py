@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,17 @@ class Settings:
     cells: int = 200
     epochs: int = 15
     seed: int = 1
+
+
+def asked(description: str | None) -> list[Settings]:
+    """What the command line asks for, one for each seed."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--patients", type=int, default=40)
+    parser.add_argument("--cells", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    own = parser.parse_args()
+    return [Settings(own.patients, own.cells, own.epochs, seed) for seed in own.seeds]
 
 
 def prepared(

@@ -10,7 +10,6 @@ patient is the largest of its facts over their thresholds, rules on the model it
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from cached_cohorts import auroc
-from shift_members import Settings, bags_of, fitted_trust, prepared, trained
+from shift_members import Settings, asked, bags_of, fitted_trust, prepared, trained
 from shifted_stores import AS_IT_IS, HONEST, SHIFTS, Shift
 
 from recart.data.bags import Admission, Bags
@@ -93,15 +92,8 @@ def measure(
 
 def main() -> None:
     """Print a line for each shift, over all seeds together."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--patients", type=int, default=40)
-    parser.add_argument("--cells", type=int, default=200)
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    given = parser.parse_args()
     found: dict[tuple[str, str], list[tuple[Scored, float]]] = {}
-    for seed in given.seeds:
-        settings = Settings(given.patients, given.cells, given.epochs, seed)
+    for settings in asked(__doc__):
         honest = np.zeros(0)
         with tempfile.TemporaryDirectory() as folder:
             for place, name, own in measure(settings, Path(folder)):
