@@ -141,8 +141,10 @@ def test_heads_are_refitted_to_permuted_labels(evaluated: Path) -> None:
 def test_the_report_tells_the_measured_time(evaluated: Path) -> None:
     times = json.loads((evaluated / "training_time.json").read_text())
     assert times[0]["seconds"] > 0
+    # a test before this one may have had a member trained again, which is a time of its own
     members = len(list((evaluated / "checkpoints").glob("*.ckpt")))
-    assert sum(own["members"] for own in times) == members
+    assert times[0]["members"] == members
+    assert all(own["members"] == 1 for own in times[1:])
     assert " on the clock: " in (evaluated / "report.html").read_text()
 
 

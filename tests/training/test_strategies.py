@@ -26,6 +26,7 @@ from recart.training.encoder_training import EncoderTraining
 from recart.training.jobs import Recipes, TrainedEncoder, train_encoders
 from recart.training.ranks import RankError, Ranks
 from recart.training.reporting_logger import ReportingLogger
+from recart.training.state_files import StateFiles
 from recart.training.states import States
 from recart.training.trainer import TrainerSettings, quiet_lightning
 
@@ -209,7 +210,7 @@ def test_what_each_process_trains(
 
 
 class Dies(Callback):
-    """Ends one process in the middle, once as many states as `after` are written."""
+    """Ends one process in the middle, once `after` processes have written an epoch's state."""
 
     def __init__(self, folder: Path, how: str, after: int = 0) -> None:
         self.folder = folder
@@ -220,11 +221,16 @@ class Dies(Callback):
         second = bool(os.environ.get("RANK", "0") != "0" or len(pl_module.seeds) == 2)
         (self.folder / str(os.getpid())).touch()
         if trainer.current_epoch == 1 and second:
-            while len(list(self.folder.rglob("state-*.bin"))) < self.after:
+            while self.past_an_epoch() < self.after:
                 time.sleep(0.01)
             if self.how == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
             raise ZeroDivisionError("on purpose")
+
+    def past_an_epoch(self) -> int:
+        """Processes whose newest state is of a later epoch than the first."""
+        parts = {path.parent for path in self.folder.rglob("state-*.bin")}
+        return sum((StateFiles(part).reached() or (0, 0)) >= (1, 0) for part in parts)
 
 
 @pytest.mark.parametrize(("settings", "members"), [(DDP, "0, 1, 2"), (DEALT, "1, 2")])
