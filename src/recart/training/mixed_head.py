@@ -19,7 +19,12 @@ from recart.models.mixed_logistic import (
 )
 from recart.training.cell_views import CellScaling, all_cells, random_views
 from recart.training.fixed_effects import FixedEffects
-from recart.training.head_problems import HeadProblem, head_problems, log_losses
+from recart.training.head_problems import (
+    HeadProblem,
+    chosen_elsewhere,
+    head_problems,
+    log_losses,
+)
 from recart.training.heads import Array, BagLatents, ChosenHead, Head, Token
 from recart.training.prototype_tokens import tokens_of
 
@@ -87,6 +92,8 @@ class MixedHead(Head):
         fitted = []
         for m, member in enumerate(members):
             best = int(losses[m].argmin())
+            y = y_mn[m].numpy()
+            chosen = chosen_elsewhere(inner[m].numpy(), y, [own.test for own in folds[m]])
             alone = MixedBags(*(part[m : m + 1] for part in bags))
             prior = strength[best : best + 1], weighting[best : best + 1]
             every = torch.ones(1, 1, y_mn.shape[1]).double()
@@ -102,9 +109,9 @@ class MixedHead(Head):
                     chosen={
                         "strength": float(prior[0]),
                         "weighting": float(prior[1]),
-                        "inner_log_loss": float(losses[m, best]),
+                        "inner_log_loss": float(log_losses(chosen, y).mean()),
                         "inner_log_losses": [float(x) for x in losses[m]],
-                        "inner_logits": inner[m, best].tolist(),
+                        "inner_logits": chosen.tolist(),
                     },
                 )
             )
