@@ -154,6 +154,8 @@ def _obs(cohort: Cohort, new: NewPatients) -> pd.DataFrame:
         of_bag = new.patients.reindex(obs["sample"].astype(str))
     obs["recart_probability"] = of_bag["probability"].to_numpy(dtype=float)
     obs["recart_flags"] = of_bag["flags"].fillna("").astype(str).to_numpy()
+    if new.expansion is not None:
+        obs["recart_expansion"] = new.expansion
     if new.cell_flags is not None:
         for name, values in new.cell_flags.items():
             obs[str(name)] = values.to_numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 import torch
@@ -25,10 +25,13 @@ from recart.training.head_problems import (
     head_problems,
     log_losses,
 )
-from recart.training.heads import Array, BagLatents, ChosenHead, Head, Token
+from recart.training.heads import BOUNDS, Array, BagLatents, ChosenHead, Head, Token
 from recart.training.prototype_tokens import tokens_of
 
-__all__ = ["FittedMixedHead", "MixedHead"]
+__all__ = ["LEVEL", "FittedMixedHead", "MixedHead"]
+
+LEVEL: Final = 0.95
+"""Of the posterior that the interval of a patient holds."""
 
 _BYTES = 1 << 28  # of one number a cell and problem, of members that are fitted at once
 
@@ -182,6 +185,10 @@ class FittedMixedHead(ChosenHead):
         bounds = np.stack([logits - reach, logits + reach], axis=1)
         interval: Array = torch.sigmoid(torch.from_numpy(bounds)).numpy()
         return interval
+
+    def outputs(self, bags: BagLatents) -> dict[str, Array]:
+        """Bounds of each bag's probability of response that hold `LEVEL` of the posterior."""
+        return dict(zip(BOUNDS, self.interval(bags, LEVEL).T, strict=True))
 
     def embedding(self, bags: BagLatents) -> tuple[Array, list[str]]:
         """(n, f + i) fixed effects and the weighted mean of the cells."""

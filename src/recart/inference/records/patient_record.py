@@ -149,7 +149,9 @@ def _record(
 
 
 def _prediction(row: pd.Series[Any]) -> dict[str, Any]:
-    more = [name for name in row.index if str(name).startswith(("level:", "survival:"))]
+    more = [
+        name for name in row.index if str(name).startswith(("level:", "survival:", "posterior:"))
+    ]
     return {
         "probability": row["probability"],
         "lowest_member": row["probability_min"],
