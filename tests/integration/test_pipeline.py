@@ -225,6 +225,7 @@ def test_what_is_exported_opens_in_scverse_tools(
         assert (new_patients.rna != rna.X).nnz == 0
         np.testing.assert_array_equal(bundle["prot"].X, new_patients.protein)
         assert rna.obs["recart_probability"].notna().all()
+        _expansion_is_that_of_clones(rna.obs, new_patients)
         scanpy.pp.neighbors(rna, use_rep="X_recart", n_neighbors=5)
     assert rna.obsp["connectivities"].shape == (rna.n_obs, rna.n_obs)
     embed(new_patients, tmp_path / "new.h5ad")
@@ -232,6 +233,20 @@ def test_what_is_exported_opens_in_scverse_tools(
         adata = scanpy.read_h5ad(tmp_path / "new.h5ad")
     np.testing.assert_array_equal(adata.obsm["X_recart"], rna.obsm["X_recart"])
     assert list(adata.obsm["protein"].columns) == new_patients.proteins
+
+
+def _expansion_is_that_of_clones(obs: pd.DataFrame, cohort: Cohort) -> None:
+    chains = cohort.chains
+    assert chains is not None
+    beta = chains[chains["locus"] == "TRB"].sort_values("umis").groupby("cell")["junction_aa"]
+    beta = beta.last().reindex(obs.index)
+    alike = beta.groupby([obs["patient"].astype(str), beta]).transform("size")
+    expansion = obs["recart_expansion"].astype(str)
+    assert set(expansion) >= {"none", "1", "2-5"}
+    assert (expansion[~obs.index.isin(chains["cell"])] == "none").all()
+    # a clone is no larger than the cells of the patient that share a beta chain
+    assert (alike[expansion == "2-5"] > 1).all()
+    assert (expansion[beta.notna() & (alike == 1)] == "1").all()
 
 
 def test_outputs_that_are_asked_for_stand_in_the_file(
