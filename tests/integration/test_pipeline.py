@@ -242,11 +242,14 @@ def _expansion_is_that_of_clones(obs: pd.DataFrame, cohort: Cohort) -> None:
     beta = beta.last().reindex(obs.index)
     alike = beta.groupby([obs["patient"].astype(str), beta]).transform("size")
     expansion = obs["recart_expansion"].astype(str)
-    assert set(expansion) >= {"none", "1", "2-5"}
-    assert (expansion[~obs.index.isin(chains["cell"])] == "none").all()
+    assert set(expansion) >= {"none", "1", "2-5", "outside"}
+    # after the decision
+    assert ((expansion == "outside") == obs["sample"].astype(str).str.contains("_post")).all()
+    before = expansion != "outside"
+    assert (expansion[before & ~obs.index.isin(chains["cell"])] == "none").all()
     # a clone is no larger than the cells of the patient that share a beta chain
     assert (alike[expansion == "2-5"] > 1).all()
-    assert (expansion[beta.notna() & (alike == 1)] == "1").all()
+    assert (expansion[before & (alike == 1)] == "1").all()
 
 
 def test_outputs_that_are_asked_for_stand_in_the_file(

@@ -35,8 +35,8 @@ class NewPatients:
     cells were read. `patients` has one row per bag: prediction, spread over members, coverage,
     flags, and where the endpoint is more than yes or no, `level:` and `survival:` columns, and of a
     head with a posterior its bounds, `posterior:low` and `posterior:high` (means over members).
-    `expansion` (c) is the expansion class of each cell's clone in its bag, rows as the cells were
-    read. `embedding` (n, f) are the bag features of the reference member. `drivers` are
+    `expansion` (c) is the expansion class of each cell's clone in its bag, `none` without a clone,
+    `outside` where no bag has the cell, rows as the cells were read. `embedding` (n, f) are the bag features of the reference member. `drivers` are
     what drives the scores; where asked for, `attribution` is what each cell adds to its patient's,
     and `pictures` are cells to be drawn, under the reference member. Where the model has its
     `Trust`, `cell_flags` (c) are `recart_ood` and `recart_ood_score`, rows as the cells were read,
@@ -109,8 +109,10 @@ def embed_new_patients(
     source = store.cells["source"].to_numpy()
     latents = np.empty_like(sorted_latents)
     latents[source] = sorted_latents
-    expansion = np.empty(len(source), dtype=object)
-    expansion[source] = np.array(EXPANSION_CLASSES, dtype=object)[expansion_of_cells(store, bags)]
+    in_bags = bags.cells(np.arange(len(bags)))
+    classes = np.array(EXPANSION_CLASSES, dtype=object)[expansion_of_cells(store, bags)]
+    expansion = np.full(len(source), "outside", dtype=object)
+    expansion[source[in_bags]] = classes[in_bags]
     trusted = None
     if trust is not None:
         log_odds = {view.name: view.logits for view in views}
