@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -145,10 +146,10 @@ def test_the_number_of_threads_changes_nothing(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_agrees_to_1e_4(trained: Path) -> None:
     from recart.training.cohort_setup import prepared_folder, reopen_cohort
-    from recart.training.run_directory import read_cohort_key
 
     run = RunDirectory.open(trained)
-    cohort = reopen_cohort(run.config.data, prepared_folder(run), read_cohort_key(run))
+    key = json.loads((run.path / "cohort.json").read_text())["key"]
+    cohort = reopen_cohort(run.config.data, prepared_folder(run), key)
     member = load_members(run)[0]
     bound = bind(member.features, cohort.store)
     rows = range(len(cohort.bags))
