@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,20 @@ def bundle(
     assert not evaluated.audit.leaks
     write_bundle(evaluated, run, path, force=False)
     return path
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_of_the_run_in_a_browser(
+    look_at_report: Callable[[Path, int, int], None],
+    evaluated: Evaluated,
+    run: RunDirectory,
+    width: int,
+) -> None:
+    """With what only a run has: maps of its cells, its training, the evidence of its audit."""
+    drawn = {path.stem for path in run.figures.glob("*.png")}
+    assert {"training", "latent_dimensions", "cells_by_patient", "cells_by_response"} <= drawn
+    assert any(one.evidence for one in evaluated.audit.findings)
+    look_at_report(run.report, width, len(drawn))
 
 
 @pytest.fixture
@@ -435,6 +449,26 @@ def test_in_memory_it_gives_the_outputs_that_embed_writes(
         f"{name} vs Rest": features for name in ("post", "pre")
     }
     assert len(posterior_predictive_check(outputs, np.arange(20), n_samples=1)) == features
+
+
+def test_what_the_readme_does_with_a_bundle_runs(
+    bundle: Path, new_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mudata
+
+    readme = (config_folder().parent / "README.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 2
+    monkeypatch.chdir(tmp_path)
+    Path("released").symlink_to(bundle)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mudata's notes on what it reads
+        names: dict[str, Any] = {"mudata": mudata.read_h5mu(new_file)}
+        for block in blocks:
+            exec(compile(block, "README.md", "exec"), names)
+    denoised = names["mudata"]["rna"].obsm["denoised"]
+    assert denoised.shape == names["protein"].shape
+    assert denoised.notna().all(axis=None)
 
 
 def test_in_memory_it_says_what_embed_says(bundle: Path, new_file: Path, tmp_path: Path) -> None:
