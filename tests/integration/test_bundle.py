@@ -70,7 +70,9 @@ def evaluated(run: RunDirectory) -> Evaluated:
     # so small a cohort allows no prediction; whoever was in it is refused all the same
     lenient = replace(policy, rules={"in_training": policy.rules["in_training"]})
     write_trust(fit_trust(found, lenient), run)
+    threads = torch.get_num_threads()
     write_run_report(found, run)
+    assert torch.get_num_threads() == threads  # UMAP's numba would have set it to all cores
     return found
 
 
