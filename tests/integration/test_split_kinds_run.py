@@ -103,6 +103,9 @@ def test_looks_are_counted_over_runs_of_a_cohort(tmp_path: Path) -> None:
     assert (evaluate_run(own).ledger.looks, evaluate_run(own).ledger.configurations) == (2, 1)
     other = tmp_path / "other"
     places = [f"paths.run={other}", f"paths.prepared={tmp_path / 'prepared'}"]
-    train_run(compose([*SMALL, *settings, "seed=0", "head.shrinkage=10.0", *places]))
+    # another embedding makes another prepared cohort, of the same patients
+    small = [own for own in SMALL if own != "data/receptors=none"]
+    train_run(compose([*small, *settings, "seed=0", "data/receptors=physicochemical", *places]))
+    assert json.loads((other / "cohort.json").read_text())["key"] != found.cohort.key
     again = evaluate_run(RunDirectory.open(other)).ledger
     assert (again.looks, again.configurations) == (4, 2)
