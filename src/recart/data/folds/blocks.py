@@ -43,7 +43,7 @@ def blocks_of(codes: Codes, block: BlockColumns, columns: PatientColumns | None)
             problems.errors += error.problems
         else:
             # the same word in two columns is two values
-            tables.append(table.assign(value=[(name, value) for value in table["value"]]))
+            tables.append(table.assign(value=f"{name}\0" + table["value"]))
     problems.raise_if_any()
     return components(codes, pd.concat(tables, ignore_index=True))
 
