@@ -79,7 +79,7 @@ def permutation_test(
     k: int,
     seed: int,
     blocks: Sequence[Any] | None = None,
-    groups: Sequence[Any] | None = None,
+    groups: Array | None = None,
 ) -> Permutation:
     """Refit every fold to `k` permutations of the labels and compare the statistic.
 
@@ -155,13 +155,13 @@ def permuted_sources(
     k: int,
     seed: int,
     blocks: Sequence[Any] | None = None,
-    groups: Sequence[Any] | None = None,
+    groups: Array | None = None,
 ) -> list[Array]:
     """At most `k` permutations that every fold can be fitted to: (n) whose labels each bag gets."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 199]))
     owner = pd.factorize(observed.patient)[0]
     rows = [np.flatnonzero(owner == patient) for patient in range(owner.max() + 1)]
-    kept = owner if groups is None else pd.factorize(np.asarray(groups))[0]
+    kept = owner if groups is None else pd.factorize(groups)[0]
     alike = _exchangeable(observed.targets, rows, blocks)
     found: list[Array] = []
     for _ in range(k * _PATIENCE):

@@ -182,7 +182,7 @@ class Structure(Check):
         bags, names = evaluated.cohort.bags, evaluated.cohort.store.patients.index
         overlaps = single = count = 0
         for member, k in zip(evaluated.members, sizes, strict=True):
-            saw = names.get_indexer(pd.Index(sorted(member.fitted_on["head"])))
+            saw = names.get_indexer(pd.Index(sorted(member.fitted_on["head"]))).tolist()
             rows = labelled_bags(bags, saw)
             patients, labels = (bags.table[c].to_numpy()[rows] for c in ("patient", "label"))
             for test in inner_folds(labels, bags.groups[rows], int(k), member.seed):
