@@ -175,9 +175,12 @@ class Structure(Check):
         """The inner folds of each member's head, made again: by its recipe, patients and seed."""
         given = OmegaConf.select(evaluated.config, "head.inner_folds")
         sizes = [getattr(m.recipe, "inner_folds", None) or given for m in evaluated.members]
-        if None in sizes:
+        told = [member.fitted_on.get("head") for member in evaluated.members]
+        if None in sizes or not all(told):
             return self._finding(
-                "A-ST-005", Severity.UNKNOWN, "the head names no inner folds that could be checked"
+                "A-ST-005",
+                Severity.UNKNOWN,
+                "heads do not name the inner folds or the patients that could be checked",
             )
         bags, names = evaluated.cohort.bags, evaluated.cohort.store.patients.index
         overlaps = single = count = 0
