@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from scipy.special import expit, logit
@@ -13,12 +14,21 @@ from recart.data.split import Kind
 from recart.evaluation.pairs import pair_wins
 from recart.evaluation.predictions import BagScores, FloatArray
 
-__all__ = ["INFLATION", "LEVEL", "Interval", "auroc_interval", "delong_variance"]
+__all__ = ["INFLATION", "LEVEL", "UNMEASURED", "Interval", "auroc_interval", "delong_variance"]
 
 # nominal coverage of every interval
 LEVEL = 0.95
 # factor on the standard error of a cross-validated AUROC
 INFLATION = 1.6
+# what is not known of intervals by kind of split; of stratified folds their coverage was measured
+UNMEASURED: Final = {
+    Kind.GROUPS: "The coverage of these intervals was measured for stratified folds, not where "
+    "whole groups are held out.",
+    Kind.EXTERNAL: "The coverage of these intervals was measured for stratified folds, not where "
+    "one fixed set of patients is held out.",
+    Kind.PAIRS: "In pairs the coverage of the AUROC's interval was measured with a plain ridge "
+    "regression and a smaller factor, that of a difference not at all.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +137,9 @@ def auroc_interval(
     level
         Nominal coverage.
     inflation
-        Factor on the standard error of the log-odds of the AUROC; 1 for an outside cohort, which
-        no fold-model has seen.
+        Factor on the standard error of the log-odds of the AUROC; 1 for patients of another place,
+        where nothing was cross-validated. Others that were held out for good may have been picked
+        after a look, and keep it.
 
     Notes
     -----
@@ -146,8 +157,8 @@ def auroc_interval(
         if scores.kind is Kind.PAIRS
         else delong_variance(scores.y, scores.score, scores.patients)
     )
-    if scores.kind is Kind.EXTERNAL:
-        inflation = 1.0  # nothing was cross-validated
+    if scores.elsewhere:
+        inflation = 1.0
     edge = 0.5 / (scores.y.sum() * (1 - scores.y).sum())
     centre = min(max(auroc, edge), 1 - edge)
     error = inflation * np.sqrt(variance) / (centre * (1 - centre))

@@ -14,7 +14,7 @@ __all__ = ["RUNGS", "says_too_much", "within_the_claim"]
 RUNGS: Final = {
     ClaimLevel.NOT_IDENTIFIABLE: "Not identifiable",
     ClaimLevel.NO_EVIDENCE: "No evidence of signal",
-    ClaimLevel.SIGNAL: "Signal, not better than a baseline",
+    ClaimLevel.SIGNAL: "Signal, not shown to be better than the baselines",
     ClaimLevel.BETTER: "Better than the baselines, internally",
     ClaimLevel.EXTERNAL: "Held on an outside cohort",
 }
