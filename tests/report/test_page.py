@@ -140,7 +140,8 @@ def test_permutation_and_looks_are_told(make_content: Any, tmp_path: Path) -> No
     refused = Permutation.refused("A class is too small.")
     write_report(make_content(permutation=refused), tmp_path / "refused.html")
     page = " ".join(_read(tmp_path / "refused.html").words)
-    assert page.count("A class is too small.") == 3  # beside the headline, in it, and where p is
+    assert page.count("A class is too small.") == 2  # in the claim, and where p would be
+    assert "no p, for the reason given" in page
     assert "not tested" not in page
     found = Permutation(p=0.005, k=199, observed=0.8, null_mean=0.51, null_sd=0.09, repeats=2)
     content = make_content(parts={"ledger": Ledger(7, 3)}, permutation=found, repeats=3)
