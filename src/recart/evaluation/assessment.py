@@ -15,6 +15,7 @@ from recart.evaluation.decision_curve import DecisionCurve, decision_curve
 from recart.evaluation.design import PARTITION, FoldDesign
 from recart.evaluation.intervals import Interval, auroc_interval
 from recart.evaluation.metrics import Metrics, metrics
+from recart.evaluation.needed_baselines import not_run
 from recart.evaluation.operating_point import OperatingPoint, sensitivity_at_specificity
 from recart.evaluation.permutation import Permutation
 from recart.evaluation.predictions import BagScores, aggregate
@@ -157,7 +158,7 @@ def assess(
             obstacles,
             permutation,
             design.place,
-            lacking_for_more(design.kind, [*baselines, *(left_out or {})], permutation),
+            lacking_for_more(design.kind, not_run(baselines, left_out or ()), permutation),
         ),
         resampling=resampling,
         permutation=permutation,

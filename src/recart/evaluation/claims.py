@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -13,7 +13,6 @@ from recart.data.split import Kind
 from recart.evaluation.comparison import Difference
 from recart.evaluation.intervals import UNMEASURED, Interval
 from recart.evaluation.metrics import Metrics
-from recart.evaluation.needed_baselines import not_run
 from recart.evaluation.outside import Place
 from recart.evaluation.permutation import Permutation
 
@@ -136,7 +135,7 @@ def claim(
 
 
 def lacking_for_more(
-    kind: Kind, baselines: Collection[str], permutation: Permutation | None
+    kind: Kind, absent: Sequence[str], permutation: Permutation | None
 ) -> list[str]:
     """What keeps a claim at `SIGNAL` whatever its numbers are; empty where nothing does.
 
@@ -144,13 +143,13 @@ def lacking_for_more(
     ----------
     kind
         What the folds are to each other.
-    baselines
-        Names of the baselines that were run, and of those that the cohort cannot have.
+    absent
+        Baselines that were not run, though the cohort could have them.
     permutation
         The permutation test, where one was run.
     """
     found = []
-    if absent := not_run(baselines):
+    if absent:
         found.append(
             f"Baselines that were left out: {', '.join(absent)}. One of them may do as well."
         )
