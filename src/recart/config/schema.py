@@ -49,6 +49,8 @@ class DataConfig:
     marker_genes
         Genes whose expression in each cell heads may read as they are; `panel:immune` stands for
         those of a panel that the cohort has.
+    marker_genes_from
+        On whose data the genes that are named there were chosen, for the audit; None: not known.
     stages
         Time points in order; empty orders them by the days of the samples.
     normalised
@@ -79,6 +81,7 @@ class DataConfig:
     car_genes: list[str] = field(default_factory=list)
     covariates: list[str] = field(default_factory=list)
     marker_genes: list[str] = field(default_factory=list)
+    marker_genes_from: str | None = None
     stages: list[str] = field(default_factory=list)
     normalised: bool = False
     in_memory: bool | str = "auto"

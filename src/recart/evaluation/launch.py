@@ -17,6 +17,7 @@ from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.audit.audit import Audit, run_audit
 from recart.evaluation.audit.check import Check
 from recart.evaluation.baselines import Baseline, Fold, cross_validate_baselines
+from recart.evaluation.cell_sketch import cell_sketch
 from recart.evaluation.claims import refused
 from recart.evaluation.design import FoldDesign
 from recart.evaluation.held_out import held_out_predictions
@@ -51,7 +52,7 @@ class Evaluated:
     """What an evaluation found, and what it was made of.
 
     `predictions` are the model's held-out predictions, `baselines` those of each baseline. `ledger`
-    counts evaluations of the same cohort, this one among them. `audit` is empty until the checks
+    counts evaluations on the same patients, this one among them. `audit` is empty until the checks
     have run. `outcomes` are the measures of an endpoint that is more than yes or no, by part; the
     cohort and the assessment are then of its binary face.
     """
@@ -96,7 +97,8 @@ def evaluate_run(
     split = Split.read(run.split, list(cohort.store.patients.index))
     members = load_members(run)
     _check_complete(split, members, run)
-    ledger = look(prepared_folder(run), key, run, split)
+    held_out = sorted({code for fold in split.folds for code in fold.held_out})
+    ledger = look(prepared_folder(run), run, split, cell_sketch(cohort.store, held_out))
     say(ledger.words)
     # who shares a block stays together in inner folds too, as when the members were trained
     cohort = replace(cohort, bags=with_blocks(cohort.bags, split.block_of))
