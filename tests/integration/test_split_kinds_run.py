@@ -63,6 +63,7 @@ def test_an_outside_cohort(tmp_path: Path) -> None:
         assert set(content["fitted_on"]) >= {"calibration", "threshold"}
     model = found.assessment.model
     assert model.metrics.kind == "external"
+    assert model.scores.elsewhere  # by site; no patient of it was trained on
     assert len(model.scores.y) == len(outside)
     inside = bags.table["label"].to_numpy()[~bags.table.index.isin(outside)]
     np.testing.assert_allclose(model.scores.train_prevalence, inside.mean())

@@ -175,6 +175,8 @@ class EvaluateConfig:
         Repeats of the cross-validation that they are refitted in, the first ones.
     permute_within
         Column of samples or patients within whose values labels are permuted; None: among all.
+    place_columns
+        Columns that name places: patients that one of them sets apart are an outside cohort.
     bundle
         Folder of a bundle to be written; None writes none.
     bundle_force
@@ -188,6 +190,7 @@ class EvaluateConfig:
     permutations: int = MISSING
     permutation_repeats: int = MISSING
     permute_within: str | None = None
+    place_columns: list[str] = MISSING
     bundle: str | None = None
     bundle_force: bool = False
 

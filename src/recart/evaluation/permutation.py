@@ -39,6 +39,8 @@ class Permutation:
         Why there is no p; empty where there is one.
     measure
         What is measured.
+    repeats
+        Repeats of the cross-validation that all of this is of, the first ones; 0 is not known.
     """
 
     p: float | None
@@ -48,6 +50,7 @@ class Permutation:
     null_sd: float | None
     refusal: str = ""
     measure: str = "AUROC"
+    repeats: int = 0
 
     @classmethod
     def refused(cls, refusal: str) -> Permutation:
@@ -212,4 +215,5 @@ def _against(null: Array, observed: RankedBags) -> Permutation:
         null_mean=float(null.mean()),
         null_sd=float(null.std(ddof=1)),
         measure=observed.measure,
+        repeats=observed.repeats,
     )
