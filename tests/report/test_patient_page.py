@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -60,6 +61,24 @@ def test_every_patient_has_all_files(embedded: Embedded) -> None:
     assert write_patient_files(embedded, []) == []
 
 
+def test_reports_of_before_do_not_stay_beside_new_ones(embedded: Embedded) -> None:
+    kinds = ["json", "html", "fhir"]
+    write_patient_files(embedded, kinds)
+    mine = {"notes.json": '{"schema": "mine"}', "page.html": "<title>ours</title>", "x.txt": "x"}
+    for name, text in mine.items():
+        (embedded.folder / name).write_text(text)
+    other = replace(embedded, records={"bag1": embedded.records["bag1"]})
+    written = write_patient_files(other, ["json"])
+    assert {path.name for path in embedded.folder.iterdir()} == {"P_1_co.json", *mine}
+    write_patient_files(other, [])
+    assert {path.name for path in embedded.folder.iterdir()} == set(mine)
+    for name in mine:
+        (embedded.folder / name).unlink()
+    assert write_patient_files(other, ["json"]) == written
+    assert write_patient_files(other, []) == []
+    assert not embedded.folder.exists()
+
+
 def test_the_page_says_what_the_record_says(embedded: Embedded) -> None:
     write_patient_files(embedded, ["html"])
     page = (embedded.folder / "P_0_co.html").read_text()
@@ -89,8 +108,6 @@ def test_a_refusal_says_why_and_shows_no_score(embedded: Embedded) -> None:
 
 
 def test_a_patient_has_the_same_page_in_any_company(embedded: Embedded) -> None:
-    from dataclasses import replace
-
     write_patient_files(embedded, ["html"])
     together = (embedded.folder / "P_0_co.html").read_text()
     new = embedded.new
@@ -116,8 +133,6 @@ def test_the_map_puts_a_cell_among_its_like(rich_head: Any) -> None:
 
 @pytest.mark.slow
 def test_many_states_are_laid_out_by_umap(rich_head: Any) -> None:
-    from dataclasses import replace
-
     import torch
 
     from recart.models.prototypes import Prototypes

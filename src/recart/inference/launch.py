@@ -14,7 +14,7 @@ from recart.config.build import build
 from recart.config.check import check_config
 from recart.config.schema import EmbedConfig
 from recart.data.pseudonyms import Pseudonyms
-from recart.inference.export import check_output
+from recart.inference.export import check_apart, check_output
 from recart.inference.in_parts import Embedding, embed_in_parts
 from recart.inference.model import Model
 from recart.inference.new_patients import NewPatients
@@ -84,6 +84,7 @@ def embed_new(config: DictConfig) -> Embedded:
     model = _trusted(model, config.get("refusal"))
     _same_columns(config.data, model)
     reader, content = reader_of(config.data), ContentDigest()
+    check_apart(output, reader.files())
     no_file = bool(reports) and not reader.files()
     wanted = Embedding(
         outputs=asked,
