@@ -124,7 +124,7 @@ class _Pages:
             mean=scaling.mean.numpy()[at],
             low=scaling.low.numpy()[at],
             high=scaling.high.numpy()[at],
-            patients=len(self._head.chosen["inner_logits"]),
+            patients=self._head.fitted_bags,
         )
 
     def _cells(self, number: int) -> CellsOnMap | None:

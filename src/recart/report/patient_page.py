@@ -133,10 +133,14 @@ def _figures(
                 title="Composition against the cohort",
                 caption=f"Cell states of which this patient's share departs most from the training "
                 f"patients': {count} of {len(shown.names)}. Bands: second lowest to second "
-                f"highest of {shown.patients}; strokes: their mean. {shown.outside} of "
-                f"{len(shown.names)} states lie outside; of one more patient like them "
-                f"{shown.by_chance:.0f} would. A state is named by the markers that are high in it "
-                "against the other states.",
+                f"highest of {shown.patients or 'these'}; strokes: their mean. {shown.outside} of "
+                f"{len(shown.names)} states lie outside"
+                + (
+                    ""
+                    if shown.by_chance is None
+                    else f"; of one more patient like them {shown.by_chance:.0f} would"
+                )
+                + ". A state is named by the markers that are high in it against the other states.",
                 alt="Share of each cell state of the patient beside the range of the training "
                 "patients.",
                 figure=composition(shown, count),
