@@ -109,6 +109,33 @@ def test_a_refusal_says_why_and_shows_no_score(embedded: Embedded) -> None:
     assert page.count("<svg ") == 2  # composition and map of the embedded cells
 
 
+def test_levels_survival_and_further_outcomes_stand_on_the_page(embedded: Embedded) -> None:
+    record = embedded.records["bag0"]
+    prediction = {**record["prediction"], "further": {"survival:6": 0.25, "risk": -1.5}}
+    prediction["further"] |= {"log_odds:crs": 0.0, "level:2:crs": 0.125}
+    question = {**record["question"], "endpoint": "pfs"}
+    question["further"] = {"crs": {"positive": "grade 2 or more", "negative": "below"}}
+    own = {**record, "prediction": prediction, "question": question}
+    write_patient_files(replace(embedded, records={"bag0": own}), ["html"])
+    text = _text((embedded.folder / "P_0_co.html").read_text())
+    for told in ("pfs outcome value no event by month 6 0.25", "mean patient \N{MINUS SIGN}1.50"):
+        assert told in text
+    assert "crs outcome value grade 2 or more 0.50 level 2 0.12" in text
+    assert "they are not calibrated" in text
+    write_patient_files(embedded, ["html"])
+    assert "What else" not in _text((embedded.folder / "P_0_co.html").read_text())
+
+
+def test_whom_models_have_seen_is_not_called_unseen(embedded: Embedded) -> None:
+    write_patient_files(embedded, ["html"])
+    assert "that has not seen the patient" in (embedded.folder / "P_0_co.html").read_text()
+    own = {**embedded.records["bag0"], "in_training": True}
+    write_patient_files(replace(embedded, records={"bag0": own}), ["html"])
+    text = _text((embedded.folder / "P_0_co.html").read_text())
+    assert "not seen the patient" not in text
+    assert "This patient was in training" in text
+
+
 def test_a_patient_has_the_same_page_in_any_company(embedded: Embedded) -> None:
     write_patient_files(embedded, ["html"])
     together = (embedded.folder / "P_0_co.html").read_text()

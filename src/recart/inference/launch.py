@@ -25,11 +25,13 @@ from recart.inference.records.patient_record import (
     check_kinds,
     patient_records,
 )
-from recart.inference.records.subjects import subjects_of
+from recart.inference.records.subjects import owners_of, subjects_of
 from recart.inference.trust.trust import Trust
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import reader_of
+from recart.training.endpoints import SeveralEndpoints
 from recart.training.progress import say
+from recart.training.readouts import build_endpoint
 from recart.training.run_directory import RunDirectory
 
 __all__ = ["Embedded", "embed_new", "embed_run", "open_model"]
@@ -118,14 +120,19 @@ def _records(
 ) -> dict[str, dict[str, Any]]:
     output = Path(config.output)
     private = model.folder or output.parent / ".recart"
-    subjects = subjects_of(
-        [str(bag) for bag in new.patients.index],
-        config.subjects,
-        model.unit,
-        model.pseudonyms or Pseudonyms(private / "pseudonym.key"),
-        private / f"{output.stem}.ids.csv",
-    )
-    positive, negative = model.classes
+    pseudonyms = model.pseudonyms or Pseudonyms(private / "pseudonym.key")
+    id_map, how = private / f"{output.stem}.ids.csv", config.subjects
+    names = [str(bag) for bag in new.patients.index]
+    subjects = subjects_of(names, how, model.unit, pseudonyms, id_map)
+    owners: dict[str, str | None] = {}
+    if model.unit == "sample":
+        patients = dict(zip(names, new.patients["patient"].astype(str), strict=True))
+        owners = owners_of(patients, how, pseudonyms, id_map)
+    endpoint = build_endpoint(model.config)
+    further = {}
+    if isinstance(endpoint, SeveralEndpoints):
+        further = {name: own.classes for name, own in list(endpoint.parts.items())[1:]}
+    positive, negative = endpoint.classes
     asked = Asked(
         about=model.about,
         positive=positive,
@@ -133,6 +140,8 @@ def _records(
         unit=model.unit,
         input_sha256=input_sha256,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
+        further=further,
+        owners=owners,
     )
     return patient_records(new, asked, subjects)
 
