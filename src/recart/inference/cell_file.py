@@ -151,9 +151,9 @@ def _obs(cohort: Cohort, new: NewPatients) -> pd.DataFrame:
     obs = obs.join(cohort.patients, on="patient", rsuffix="_of_patient")
     of_bag = new.patients.reindex(obs[new.unit].astype(str).to_numpy())
     obs["recart_probability"] = of_bag["probability"].to_numpy(dtype=float)
-    for name in ("flags", "reasons"):
-        if name in of_bag:
-            obs[f"recart_{name}"] = of_bag[name].fillna("").astype(str).to_numpy()
+    for told in ("flags", "reasons"):
+        if told in of_bag:
+            obs[f"recart_{told}"] = of_bag[told].fillna("").astype(str).to_numpy()
     if new.cell_flags is not None:
         for name, values in new.cell_flags.items():
             obs[str(name)] = values.to_numpy()

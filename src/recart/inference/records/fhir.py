@@ -31,8 +31,8 @@ def risk_assessment(record: Mapping[str, Any], system: str = "") -> dict[str, An
     also where a sample was judged, which is then a basis. Levels, survival and further outcomes are
     predictions after the first; a log hazard has no place there. `status` is `final` where a
     prediction was made from all that the model reads, by a model whose claim was evaluated; else
-    `preliminary`: something is still to come, be it cells, a panel or an evaluation. Where the model
-    refused there is no `prediction`; the note says why.
+    `preliminary`: something is still to come, be it cells, a panel or an evaluation. Where the
+    model refused there is no `prediction`; the note says why.
 
     Parameters
     ----------
