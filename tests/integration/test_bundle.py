@@ -329,7 +329,7 @@ def test_members_with_settings_of_their_own_keep_them(
 
 def test_members_of_another_layout_are_refused_with_their_version(copy: Path) -> None:
     seal(copy, {"recart": "0.0.9", "member_layout": 2, "watermark": None})
-    with pytest.raises(InputError, match=r"E-BUNDLE-002.*layout 2.*pip install recart==0\.0\.9"):
+    with pytest.raises(InputError, match=r"E-BUNDLE-002.*layout 2.*read it with recart 0\.0\.9"):
         read_bundle(copy)
 
 
