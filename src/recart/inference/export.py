@@ -85,7 +85,8 @@ def _same_file(one: Path, other: Path) -> bool:
 class Export:
     """Files of embedded patients, whole or not at all: they are put in place when all is written.
 
-    Cells keep their ids and columns, and their order within a part. `obsm["X_recart"]` is the
+    Cells keep their ids and columns, and their order within a part; words become categories, which
+    have no order of their own. `obsm["X_recart"]` is the
     embedding, `obs` says what was predicted for the cell's patient, `uns["recart"]` which model did
     it.
 
