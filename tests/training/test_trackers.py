@@ -40,6 +40,7 @@ SECRETS = {
     "column": "zz_secret_column",
     "environment": "zzsecrettoken",
     "run name": "zzsecretname",
+    "number of a patient": "19570312",
 }
 TABLES: dict[str, Table] = {
     "metrics": [{"model": "recart", "auroc": 0.75}, {"model": "composition", "auroc": 0.5}],
@@ -55,7 +56,10 @@ def config() -> DictConfig:
             f"name={SECRETS['run name']}",
             f"data.path=/{SECRETS['path']}/{SECRETS['user']}/cohort.h5mu",
             f"data.endpoint={SECRETS['column']}",
-            f"data.positive=[{SECRETS['patient']},19570312]",
+            f"data.positive=[{SECRETS['patient']},{SECRETS['number of a patient']}]",
+            "data/folds=external",
+            f"data.folds.column={SECRETS['column']}",
+            f"data.folds.values=[{SECRETS['number of a patient']}]",
             f"+data.columns={{patient: {SECRETS['column']}, {SECRETS['host']}: x}}",
             f"paths.prepared=/{SECRETS['path']}/stores",
             f"+model.{SECRETS['user']}=3",
@@ -147,7 +151,7 @@ def events(folder: Path) -> list[tuple[str, int, float]]:
     return found
 
 
-def test_eight_secrets_leave_no_trace_in_wandbs_runs(
+def test_nine_secrets_leave_no_trace_in_wandbs_runs(
     surroundings: Path, config: DictConfig, tmp_path: Path
 ) -> None:
     tracker = offline()
@@ -402,7 +406,7 @@ def test_redaction_keeps_numbers_and_own_words(config: DictConfig) -> None:
     assert redacted["model"]["_target_"] == "recart.models.totalvi.TotalVI"
     assert redacted["data"]["unit"] == "patient"
     assert redacted["data"]["normalised"] is False
-    assert redacted["data"]["folds"]["k"] == 5
+    assert redacted["data"]["folds"]["repeats"] == 10
     assert redacted["trainer"]["accelerator"] == "auto"
     assert redacted["logger"] == {
         "entry_0": {"_target_": "recart.training.trackers.CsvTracker"},
@@ -418,9 +422,22 @@ def test_redaction_hides_whatever_belongs_to_the_cohort(config: DictConfig) -> N
     assert redacted["data"]["endpoint"] == HIDDEN
     assert redacted["data"]["positive"] == HIDDEN  # numbers in it as well
     assert redacted["data"]["columns"] == HIDDEN
+    assert redacted["data"]["folds"]["values"] == [HIDDEN]
     text = json.dumps(redacted)
     assert not [what for what, secret in SECRETS.items() if secret in text]
-    assert "19570312" not in text
+
+
+def test_a_number_passes_only_where_a_class_takes_one() -> None:
+    config = compose(["data/folds=external", "data.folds.column=7", "data.folds.values=[7]"])
+    config.data.folds.block, config.data.folds.repeats = 7, 3
+    slurm = "recart.training.executors.slurm.Slurm"
+    config.executor = {"_target_": slurm, "options": {"a": 7}, "cpus": 2}
+    redacted = redact(config)
+    folds = redacted["data"]["folds"]
+    assert (folds["column"], folds["values"], folds["block"]) == (HIDDEN, [HIDDEN], HIDDEN)
+    assert (folds["repeats"], folds["validation"]) == (3, 0.2)
+    assert redacted["executor"]["options"] == {"entry_0": HIDDEN}
+    assert redacted["executor"]["cpus"] == 2
 
 
 @pytest.mark.parametrize(
