@@ -176,8 +176,10 @@ class Rounds:
 
 
 def _settings(trial: Trial) -> MemberSettings:
-    config = trial.config
-    return MemberSettings(lr=float(config.training.lr), dropout=float(config.model.dropout))
+    made = trial.recipes
+    return MemberSettings(
+        lr=made.training.lr, dropout=made.model.dropout, kl_weight=made.model.weights.kl
+    )
 
 
 def _problem(name: str, failure: Failure) -> Problem:
