@@ -58,14 +58,14 @@ def test_the_recipes_kl_weight_is_that_of_members_without_one(make_batch: MakeBa
     batch = make_batch()
     recipe = replace(RECIPE, weights=TermWeights(kl=0.25))
     by_recipe = recipe.stack(SIZES, [1, 2, 3], SETTINGS).double()
-    own = [replace(one, kl_weight=weight) for one, weight in zip(SETTINGS, (0.25, 0.25, 3.0))]
-    by_settings = _stack(own)
-    losses = [
-        one.loss(one.terms(batch, None), batch.weight_mb, 0.5) for one in (by_recipe, by_settings)
-    ]
-    assert torch.equal(*losses)
-    plain = _stack(SETTINGS)
-    assert not torch.equal(plain.loss(plain.terms(batch, None), batch.weight_mb, 0.5), losses[0])
+    weights = (0.25, 0.25, 3.0)
+    own = [replace(one, kl_weight=kl) for one, kl in zip(SETTINGS, weights, strict=True)]
+    first, second, other = (
+        stack.loss(stack.terms(batch, None), batch.weight_mb, 0.5)
+        for stack in (by_recipe, _stack(own), _stack(SETTINGS))
+    )
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
 
 
 def test_dropout_is_each_members_own(make_batch: MakeBatch) -> None:
