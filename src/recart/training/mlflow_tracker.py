@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, final
@@ -15,7 +15,7 @@ from recart.problems import InputError, Problem
 from recart.training.epoch_means import EpochMeans
 from recart.training.epoch_reports import EpochWatcher
 from recart.training.redactor import redact_metrics
-from recart.training.trackers import Table, Tracked, Tracker
+from recart.training.trackers import Configuration, Table, Tracked, Tracker
 
 __all__ = ["MlflowTracker"]
 
@@ -72,7 +72,7 @@ class MlflowTracker(Tracker):
 
     def record(self, run: Tracked, tables: Mapping[str, Table]) -> None:
         """The numbers of each model, and its curves point by point."""
-        with self._run(run, "evaluation") as log:
+        with self._run(run, run.kind) as log:
             for row in tables.get("metrics", ()):
                 own = {f"{row['model']}/{k}": v for k, v in row.items() if isinstance(v, float)}
                 log.log_metrics(own)
@@ -81,6 +81,13 @@ class MlflowTracker(Tracker):
                     for step, row in enumerate(rows):
                         own = {f"{table}/{k}": v for k, v in row.items() if isinstance(v, float)}
                         log.log_metrics(own, step)
+
+    def compare(self, run: Tracked, tried: Sequence[Configuration]) -> None:
+        """A run for each: its values as parameters, its scores as metrics."""
+        for one in tried:
+            with self._run(run, "trial") as log:
+                log.parameters(one.values)
+                log.log_metrics(one.scores)
 
     @contextmanager
     def _run(self, run: Tracked, kind: str) -> Iterator[_RunLog]:
@@ -102,6 +109,8 @@ class MlflowTracker(Tracker):
             else there.experiment_id
         )
         tags = {"mlflow.user": "hidden", "group": run.group, "kind": kind}
+        if run.part:
+            tags["run"] = run.part
         made = client.create_run(number, tags=tags, run_name=f"recart-{run.group}-{kind}")
         state = "FAILED"
         try:

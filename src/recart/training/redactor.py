@@ -20,7 +20,7 @@ from recart.config.schema import TrainConfig
 from recart.config.targets import parameters, resolve
 from recart.problems import Problem
 
-__all__ = ["HIDDEN", "redact", "redact_metrics", "redact_rows"]
+__all__ = ["HIDDEN", "redact", "redact_metrics", "redact_parts", "redact_rows"]
 
 HIDDEN: Final = "<hidden>"
 
@@ -32,6 +32,7 @@ _WORDS: Final = frozenset(
         *("32-true", "16-mixed", "bf16-mixed", "64-true"),
         *("offline", "online"),
         *("error", "sum", "first", "ensembl"),
+        *("inner_loss", "encoder_loss"),
     }
 )
 # Keys whose values are the cohort's, or the user's own words; nothing below them passes.
@@ -58,6 +59,14 @@ def redact(config: DictConfig) -> dict[str, Any]:
     """
     tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     return _mapping(typing.cast("dict[Any, Any]", tree), TrainConfig)
+
+
+def redact_parts(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Components by a name of recart's, `model/latent`; any other name becomes `entry_<n>`."""
+    return {
+        name if _NAME.fullmatch(name) else f"entry_{number}": _value(own, numbers=False)
+        for number, (name, own) in enumerate(parts.items())
+    }
 
 
 def redact_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
