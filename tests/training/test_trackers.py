@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,63 @@ def test_mlflow_writes_metrics_and_no_secret(surroundings: Path, config: DictCon
     assert parameters["data.path"] == HIDDEN
     assert parameters["model._target_"] == "recart.models.totalvi.TotalVI"
     assert hits(surroundings) == {}
+
+
+@pytest.fixture
+def mlflow_server() -> Iterator[tuple[str, list[tuple[str, str, bytes]]]]:
+    """Stands in for MLflow's tracking server: keeps paths, headers and bodies."""
+    got: list[tuple[str, str, bytes]] = []
+    answers = {
+        "experiments/create": {"experiment_id": "7"},
+        "runs/create": {"run": {"info": {"run_id": "abc", "experiment_id": "7"}, "data": {}}},
+        "runs/update": {"run_info": {"run_id": "abc"}},
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            got.append((self.path, str(self.headers), body))
+            call = self.path.partition("/mlflow/")[2].partition("?")[0]
+            missing = call == "experiments/get-by-name"
+            reply = {"error_code": "RESOURCE_DOES_NOT_EXIST"} if missing else answers.get(call, {})
+            content = json.dumps(reply).encode()
+            self.send_response(404 if missing else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", got
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.slow  # imports MLflow
+@pytest.mark.filterwarnings("ignore")
+def test_a_tracking_server_gets_metrics_and_no_secret(
+    surroundings: Path, config: DictConfig, mlflow_server: tuple[str, Any]
+) -> None:
+    pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    address, got = mlflow_server
+    tracker = build_each(compose(["logger=mlflow", f"logger.mlflow.store={address}"]).logger)
+    said: list[str] = []
+    follow(tracker["mlflow"], surroundings / "logs", config, said.append)
+    assert said == []
+    sent = [json.loads(body) for path, _, body in got if "log-batch" in path]
+    metrics = [(own["key"], own["value"]) for one in sent for own in one.get("metrics", ())]
+    assert [value for key, value in metrics if key == "validation/rna"] == [1.0, 0.5, 1 / 3]
+    parameters = {own["key"]: own["value"] for one in sent for own in one.get("params", ())}
+    assert parameters["data.path"] == HIDDEN
+    everything = "".join(f"{path} {headers} {body.decode()}" for path, headers, body in got)
+    assert "RUNNING" in everything or "FINISHED" in everything
+    assert not [what for what, secret in SECRETS.items() if secret in everything]
+    assert str(surroundings) not in everything
 
 
 def test_without_mlflow_the_mend_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
