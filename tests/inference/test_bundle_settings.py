@@ -57,11 +57,14 @@ def test_no_place_no_column_and_no_word_of_the_cohort_goes_with_it() -> None:
         "data.exclude": "[QQLOST]",
         "data.reader.samples": "QQSAMPLES.csv",
         "data.folds.block": "QQFAMILY",
+        "data.folds.column": "QQNUMBER",
+        "data.folds.values": "[19570312]",
     }
-    settings = ["data=h5mu", "data.endpoint=response"]
+    settings = ["data=h5mu", "data/folds=external", "data.endpoint=response"]
     settings += [f"{key}={value}" for key, value in secrets.items()]
     _, text = through_json(compose(settings))
     assert "QQ" not in text
+    assert "19570312" not in text
     assert "response" in text  # a prediction means nothing without what is predicted
 
 

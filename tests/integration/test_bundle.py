@@ -52,6 +52,14 @@ LEAK = Finding(
     mend="put them into one block",
 )
 
+STOPPED = Finding(
+    check="targets",
+    code="A-AUDIT-001",
+    severity=Severity.UNKNOWN,
+    what="the check stopped with ValueError; what it was to find is not known",
+    mend="mend what stopped it, or report it",
+)
+
 
 @pytest.fixture(scope="module")
 def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
@@ -356,9 +364,12 @@ def test_a_leak_is_refused_unless_forced_and_then_marked_everywhere(
     evaluated: Evaluated, run: RunDirectory, new_file: Path, tmp_path: Path
 ) -> None:
     leaking = replace(evaluated, audit=Audit(findings=(*evaluated.audit.findings, LEAK)))
+    part = [own for own in evaluated.audit.findings if own.check != "targets"]
     for own, code in (
         (leaking, "E-BUNDLE-008.*A-ID-001"),
         (replace(evaluated, audit=Audit()), "009"),
+        (replace(evaluated, audit=Audit(findings=(*part, STOPPED))), "E-BUNDLE-012.*A-AUDIT-001"),
+        (replace(evaluated, audit=Audit(findings=tuple(part))), "E-BUNDLE-013.*targets"),
     ):
         with pytest.raises(InputError, match=f"{code}.*bundle_force=true"):
             write_bundle(own, run, tmp_path / "forced", force=False)
@@ -413,7 +424,7 @@ def test_members_with_settings_of_their_own_keep_them(
 
 def test_members_of_another_layout_are_refused_with_their_version(copy: Path) -> None:
     seal(copy, {"recart": "0.0.9", "member_layout": 2, "watermark": None})
-    with pytest.raises(InputError, match=r"E-BUNDLE-002.*layout 2.*pip install recart==0\.0\.9"):
+    with pytest.raises(InputError, match=r"E-BUNDLE-002.*layout 2.*read it with recart 0\.0\.9"):
         read_bundle(copy)
 
 

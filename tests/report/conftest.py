@@ -13,8 +13,11 @@ from scipy.special import expit
 from recart.data.split import Kind
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.design import PARTITION, FoldDesign
+from recart.evaluation.outside import Place
 from recart.report.content import ReportContent
 from recart.report.question import FlowStep, LeftOut, Question
+
+PLACE = Place(column="site", values=("Leiden",))
 
 
 def _predictions(n: int, effect: float, seed: int, per_patient: int, repeat: int) -> pd.DataFrame:
@@ -68,7 +71,7 @@ def make_assessment() -> Callable[..., Assessment]:
             endpoint="response",
             seed=0,
             n_resamples=200,
-            design=FoldDesign(kind=Kind.EXTERNAL) if outside else PARTITION,
+            design=FoldDesign(kind=Kind.EXTERNAL, place=PLACE) if outside else PARTITION,
             **settings,
         )
 

@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from recart.inference.bundle.feature_names import given_id
+from recart.training.heads import BAGS
 
 __all__ = [
     "TRUST",
@@ -125,11 +126,12 @@ def nameless(text: str) -> str:
 
 
 def without_scores(tree: Any) -> Any:
-    """The state of a head without scores of the patients that it was fitted to."""
+    """The state of a head without scores of the patients that it was fitted to: their number."""
     if isinstance(tree, dict):
-        return {
+        kept = {
             key: [] if key == _OF_PATIENTS else without_scores(own) for key, own in tree.items()
         }
+        return {**kept, BAGS: len(tree[_OF_PATIENTS])} if _OF_PATIENTS in tree else kept
     if type(tree) in (list, tuple):
         return type(tree)(without_scores(own) for own in tree)
     return tree
