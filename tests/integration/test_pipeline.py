@@ -334,7 +334,7 @@ def run_python(arguments: list[str], folder: Path) -> subprocess.CompletedProces
     )
 
 
-def test_a_multirun_from_another_folder(place: Any, tmp_path: Path) -> None:
+def test_a_multirun_from_another_folder(place: Any, new_patients: Cohort, tmp_path: Path) -> None:
     scripts = config_folder().parent
     settings = [s for s in place.settings("unused") if not s.startswith(("paths.", "model.latent"))]
     done = run_python(
@@ -350,7 +350,14 @@ def test_a_multirun_from_another_folder(place: Any, tmp_path: Path) -> None:
     done = run_python([str(scripts / "evaluate.py"), "run=grid/1"], tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "grid/1/report.html").stat().st_size > 100_000
-    settings = [f"data.path={place.cohort}", "data.limits.min_cells=5", "output=out.h5ad"]
+    new = place.write(new_patients, "refused.h5mu")
+    settings = [f"data.path={new}", "data.limits.min_cells=5", "output=out.h5ad"]
     done = run_python([str(scripts / "embed.py"), "run=grid/1", *settings], tmp_path)
+    # a refusal is an answer and no failure: a model of 16 patients refuses everybody
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "out.predictions.csv").is_file()
+    table = pd.read_csv(tmp_path / "out.predictions.csv")
+    assert table["refused"].all()
+    assert not table["in_training"].any()
+    assert table["reasons"].str.contains("R-SMALL").all()
+    assert table["probability"].isna().all()
+    assert "4 of 4 patients get no prediction" in done.stderr

@@ -180,7 +180,7 @@ class EvaluateConfig:
     bundle
         Folder of a bundle to be written; None writes none.
     bundle_force
-        Write it although the audit found a leak or did not run, with a watermark.
+        Write it although the audit found a leak, or did not run or end, with a watermark.
     """
 
     run: str = MISSING

@@ -16,8 +16,8 @@ from recart.data.split_rules import Kind
 from recart.data.store import CohortStore
 from recart.evaluation.audit.check import Check
 from recart.evaluation.audit.finding import Finding, Severity
+from recart.training.inner_folds import inner_folds
 from recart.training.jobs import labelled_bags
-from recart.training.ridge_selection import inner_folds
 
 if TYPE_CHECKING:
     from recart.evaluation.launch import Evaluated

@@ -11,7 +11,7 @@ from scipy.special import logit
 from recart.evaluation.baselines.baseline import FoldLogits, IndexArray
 from recart.evaluation.predictions import FloatArray
 from recart.training.endpoints import BinaryEndpoint, Endpoint
-from recart.training.ridge_selection import inner_folds as deal
+from recart.training.inner_folds import inner_folds as deal
 
 __all__ = ["INNER_FOLDS", "RIDGE_GRID", "inner_folds", "ridge_logits"]
 
