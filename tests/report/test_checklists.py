@@ -199,7 +199,10 @@ def test_answers_hold_the_numbers_of_the_run(make_facts: Callable[..., RunFacts]
     assert "5 of 90 samples lack proteins; 0 of 90 lack receptors" in known["missing_data"]
     assert "5 folds x 2 repeats" in known["splits"]
     assert "composition, batch only" in known["comparison"]
-    assert "outside cohort" in what_the_run_knows(make_facts(outside=True))["evaluation_method"]
+    assert (
+        "none of these patients"
+        in what_the_run_knows(make_facts(outside=True))["evaluation_method"]
+    )
     assert "not run" in known["independence"]
     found = Finding(check="identity", code="A-ID-001", severity=Severity.PASSED, what="none")
     assert "1 passed" in what_the_run_knows(replace(facts, findings=(found,)))["independence"]

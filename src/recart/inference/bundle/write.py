@@ -22,6 +22,7 @@ from recart.inference.bundle.obstacles import obstacles, watermark
 from recart.inference.bundle.plain_tree import Shelf
 from recart.inference.bundle.shareable import (
     TRUST,
+    batch_numbers,
     inference_settings,
     nameless,
     shareable_member,
@@ -94,8 +95,9 @@ def _fill(folder: Path, evaluated: Evaluated, run: RunDirectory, mark: str | Non
     contents = [load_checkpoint(member_path(run.checkpoints, m.name)) for m in evaluated.members]
     features = feature_names(contents)
     row = {gene["name"]: number for number, gene in enumerate(features["genes"])}
+    batch = batch_numbers(contents)
     members = [
-        shelf.put(shareable_member(own, row), f"members.{own['member']['name']}")
+        shelf.put(shareable_member(own, row, batch), f"members.{own['member']['name']}")
         for own in contents
     ]
     trust_file = run.path / TRUST

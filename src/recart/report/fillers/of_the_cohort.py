@@ -50,7 +50,7 @@ def cohort_numbers(facts: RunFacts) -> str:
 def question(facts: RunFacts) -> str:
     """What was asked."""
     own = facts.question
-    how = "on an outside cohort" if facts.fit.outside else "by internal validation"
+    how = "on an outside cohort" if facts.fit.elsewhere else "by internal validation"
     return (
         f"{own.endpoint}: {own.positive} against {own.negative}, one prediction a {own.unit}, "
         f"from {own.decision}. A model is developed, and evaluated {how}."
