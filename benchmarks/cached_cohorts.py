@@ -4,7 +4,9 @@ Cells of many patients are simulated in latent space, and pooled once by prototy
 on other patients. A cohort is a draw of such patients; what needs labels (scaling, inner choice of
 the ridge strength, regression) is fitted for every fold of every cohort by the shipped head's own
 code, stacked. The truth of a cohort is the AUROC, on all other patients of the pool, of the head
-fitted to its patients.
+fitted to its patients. A run's bags have proteins and named genes beside latents: `--markers` gives
+cells as many, a sixth of them proteins, which differ between populations and patients and tell
+nothing of the label.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from recart.config.compose import compose
 from recart.evaluation.predictions import BagScores, aggregate
 from recart.training.blend import Blend, fit_blends
 from recart.training.heads import BagLatents
+from recart.training.inner_folds import inner_folds
 from recart.training.prototype_head import PrototypeHead
-from recart.training.ridge_selection import inner_folds
 
 FOLDS = 5
 _POPULATIONS, _LATENT, CELLS = 8, 10, 120
@@ -59,7 +61,7 @@ class Pool:
     head: PrototypeHead
 
     @classmethod
-    def simulate(cls, size: int, effect: float, seed: int) -> Pool:
+    def simulate(cls, size: int, effect: float, seed: int, markers: int = 0) -> Pool:
         """Simulate `size` patients, half of them positive."""
         rng = np.random.default_rng(seed)
         centres = rng.normal(size=(_POPULATIONS, _LATENT)) * 1.5
@@ -68,7 +70,8 @@ class Pool:
         reference = np.arange(300) % 2
         y = np.arange(size) % 2
         head = shipped_head()
-        bags = [cls._bags(labels, centres, shift, effect, rng) for labels in (reference, y)]
+        usual = rng.normal(size=(_POPULATIONS, markers))
+        bags = [cls._bags(labels, centres, shift, usual, effect, rng) for labels in (reference, y)]
         fitted = head.fit(bags[0], reference, seed)
         features, names = fitted.embedding(bags[1])
         of_feature = [name.split(":")[0] for name in names]
@@ -78,19 +81,31 @@ class Pool:
 
     @staticmethod
     def _bags(
-        y: Array, centres: Array, shift: Array, effect: float, rng: np.random.Generator
+        y: Array,
+        centres: Array,
+        shift: Array,
+        usual: Array,
+        effect: float,
+        rng: np.random.Generator,
     ) -> BagLatents:
         share = fractions(y, effect, rng)
-        latents = []
+        latents, markers = [], []
+        width = usual.shape[1]
         for label, row in zip(y, share, strict=True):
             own = centres + 0.4 * rng.normal(size=centres.shape) + (label - 0.5) * shift
             kind = rng.choice(_POPULATIONS, CELLS, p=row)
             latents.append((own[kind] + rng.normal(size=(CELLS, _LATENT))).astype(np.float32))
+            if width:
+                of_patient = usual + 0.4 * rng.normal(size=usual.shape)
+                seen = of_patient[kind] + rng.normal(size=(CELLS, width))
+                markers.append(seen.astype(np.float32))
         return BagLatents(
             latents=latents,
             extras=np.zeros((len(y), 0)),
             extra_names=[],
             patients=np.arange(len(y)),
+            markers=markers,
+            marker_names=[f"{'gene' if i % 6 else 'protein'}:M{i}" for i in range(width)],
         )
 
 
@@ -257,5 +272,7 @@ def options(description: str | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--effect", type=float, default=0.6)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--markers", type=int, default=0)
+    parser.add_argument("--pool", type=int, default=4000)
     parser.add_argument("--patients", type=int, nargs="+", default=[20, 40, 80, 150])
     return parser.parse_args()

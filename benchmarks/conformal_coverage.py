@@ -70,7 +70,7 @@ def main() -> None:
     """Print a line for each number of patients and level."""
     given = options(__doc__)
     torch.set_num_threads(1)
-    pool = Pool.simulate(4000, given.effect, given.seed)
+    pool = Pool.simulate(given.pool, given.effect, given.seed, given.markers)
     say = sys.stdout.write
     say(
         f"{'n':>5} {'truth':>6} {'level':>6} {'NR':>7} {'R':>7} {'one class':>10} {'right':>7} "

@@ -59,7 +59,7 @@ def main() -> None:
     """Print a line for each number of patients."""
     given = options(__doc__)
     torch.set_num_threads(1)
-    pool = Pool.simulate(4000, given.effect, given.seed)
+    pool = Pool.simulate(given.pool, given.effect, given.seed, given.markers)
     say = sys.stdout.write
     say(
         f"{'n':>5} {'truth':>6} {'estimate':>9} {'shipped':>8} {'width':>6} {'SE x 1':>7} "

@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, nargs="+", default=[20, 30, 40, 100])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    pool = Pool.simulate(4000, 0.0, given.seed)
+    pool = Pool.simulate(given.pool, 0.0, given.seed, given.markers)
     say = sys.stdout.write
     say(f"{'n':>5} {'mean AUROC':>11} {'its SE':>7} {'SD':>6} {'excludes 0.5':>13}\n")
     for n in given.patients:

@@ -46,8 +46,9 @@ def test_the_interval_covers_the_truth(benchmark: Any, drawn: list[Any]) -> None
     found = benchmark("interval_coverage").measure(drawn)
     # three standard errors below 95 %
     assert found.shipped >= 0.95 - 3 * (0.95 * 0.05 / _COHORTS) ** 0.5
-    # the widening is what does it
+    # the widening is what does it, and it is not so wide that it says nothing
     assert found.plain < found.shipped
+    assert found.width < 0.75
     # scores that are only centred by fold read .07 too low; the standard error is .018
     assert found.estimate == pytest.approx(found.truth, abs=0.05)
 
@@ -74,6 +75,19 @@ def test_noise_reads_a_half(benchmark: Any, cached: ModuleType) -> None:
     # scores that are only centred by fold read .44
     assert found.mean == pytest.approx(0.5, abs=3 * found.error)
     assert found.error < 0.02
+
+
+@pytest.mark.slow
+def test_a_signal_stays_inside_its_interval(benchmark: Any) -> None:
+    # at least 90 % in the long run: fewer than 7 of 10 are one in eighty
+    assert benchmark("planted").signal(10, 40) >= 7
+
+
+@pytest.mark.slow
+def test_planted_donors_are_found_and_hardly_any_others(benchmark: Any) -> None:
+    for found, false, pairs in benchmark("planted").donors(10, (11,)):
+        assert pairs > 200
+        assert (found, false) == (10, 0)
 
 
 def test_many_baselines_are_fitted_as_each_alone(benchmark: Any, pool: Any) -> None:

@@ -23,6 +23,7 @@ ELSEWHERE = {
     "data/h5ad",
     "data/h5mu",
     "data/folds/fixed",
+    "data/folds/table",
     "data/gates/fcs",
     "executor/ray",
     "training/start/totalvi",

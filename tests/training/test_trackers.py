@@ -339,7 +339,7 @@ def test_without_mlflow_the_mend_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
         importlib.util, "find_spec", lambda name: None if name == "mlflow" else found(name)
     )
     tracker = build_each(compose(["logger=mlflow"]).logger)["mlflow"]
-    with pytest.raises(InputError, match=r"E-LOG-004.*pip install 'recart\[mlflow\]'"):
+    with pytest.raises(InputError, match=r"E-LOG-004.*pip install -e '\.\[mlflow\]'"):
         tracker.check()
 
 

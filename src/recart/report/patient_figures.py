@@ -23,7 +23,8 @@ class Composition:
     """Shares of cell states of one patient against those of the training patients.
 
     All arrays are (k), centred log-ratios: of the patient, and of the training patients their mean,
-    the second lowest and the second highest. `patients` is how many of these there were.
+    the second lowest and the second highest. `patients` is how many of these there were, None where
+    that is not known.
     """
 
     names: Sequence[str]
@@ -31,11 +32,13 @@ class Composition:
     mean: np.ndarray[Any, Any]
     low: np.ndarray[Any, Any]
     high: np.ndarray[Any, Any]
-    patients: int
+    patients: int | None
 
     @property
-    def by_chance(self) -> float:
+    def by_chance(self) -> float | None:
         """States in which one more patient like the others would lie outside, on average."""
+        if self.patients is None:
+            return None
         return min(1.0, 4 / (self.patients + 1)) * len(self.names)
 
     @property

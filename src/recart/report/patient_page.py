@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recart.evaluation.claims import ClaimLevel
+from recart.inference.records.further import further_outputs
 from recart.report.canvas import svg
 from recart.report.content import ReportFigure
 from recart.report.numbers_in_words import number, thousands
@@ -69,6 +70,7 @@ def patient_page(
         flags=flag_words(record["flags"]),
         reasons=reason_words(record["reasons"], policy),
         told=_told(record),
+        further=_further(record),
         rung="not evaluated" if level is None else RUNGS[ClaimLevel(int(level[1:]))],
         figures=[
             {
@@ -92,6 +94,15 @@ def _sets(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         for level, own in record["prediction"]["sets"].items()
         if own is not None
     ]
+
+
+def _further(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, float, bool]]]]:
+    """Of each outcome its rows: what, how much, whether that is a probability."""
+    rows: dict[str, list[tuple[str, float, bool]]] = {}
+    for own in further_outputs(record):
+        rows.setdefault(own.of, []).append((own.text, own.value, own.kind != "risk"))
+    leading = record["question"]["endpoint"] or "the same outcome"
+    return [(of or leading, told) for of, told in rows.items()]
 
 
 def _told(record: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -133,10 +144,14 @@ def _figures(
                 title="Composition against the cohort",
                 caption=f"Cell states of which this patient's share departs most from the training "
                 f"patients': {count} of {len(shown.names)}. Bands: second lowest to second "
-                f"highest of {shown.patients}; strokes: their mean. {shown.outside} of "
-                f"{len(shown.names)} states lie outside; of one more patient like them "
-                f"{shown.by_chance:.0f} would. A state is named by the markers that are high in it "
-                "against the other states.",
+                f"highest of {shown.patients or 'these'}; strokes: their mean. {shown.outside} of "
+                f"{len(shown.names)} states lie outside"
+                + (
+                    ""
+                    if shown.by_chance is None
+                    else f"; of one more patient like them {shown.by_chance:.0f} would"
+                )
+                + ". A state is named by the markers that are high in it against the other states.",
                 alt="Share of each cell state of the patient beside the range of the training "
                 "patients.",
                 figure=composition(shown, count),

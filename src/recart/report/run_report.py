@@ -104,7 +104,7 @@ def report_content(
             times=training_times(run.path),
         )
     )
-    said, withheld = within_the_claim(study, assessment.claim.level)
+    said, withheld = within_the_claim(study, assessment.claim.level, question)
     return ReportContent(
         question=question,
         assessment=assessment,

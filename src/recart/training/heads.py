@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-__all__ = ["BagLatents", "ChosenHead", "FittedHead", "Head", "Token"]
+__all__ = ["BAGS", "BagLatents", "ChosenHead", "FittedHead", "Head", "Token"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+BAGS: Final = "bags"
+"""Under this name a bundle has the number of bags in place of their inner logits."""
 
 
 class Token(NamedTuple):
@@ -104,9 +107,18 @@ class FittedHead(ABC):
 
 
 class ChosenHead(FittedHead):
-    """A head whose `chosen` records, beside its choices, the inner log loss and logits."""
+    """A head whose `chosen` records, beside its choices, the inner log loss and logits.
+
+    In a bundle there are no logits but their number, as `BAGS`.
+    """
 
     chosen: dict[str, Any]
+
+    @property
+    def fitted_bags(self) -> int | None:
+        """How many bags it was fitted to; None of a bundle of before, which does not say."""
+        told = self.chosen.get(BAGS, len(self.chosen["inner_logits"]))
+        return int(told) or None
 
     @property
     def inner_loss(self) -> float:

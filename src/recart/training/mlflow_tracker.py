@@ -66,7 +66,7 @@ class MlflowTracker(Tracker):
                 code="E-LOG-004",
                 column="logger.mlflow",
                 what=f"{', '.join(lacking)}, which MLflow needs here, is not installed",
-                mend="pip install 'recart[mlflow]', or use logger=default",
+                mend="pip install -e '.[mlflow]' in recart's checkout, or use logger=default",
             )
             raise InputError([problem])
 

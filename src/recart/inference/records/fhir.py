@@ -9,6 +9,8 @@ import html
 from collections.abc import Mapping
 from typing import Any, Final
 
+from recart.inference.records.further import FurtherOutput, further_outputs
+
 __all__ = ["risk_assessment"]
 
 # flags of data that may still be completed
@@ -25,9 +27,11 @@ _RESEARCH: Final = {
 def risk_assessment(record: Mapping[str, Any], system: str = "") -> dict[str, Any]:
     """The resource of one record.
 
-    The subject is an identifier and no reference: nobody's chart is pointed at. `status` is `final`
-    where a prediction was made from all that the model reads, by a model whose claim was evaluated;
-    else `preliminary`: something is still to come, be it cells, a panel or an evaluation. Where the
+    The subject is an identifier and no reference: nobody's chart is pointed at. It is the patient
+    also where a sample was judged, which is then a basis. Levels, survival and further outcomes are
+    predictions after the first; a log hazard has no place there. `status` is `final` where a
+    prediction was made from all that the model reads, by a model whose claim was evaluated; else
+    `preliminary`: something is still to come, be it cells, a panel or an evaluation. Where the
     model refused there is no `prediction`; the note says why.
 
     Parameters
@@ -38,7 +42,6 @@ def risk_assessment(record: Mapping[str, Any], system: str = "") -> dict[str, An
         URI of the naming system of the subject's identifier; without it the identifier stands
         alone.
     """
-    subject = {"value": record["subject"], **({"system": system} if system else {})}
     notes = [str(record["use"]).capitalize() + "."]
     if record["model"]["watermark"]:
         notes.append(str(record["model"]["watermark"]))
@@ -53,21 +56,41 @@ def risk_assessment(record: Mapping[str, Any], system: str = "") -> dict[str, An
         "text": {"status": "generated", "div": _narrative(record, notes)},
         "status": _status(record),
         "method": {"text": _method(record)},
-        "code": {"text": f"{record['question']['positive']} after CAR T cell therapy"},
-        "subject": {"type": "Patient", "identifier": subject},
+        "code": {"text": _question(record)},
+        "subject": _patient(record, system),
         "occurrenceDateTime": record["made"],
         "note": [{"text": text} for text in notes],
     }
-    if record["input_sha256"]:
-        resource["basis"] = [
-            {
-                "identifier": {"value": f"sha256:{record['input_sha256']}"},
-                "display": "the file of single cells that was read",
-            }
-        ]
+    if basis := _basis(record):
+        resource["basis"] = basis
     if record["prediction"] is not None:
-        resource["prediction"] = [_prediction(record)]
+        further = [own for own in further_outputs(record) if own.kind != "risk"]
+        resource["prediction"] = [_prediction(record), *map(_further, further)]
     return resource
+
+
+def _question(record: Mapping[str, Any]) -> str:
+    own = record["question"]
+    classes = f"{own['positive']} against {own['negative']}"
+    return f"{own['endpoint']}: {classes}" if own["endpoint"] else classes
+
+
+def _patient(record: Mapping[str, Any], system: str) -> dict[str, Any]:
+    if record["patient"] is None:
+        return {"type": "Patient", "display": "whose sample this is, which was not told"}
+    own = {"value": record["patient"], **({"system": system} if system else {})}
+    return {"type": "Patient", "identifier": own}
+
+
+def _basis(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    basis: list[dict[str, Any]] = []
+    if record["unit"] == "sample":
+        own = {"value": record["subject"]}
+        basis.append({"type": "Specimen", "identifier": own, "display": "the sample"})
+    if record["input_sha256"]:
+        own = {"value": f"sha256:{record['input_sha256']}"}
+        basis.append({"identifier": own, "display": "the file of single cells that was read"})
+    return basis
 
 
 def _status(record: Mapping[str, Any]) -> str:
@@ -91,6 +114,15 @@ def _prediction(record: Mapping[str, Any]) -> dict[str, Any]:
         "outcome": {"text": record["question"]["positive"]},
         "probabilityDecimal": _percent(own["probability"]),
         "rationale": " ".join(words),
+    }
+
+
+def _further(own: FurtherOutput) -> dict[str, Any]:
+    return {
+        "outcome": {"text": f"{own.of}: {own.text}" if own.of else own.text},
+        "probabilityDecimal": _percent(own.value),
+        "rationale": "Mean of the models as they were fitted: not calibrated, and nothing is "
+        "claimed of it.",
     }
 
 
