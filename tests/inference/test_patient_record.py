@@ -224,6 +224,9 @@ def test_fhir_says_percent_and_is_final_only_when_nothing_is_to_come(
     marked = patient_records(new, _asked(watermark="written against the audit"), names)["bag0"]
     assert risk_assessment(marked)["status"] == "preliminary"
     assert any("against the audit" in n["text"] for n in risk_assessment(marked)["note"])
+    seen = risk_assessment({**records["bag0"], "in_training": True})
+    assert seen["status"] == "preliminary"
+    assert any("in the model's training" in note["text"] for note in seen["note"])
     new.patients["claim_level"] = ""
     unknown = patient_records(new, _asked(claim_level=""), names)["bag0"]
     assert unknown["claim_level"] is None

@@ -126,6 +126,16 @@ def test_levels_survival_and_further_outcomes_stand_on_the_page(embedded: Embedd
     assert "What else" not in _text((embedded.folder / "P_0_co.html").read_text())
 
 
+def test_a_samples_page_speaks_of_samples(embedded: Embedded) -> None:
+    own = {**embedded.records["bag0"], "unit": "sample"}
+    write_patient_files(replace(embedded, records={"bag0": own}), ["html"])
+    page = (embedded.folder / "P_0_co.html").read_text()
+    assert "of one more sample like them" in _text(page)
+    assert "the training samples':" in page.replace("&#39;", "'")
+    assert "this patient" not in page
+    assert "the patient's cells" not in page.replace("&#39;", "'")
+
+
 def test_whom_models_have_seen_is_not_called_unseen(embedded: Embedded) -> None:
     write_patient_files(embedded, ["html"])
     assert "that has not seen the patient" in (embedded.folder / "P_0_co.html").read_text()

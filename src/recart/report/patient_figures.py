@@ -100,8 +100,8 @@ def drivers(groups: Sequence[Mapping[str, Any]], positive: str, negative: str, u
     return figure
 
 
-def composition(shown: Composition, count: int) -> Figure:
-    """The states that depart most from the training patients, each with their range."""
+def composition(shown: Composition, count: int, unit: str) -> Figure:
+    """The states that depart most from the training patients or samples, each with their range."""
     states = shown.most_unlike(count)
     figure, axes = new_figure(
         4.8, 1.0 + 0.42 * len(states), "less than other states    log ratio    more"
@@ -140,8 +140,8 @@ def composition(shown: Composition, count: int) -> Figure:
     axes.set(xlim=(left, right), ylim=(len(states) - 0.5, -0.8), yticks=[])
     axes.spines["left"].set_visible(False)
     handles = [
-        Line2D([], [], color=INK, alpha=0.22, linewidth=6, label="training patients"),
-        Line2D([], [], color=POSITIVE, marker="o", linestyle="none", label="this patient"),
+        Line2D([], [], color=INK, alpha=0.22, linewidth=6, label=f"training {unit}s"),
+        Line2D([], [], color=POSITIVE, marker="o", linestyle="none", label=f"this {unit}"),
         Line2D([], [], color=NEGATIVE, marker="D", linestyle="none", label="outside"),
     ]
     figure.legend(
@@ -159,6 +159,7 @@ def cell_map(
     reference: np.ndarray[Any, Any],
     cells: np.ndarray[Any, Any],
     strange: np.ndarray[Any, Any] | None,
+    unit: str,
 ) -> Figure:
     """Cells of the patient over the points of the reference; those out of distribution apart.
 
@@ -168,6 +169,8 @@ def cell_map(
         (n, 2) and (c, 2) places.
     strange
         (c) whether a cell is unlike the training cells; None where nobody judged.
+    unit
+        What the cells are of: `patient` or `sample`.
     """
     figure, axes = new_figure(4.8, 4.4)
     axes.scatter(
@@ -186,7 +189,7 @@ def cell_map(
     )
     handles = [
         Line2D([], [], marker="o", linestyle="none", color=INK, alpha=0.3, label="what is known"),
-        Line2D([], [], marker="o", linestyle="none", color=POSITIVE, label="this patient"),
+        Line2D([], [], marker="o", linestyle="none", color=POSITIVE, label=f"this {unit}"),
     ]
     if strange is not None:
         axes.scatter(

@@ -30,9 +30,9 @@ def risk_assessment(record: Mapping[str, Any], system: str = "") -> dict[str, An
     The subject is an identifier and no reference: nobody's chart is pointed at. It is the patient
     also where a sample was judged, which is then a basis. Levels, survival and further outcomes are
     predictions after the first; a log hazard has no place there. `status` is `final` where a
-    prediction was made from all that the model reads, by a model whose claim was evaluated; else
-    `preliminary`: something is still to come, be it cells, a panel or an evaluation. Where the
-    model refused there is no `prediction`; the note says why.
+    prediction was made from all that the model reads, by a model whose claim was evaluated, of
+    somebody whom it had not seen; else `preliminary`: something is still to come, be it cells, a
+    panel or an evaluation. Where the model refused there is no `prediction`; the note says why.
 
     Parameters
     ----------
@@ -48,6 +48,8 @@ def risk_assessment(record: Mapping[str, Any], system: str = "") -> dict[str, An
     notes.append(f"What may be claimed of the model: {record['claim_level'] or 'not evaluated'}.")
     if record["flags"]:
         notes.append(f"Flags: {', '.join(record['flags'])}.")
+    if record["in_training"]:
+        notes.append(f"The {record['unit']} was in the model's training: the claim is not of such.")
     if record["status"] == "refused":
         notes.append(f"No prediction is given. Reasons: {', '.join(record['reasons'])}.")
     resource: dict[str, Any] = {
@@ -95,8 +97,9 @@ def _basis(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _status(record: Mapping[str, Any]) -> str:
     complete = not _INCOMPLETE & set(record["flags"])
-    evaluated = record["claim_level"] is not None and record["model"]["watermark"] is None
-    return "final" if record["prediction"] is not None and complete and evaluated else "preliminary"
+    claimed = record["claim_level"] is not None and record["model"]["watermark"] is None
+    claimed = claimed and not record["in_training"]
+    return "final" if record["prediction"] is not None and complete and claimed else "preliminary"
 
 
 def _prediction(record: Mapping[str, Any]) -> dict[str, Any]:
