@@ -30,9 +30,9 @@ def risk_assessment(record: Mapping[str, Any], system: str = "") -> dict[str, An
 
     The subject is an identifier and no reference: nobody's chart is pointed at. It is the patient
     also where a sample was judged, which is then a basis. Levels, survival and further outcomes are
-    predictions after the first; log hazards and bounds have no place there. `status` is `final` where a
-    prediction was made from all that the model reads, by a model whose claim was evaluated, of
-    somebody whom it had not seen; else `preliminary`: something is still to come, be it cells, a
+    predictions after the first; log hazards and bounds have no place there. `status` is `final`
+    where a prediction was made from all that the model reads, by a model whose claim was evaluated,
+    of somebody whom it had not seen; else `preliminary`: something is still to come, be it cells, a
     panel or an evaluation. Where the model refused there is no `prediction`; the note says why.
 
     Parameters
