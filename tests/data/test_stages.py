@@ -28,6 +28,17 @@ def test_without_a_day_nothing_is_ordered() -> None:
     }
 
 
+def test_a_sample_without_a_time_point_turns_nobody_elses_stage() -> None:
+    rows = [("pre", -60.0), ("post", 30.0)]
+    for lacking in ((None, np.nan), (None, -90.0), ("", 0.0)):
+        fitted = stages_by_day(_samples(*rows, lacking))
+        assert fitted == {"pre": 0, "post": 1}
+        assert stage_of("", [], fitted) == stage_of("", ["pre", "post"], fitted) == -1
+    # where none is given, all are of one stage
+    assert stages_by_day(_samples((None, 0), (None, 30))) == {"": 0}
+    assert stage_of("", [], {"": 0}) == 0
+
+
 def test_given_order_wins_and_the_unknown_comes_last() -> None:
     fitted = {"pre": 0, "post": 1}
     assert [stage_of(word, ["post", "pre"], fitted) for word in ("post", "pre", "late")] == [

@@ -114,11 +114,11 @@ def test_a_batch_has_the_same_number_in_every_member() -> None:
     contents = [content(name, batches) for name, batches in known.items()]
     names = feature_names(contents)
     row = {gene["name"]: number for number, gene in enumerate(names["genes"])}
-    numbers = batch_numbers(contents)
+    numbers = batch_numbers(contents[:3])
     read = [member_content(shareable_member(own, row, numbers), names) for own in contents]
     told = [own["features"]["batches"] for own in read]
     first, second, third = (f"training batch {number}" for number in range(3))
-    assert told == [[first, second], [second, third], [third, first, second], [""]]
+    assert told == [[second, first], [first, third], [third, second, first], [""]]
     assert [own["features"]["genes"] for own in read] == [
         own["features"]["genes"] for own in contents
     ]

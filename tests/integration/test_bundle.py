@@ -78,7 +78,9 @@ def evaluated(run: RunDirectory) -> Evaluated:
     # so small a cohort allows no prediction; whoever was in it is refused all the same
     lenient = replace(policy, rules={"in_training": policy.rules["in_training"]})
     write_trust(fit_trust(found, lenient), run)
+    threads = torch.get_num_threads()
     write_run_report(found, run)
+    assert torch.get_num_threads() == threads  # UMAP's numba would have set it to all cores
     return found
 
 
@@ -341,17 +343,19 @@ def test_it_holds_no_cells_no_clones_and_nothing_that_runs(
     assert min(counts) > 300  # no dimension of this small model
     for name, tensor in tensors.items():
         assert not counts & set(tensor.shape), name
+    numbers: dict[str, str] = {}
     for member, of_run in zip(own.members, evaluated.members, strict=True):
         assert member.features.spec.patients == ()
         assert not member.held_out
         assert not member.fitted_on
-        assert member.features.spec.batches == tuple(
-            f"training batch {i}" for i in range(len(of_run.features.spec.batches))
-        )
+        batches = of_run.features.spec.batches, member.features.spec.batches
+        for name, number in zip(*batches, strict=True):  # the same number in all members
+            assert numbers.setdefault(name, number) == number
         assert member.features.spec.genes == of_run.features.spec.genes
         assert member.rule == of_run.rule
         for key, weight in of_run.stack.state_dict().items():
             assert torch.equal(member.stack.state_dict()[key], weight)
+    assert set(numbers.values()) == {f"training batch {i}" for i in range(len(numbers))}
     # patients are stored in order of their ids: rows in that order would say whose score is whose
     sets = own.trust["sets"] if own.trust else {}
     assert len(sets["logits"]) == 16

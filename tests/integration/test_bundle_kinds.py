@@ -51,10 +51,14 @@ KINDS: dict[str, tuple[list[str], set[str], str]] = {
         set(),
         "log-odds",
     ),
+    "mixed": (
+        ["head=mixed", "head.inner_folds=2", "head.cells=16"],
+        {"posterior:low", "posterior:high"},
+        "log-odds",
+    ),
     "ensemble of cells and mixed": (
         [
-            *("head=ensemble", "~head.heads.coarse", "~head.heads.fine"),
-            *("+head@head.heads.cells=cells", "+head@head.heads.mixed=mixed"),
+            *("head=ensemble", "~head.heads.prototypes", "~head.heads.attention"),
             *("head.heads.cells.epochs=2", "head.heads.cells.training.cells=8"),
             *("head.heads.cells.inner_folds=2", "head.heads.mixed.inner_folds=2"),
             "head.heads.mixed.cells=16",
@@ -162,4 +166,8 @@ def test_a_bundle_of_every_kind_says_what_its_run_says(
     np.testing.assert_allclose(parts + summary["base"] + summary["rest"], summary["score"])
     if scale == "log-odds":
         np.testing.assert_allclose(summary["score"], table["logit_mean"])
-    assert drivers.groups.empty == (kind == "ensemble of cells and mixed")
+    assert drivers.groups.empty == ("mixed" in kind)
+    if kind == "mixed":
+        bounds = table["posterior:low"], table["posterior:high"]
+        assert table["probability"].between(*bounds).all()
+        assert {"posterior:low", "posterior:high"} <= set(found.predictions.columns)

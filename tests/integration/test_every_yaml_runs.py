@@ -62,8 +62,11 @@ SMALL_HEADS = {
     "cells": ["head.inner_folds=2", "head.epochs=2", "head.training.cells=8"],
     "mixed": ["head.inner_folds=2", "head.cells=16"],
     "ensemble": [
-        *("head.heads.coarse.prototypes=3", "head.heads.coarse.fine_prototypes=0"),
-        *("head.heads.fine.prototypes=3", "head.heads.fine.fine_prototypes=4"),
+        *("head.heads.prototypes.prototypes=3", "head.heads.prototypes.fine_prototypes=4"),
+        *("head.heads.attention.base.prototypes=3", "head.heads.attention.base.fine_prototypes=0"),
+        *("head.heads.attention.inner_folds=2", "head.heads.attention.epochs=5"),
+        *("head.heads.cells.inner_folds=2", "head.heads.cells.epochs=2"),
+        *("head.heads.cells.training.cells=8", "head.heads.mixed.cells=16"),
     ],
 }
 # of 18 patients hardly any is followed past the landmark

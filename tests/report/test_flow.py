@@ -15,6 +15,7 @@ from recart.data.bags import Admission, make_bags
 from recart.data.store import CohortStore
 from recart.report.flow import admission_in_words, cohort_flow, features_left_out
 from recart.training.cohort_setup import PreparedCohort
+from recart.training.endpoints import SurvivalEndpoint
 
 DROPPED = {
     "failed libraries": 2,
@@ -31,6 +32,7 @@ def data() -> DictConfig:
     return OmegaConf.create(
         {
             "endpoint": "response",
+            "unit": "patient",
             "exclude": ["NE"],
             "decision_day": 0,
             "timepoints": None,
@@ -79,6 +81,35 @@ def test_each_exclusion_has_its_reason(cohort: PreparedCohort, data: DictConfig)
         "no value of response, or one in neither class (NE)",
     ]
     assert features_left_out(DROPPED) == {"isotype controls": 3}
+
+
+def test_whom_an_outcome_leaves_out_is_counted_by_its_rule(
+    make_store: Callable[..., CohortStore], data: DictConfig
+) -> None:
+    store = make_store()
+    outcome = SurvivalEndpoint(
+        time="pfs", event="event", months=[6.0], landmark=6.0, exclude=["NE"], decision_day=28.0
+    )
+    values = pd.DataFrame({"pfs": np.arange(12.0), "event": [0, 1] * 6}, dtype=object)
+    values.loc[1, "pfs"], values.loc[4, "event"] = 0.5, "NE"
+    values.index = store.patients.index
+    resolved = outcome.resolve(values)
+    bags = make_bags(
+        store,
+        resolved["label"],
+        unit="patient",
+        admission=Admission(),
+        outcome=outcome,
+        resolved=resolved,
+    )
+    cohort = PreparedCohort(store=store, key="k", bags=bags, extras=pd.DataFrame())
+    _, _, admitted, evaluated = cohort_flow(cohort, data)
+    assert {one.reason: one.patients for one in admitted.left_out} == {
+        "censored before the window began (time 0)": 1,
+        "event or censored by decision day 28.0": 1,
+        "no pfs or event, or not evaluable": 1,
+    }
+    assert (admitted.patients, evaluated.patients) == (12, 9)
 
 
 def test_admission_is_said_in_words(data: DictConfig) -> None:

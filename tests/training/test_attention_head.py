@@ -18,6 +18,7 @@ from recart.training.heads import BagLatents, Token
 from recart.training.mixed_head import MixedHead
 from recart.training.prototype_head import PrototypeHead
 from recart.training.prototype_tokens import PrototypeTokens, TokenScaling, tokens_of
+from recart.training.residual_choice import choose_residual
 
 Make = Callable[..., tuple[BagLatents, np.ndarray]]
 
@@ -128,6 +129,22 @@ def test_labels_of_a_fold_do_not_enter_its_logits(make_state_bags: Make) -> None
         poisoned[own.test] = 1 - poisoned[own.test]
         (again,) = HEAD._bases([own], [bags], [poisoned], [1])
         np.testing.assert_allclose(again.logits(bags), base.logits(bags), rtol=1e-9)
+
+
+def test_labels_of_a_fold_choose_no_residual_for_it() -> None:
+    rng = np.random.default_rng(0)
+    y, tests = np.arange(30) % 2, [np.arange(fold, 30, 3) for fold in range(3)]
+    path = np.linspace(0, 2, 7)[None, :, None] * (y - 0.5) + rng.normal(0, 0.3, (2, 7, 30))
+    path[:, 0] = 0.0
+    chosen = choose_residual(path, y, [0.3, 3.0], tests)
+    assert chosen.epochs > 0
+    for test in tests:
+        assert np.isfinite(chosen.logits[test]).all()
+        other = y.copy()
+        other[test] = 1 - other[test]
+        again = choose_residual(path, other, [0.3, 3.0], tests)
+        np.testing.assert_array_equal(again.logits[test], chosen.logits[test])
+        assert again.gain != chosen.gain
 
 
 def test_a_network_stays_under_five_thousand_parameters() -> None:

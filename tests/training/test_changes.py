@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from recart.models.prototypes import Prototypes
-from recart.training.bag_sums import BagSums, slots_of, sum_bags
+from recart.training.bag_sums import BagSums, Slot, slots_of, sum_bags
 from recart.training.cell_view import CellView
 from recart.training.changes import Changes
 from recart.training.heads import BagLatents, Token
@@ -88,3 +88,49 @@ def test_a_bag_without_a_later_sample_has_no_change() -> None:
     assert torch.isnan(found[0]).all()
     assert torch.isfinite(found[1:]).all()
     assert changes.titles == ["post - pre"]
+
+
+def test_who_lacks_the_first_time_point_has_a_change_from_the_next() -> None:
+    """Apheresis, product and day 28; every second patient has no apheresis."""
+    rise = np.random.default_rng(1).normal(size=PATIENTS)
+    bags = _bags(rise, np.zeros(PATIENTS))
+    words = [
+        Token("apheresis", 0, "PB", ""),
+        Token("product", 1, "", ""),
+        Token("D28", 2, "PB", ""),
+    ]
+    latents, tokens = [], []
+    for n, (z, token) in enumerate(zip(bags.latents, bags.token_of_cell, strict=True)):
+        before, after = z[token == 0], z[token == 2]
+        first = [before] if n % 2 else []
+        latents.append(np.concatenate([*first, before, after]))
+        tokens.append(np.repeat([0, 1, 2] if n % 2 else [1, 2], CELLS))
+    changes, sums = _fit(replace(bags, latents=latents, token_of_cell=tokens, tokens=words))
+    assert changes.titles == ["product - apheresis", "D28 - before"]
+    left = int(changes.families_kj[0].argmax())
+    found = changes.of(sums)[:, :, left, 1].numpy()
+    assert np.isnan(found[::2, 0]).all()
+    assert np.isfinite(found[:, 1]).all()
+    for own in (slice(0, None, 2), slice(1, None, 2)):
+        assert np.corrcoef(found[own, 1], rise[own])[0, 1] > 0.97
+
+
+def test_a_sample_without_a_tissue_or_a_time_is_a_slot_of_its_own() -> None:
+    bags = _bags(np.zeros(PATIENTS), np.zeros(PATIENTS))
+    lacking = [Token("post", 1, "", ""), Token("", -1, "", "")]
+    tokens = [own.copy() for own in bags.token_of_cell]
+    tokens[1][tokens[1] == 2], tokens[4][tokens[4] == 0] = 3, 4
+    bags = replace(bags, tokens=[*TOKENS, *lacking], token_of_cell=tokens)
+    changes, sums = _fit(bags)
+    assert [slot.name for slot in changes.slots] == [
+        *("", "not given", "pre/PB", "post", "post/BM", "post/PB")
+    ]
+    # every cell is in one sample's slot, and in that of all cells
+    torch.testing.assert_close(sums.cells[:, 1:].sum(1), sums.cells[:, 0])
+    torch.testing.assert_close(sums.mass[:, 1:].sum(1), sums.mass[:, 0])
+    assert sums.cells[0, 3] == 0
+    assert sums.cells[1, 3] == CELLS
+    # what has no time point is before and after nothing
+    assert changes.titles == ["post - pre"]
+    assert torch.isnan(changes.of(sums)[4]).all()
+    assert slots_of(bags) == [Slot(*own) for own in (tuple(slot) for slot in changes.slots)]

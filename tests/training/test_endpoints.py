@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -137,6 +139,21 @@ def test_the_loss_of_survival_is_what_the_left_out_add_to_the_likelihood() -> No
         assert float(loss[s]) == pytest.approx(float(wanted[0]), rel=1e-9)
 
 
+def test_whose_time_was_over_by_the_decision_is_left_out_with_the_reason() -> None:
+    days = pd.DataFrame({"pfs": [20, 20, 28, 28, 29, 0, 0], "progressed": [1, 0, 1, 0, 0, 1, 0]})
+    late = replace(SURVIVAL, per_month=30.4375, decision_day=28.0)
+    found = late.resolve(days)
+    # an event of the day itself is still ahead
+    np.testing.assert_array_equal(found["label"], [np.nan, np.nan, 1, np.nan, 0, np.nan, np.nan])
+    over = "event or censored by decision day 28.0"
+    window = "censored before the window began (time 0)"
+    assert found["reason"].tolist() == [over, over, "", over, "", over, window]
+    # before infusion all of it is ahead, as it is where nobody decides
+    for day in (None, -1.0, 0.0):
+        early = replace(late, decision_day=day).resolve(days)
+        assert early["label"].notna().sum() == 6
+
+
 def test_several_endpoints_share_prototypes_and_lack_what_is_not_known(
     signal: tuple[BagLatents, np.ndarray],
 ) -> None:
@@ -158,8 +175,17 @@ def test_several_endpoints_share_prototypes_and_lack_what_is_not_known(
         torch.testing.assert_close(own, centres[0])
     # a patient who lacks the flag is predicted, and was no row of its regression
     assert np.isfinite(told["log_odds:flag"]).all()
-    known = made.fit(bags, np.where(np.isnan(targets), np.nan, targets), 0).outputs(bags)
-    np.testing.assert_array_equal(known["log_odds:flag"], told["log_odds:flag"])
+    other = targets.copy()
+    other[-4:, 0] = 2 - other[-4:, 0]
+    other[-4:, 1:3] = [1.0, 1.0]
+    np.testing.assert_array_equal(
+        made.fit(bags, other, 0).outputs(bags)["log_odds:flag"], told["log_odds:flag"]
+    )
+    for value in (0.0, 1.0):
+        given = targets.copy()
+        given[-4:, 3] = value
+        again = made.fit(bags, given, 0).outputs(bags)["log_odds:flag"]
+        assert (again != told["log_odds:flag"]).all()
     restored = made.restore(fitted.state())
     np.testing.assert_array_equal(restored.outputs(bags)["risk:pfs"], told["risk:pfs"])
 

@@ -1,10 +1,36 @@
-"""Weights follow inner logits: the head that knows weighs more, and noise shares evenly."""
+"""Weights follow inner logits: the head that knows weighs more; a patient has no say in its own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 
-from recart.training.ensemble_head import _weights
+from recart.training.ensemble_head import EnsembleHead, FittedEnsembleHead, _weighed, _weights
+from recart.training.head_problems import chosen_elsewhere, rows_of
+from recart.training.heads import BagLatents
+from recart.training.mixed_head import MixedHead
+from recart.training.prototype_head import PrototypeHead
+
+Make = Callable[..., tuple[BagLatents, np.ndarray]]
+
+HEAD = EnsembleHead(
+    heads={
+        "prototypes": PrototypeHead(
+            prototypes=4,
+            shrinkage=5.0,
+            cells=2000,
+            strengths=[0.1, 1.0],
+            inner_folds=3,
+            use_extras=True,
+        ),
+        "mixed": MixedHead(
+            strengths=[0.1, 1.0], weightings=[float("inf"), 1.0], cells=30, inner_folds=3
+        ),
+    }
+)
 
 
 def test_the_head_that_knows_weighs_more() -> None:
@@ -35,3 +61,57 @@ def test_equal_heads_share_and_weights_are_where_no_step_gains() -> None:
     grid = np.linspace(0, 1, 201)
     best = grid[int(np.argmin([value(share) for share in grid]))]
     assert abs(found[0] - best) < 0.02
+
+
+def _two_samples_each(make: Make) -> tuple[BagLatents, np.ndarray]:
+    bags, labels = make(24, 1.0, 0, cells=60)
+    rows = np.repeat(np.arange(24), 2)
+    return replace(rows_of(bags, rows), patients=rows), labels[rows]
+
+
+def test_labels_of_a_patient_choose_no_weights_of_its_own_inner_logits(
+    make_state_bags: Make,
+) -> None:
+    bags, labels = _two_samples_each(make_state_bags)
+    fitted = HEAD.fit(bags, labels, 1)
+    weigh = partial(_weighed, fitted.parts, patients=bags.patients)
+    np.testing.assert_array_equal(weigh(labels).inner_logits, fitted.inner_logits)
+    for patient in (0, 5, 11):
+        own = bags.patients == patient
+        flipped = weigh(np.where(own, 1 - labels, labels))
+        # both samples of the patient; of everybody else its labels are among those that choose
+        np.testing.assert_array_equal(flipped.inner_logits[own], fitted.inner_logits[own])
+        assert (flipped.inner_logits[~own] != fitted.inner_logits[~own]).all()
+        assert flipped.weights != fitted.weights
+
+
+def test_the_whole_is_the_weighted_mean_of_its_parts(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(24, 1.5, 0, cells=60)
+    fresh, _ = make_state_bags(10, 1.5, 1, cells=60)
+    fitted = HEAD.fit(bags, labels, 1)
+    assert isinstance(fitted, FittedEnsembleHead)
+    alone = {name: head.fit(bags, labels, 1) for name, head in HEAD.heads.items()}
+    inner = np.stack([own.inner_logits for own in alone.values()])
+    np.testing.assert_allclose(fitted.weights, _weights(inner, labels.astype(float)), rtol=1e-6)
+    expected = [
+        w * own.logits(fresh) for w, own in zip(fitted.weights, alone.values(), strict=True)
+    ]
+    np.testing.assert_allclose(fitted.logits(fresh), np.sum(expected, axis=0), rtol=1e-6)
+    # each inner logit lies between those of the parts
+    assert (fitted.inner_logits >= inner.min(0) - 1e-9).all()
+    assert (fitted.inner_logits <= inner.max(0) + 1e-9).all()
+
+
+def test_a_fold_is_not_asked_which_point_of_a_grid_speaks_for_it() -> None:
+    rng = np.random.default_rng(2)
+    y, logits = np.arange(30) % 2, rng.normal(size=(20, 30))
+    tests = [np.arange(fold, 30, 3) for fold in range(3)]
+    chosen = chosen_elsewhere(logits, y, tests)
+    for test in tests:
+        other = y.copy()
+        other[test] = 1 - other[test]
+        np.testing.assert_array_equal(chosen_elsewhere(logits, other, tests)[test], chosen[test])
+        row = (logits[:, test] == chosen[test]).all(1)
+        left = np.setdiff1d(np.arange(30), test)
+        loss = (np.logaddexp(0, logits) - y * logits)[:, left].mean(1)
+        assert row.tolist() == (loss == loss.min()).tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import expit, logit
 
 from recart.contracts import Member, MemberSettings
 from recart.data.bags import Bags
@@ -26,6 +28,7 @@ from recart.training.decision_rule import DecisionRule
 from recart.training.heads import BagLatents, FittedHead
 from recart.training.jobs import TrainedEncoder
 from recart.training.member_file import load_member, member_path, save_member
+from recart.training.mixed_head import MixedHead
 from recart.training.prototype_head import PrototypeHead
 
 MODEL = TotalVI(4, 8, JointEncoder(2), 1, 0.2, Masking(0.1), NegativeBinomial(per_batch=True))
@@ -116,11 +119,26 @@ def test_reading_gives_the_same_member(
     assert not loaded.stack.training
 
 
+def test_an_interval_is_calibrated_as_the_prediction_that_it_is_of(trained: Trained) -> None:
+    loaded = load_member(trained.path, MODEL, HEAD)
+    assert loaded.outputs(trained.bags) == {}
+    mixed = MixedHead(strengths=[1.0], weightings=[float("inf")], cells=20, inner_folds=2)
+    fitted = mixed.fit(trained.bags, np.arange(8) % 2, 0)
+    for rule in (RULE, DecisionRule(intercept=3.0, slope=2.0, threshold=0.5, calibrated=True)):
+        found = replace(loaded, head=fitted, rule=rule).outputs(trained.bags)
+        given = fitted.interval(trained.bags, 0.95)
+        for name, own in zip(("posterior:low", "posterior:high"), given.T, strict=True):
+            np.testing.assert_allclose(found[name], expit(rule.log_odds(logit(own))))
+        p = expit(rule.log_odds(fitted.logits(trained.bags)))
+        assert (found["posterior:low"] < p).all()
+        assert (p < found["posterior:high"]).all()
+
+
 def test_files_from_before_members_had_a_rule_are_refused_with_the_mend(trained: Trained) -> None:
     content = load_checkpoint(trained.path)
     del content["decision_rule"]
     torch.save({**content, "schema": 1}, trained.path)
-    with pytest.raises(InputError, match=r"E-CKPT-002.*layout 1; .* reads 4 .*train the run again"):
+    with pytest.raises(InputError, match=r"E-CKPT-002.*layout 1; .* reads 5 .*train the run again"):
         load_member(trained.path, MODEL, HEAD)
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from recart.models.prototypes import Prototypes
+from recart.training import bag_sums
 from recart.training.cell_view import CellView
 from recart.training.heads import BagLatents, Token
 from recart.training.prototype_features import Features, PrototypeFeatures
@@ -39,6 +40,19 @@ def _bags() -> BagLatents:
     )
 
 
+def _fitted_plain(bags: BagLatents) -> tuple[PrototypeFeatures, Features]:
+    """Without markers."""
+    centres = torch.tensor([[-1.0, 0], [1.0, 0]]).double()
+    fitted = PrototypeFeatures.fit(
+        CellView.fit(bags, 0),
+        [Prototypes(centres_kl=centres, width=0.5)],
+        bags,
+        shrinkage=5.0,
+        use_extras=True,
+    )
+    return fitted, fitted.of(bags)
+
+
 def _fitted(bags: BagLatents) -> tuple[PrototypeFeatures, Features]:
     view = CellView.fit(bags, 0)
     centres = torch.tensor([[-1.0, 0, 0], [1.0, 0, 0]]).double()
@@ -65,6 +79,51 @@ def test_samples_that_a_bag_lacks_are_not_imputed() -> None:
         assert values.tolist() == [one, other], name
     assert not any("post/BM - " in name for name in found.names)  # marrow has no earlier sample
     assert _value(found, "CAR+ shares:post/PB")[0] == np.log(4.5 / 17)
+
+
+def test_a_large_bag_is_summed_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    bags = _bags()
+    bags = replace(bags, markers=[np.where(own > 1, np.nan, own) for own in bags.markers])
+    fitted, _ = _fitted(bags)
+    whole = fitted.sums(bags)
+    sizes: list[int] = []
+    of_bag = bag_sums.bag_cells
+
+    def counted(*args: Any) -> Any:
+        cells = of_bag(*args)
+        sizes.append(len(cells.x_cf))
+        return cells
+
+    monkeypatch.setattr(bag_sums, "bag_cells", counted)
+    monkeypatch.setattr(bag_sums, "_CHUNK", 15)
+    parts = fitted.sums(bags)
+    assert sizes == [15, 15, 2, 15, 5]
+    for name in ("mass", "sums", "counts", "cells"):
+        torch.testing.assert_close(getattr(parts.coarse, name), getattr(whole.coarse, name))
+
+
+def test_a_tissue_that_lacks_its_first_time_point_changes_from_the_next() -> None:
+    tokens = [Token(word, stage, "PB", "") for stage, word in enumerate(("pre", "day 7", "day 28"))]
+    rng = np.random.default_rng(0)
+    of_cell = [np.repeat([0, 1, 2], 10), np.repeat([1, 2], 10)]
+    bags = BagLatents(
+        latents=[rng.normal(size=(len(own), 2)) for own in of_cell],
+        extras=np.zeros((2, 0)),
+        extra_names=[],
+        patients=np.arange(2),
+        token_of_cell=of_cell,
+        tokens=tokens,
+    )
+    fitted, found = _fitted_plain(bags)
+    assert np.isfinite(_value(found, "changes of fractions:day 28/PB - before:0")).all()
+    one, other = _value(found, "changes of fractions:day 7/PB - pre/PB:0")
+    assert np.isfinite(one)
+    assert np.isnan(other)
+    # of the second patient, "before" is day 7
+    shares = [_value(found, f"sample fractions:day {day}/PB:0")[1] for day in (28, 7)]
+    late = _value(found, "changes of fractions:day 28/PB - before:0")[1]
+    assert late == pytest.approx(shares[0] - shares[1])
+    assert PrototypeFeatures.restore(fitted.state()).slots == fitted.slots
 
 
 def test_logarithms_stand_beside_shares_only() -> None:

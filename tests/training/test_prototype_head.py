@@ -8,6 +8,7 @@ import torch
 
 from recart.models.prototypes import Prototypes, centred_log_ratio, shrunken_means
 from recart.models.ridge_logistic import fit_ridge_logistic
+from recart.training.head_problems import rows_of
 from recart.training.heads import BagLatents
 from recart.training.prototype_head import PrototypeHead
 
@@ -59,6 +60,32 @@ def test_finds_a_planted_composition_and_nothing_in_noise() -> None:
         aurocs[signal] = roc_auc_score(labels[test], head.logits(_take(bags, test)))
     assert aurocs[2.0] > 0.9
     assert 0.3 < aurocs[0.0] < 0.7
+
+
+def test_whether_a_covariate_was_measured_is_read_at_its_own_strength() -> None:
+    """LDH was measured in responders mostly; its values, and all cells, are noise."""
+    from dataclasses import replace
+
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(5)
+    bags, labels = _bags(140, 0.0)
+    table = rng.normal(size=(140, 2))
+    asked = rng.random(140) < np.where(labels == 1, 0.95, 0.05)
+    table[~asked, 0] = np.nan
+    bags = replace(bags, extras=table, extra_names=["LDH", "age"], extra_groups=["covariates"] * 2)
+    rows = [np.arange(40), np.arange(40, 140)]
+    fitted = HEAD.fit(rows_of(bags, rows[0]), labels[rows[0]], 1)
+    fresh = rows_of(bags, rows[1])
+    assert roc_auc_score(labels[rows[1]], fitted.logits(fresh)) > 0.8
+    # a number that is not there is no mean: only that it is missing tells
+    given = replace(fresh, extras=np.where(np.isnan(fresh.extras), 0.0, fresh.extras))
+    assert roc_auc_score(labels[rows[1]], fitted.logits(given)) < 0.65
+    values, names = fitted.embedding(fresh)
+    missing = values[:, names.index("covariates:LDH:missing")]
+    np.testing.assert_array_equal(missing, np.isnan(fresh.extras[:, 0]))
+    assert "covariates" in fitted.chosen["strengths"]
+    assert fitted.chosen["shares"]["covariates"] == max(fitted.chosen["shares"].values())
 
 
 def test_a_bag_alone_scores_as_in_company_exactly() -> None:

@@ -23,14 +23,16 @@ def sample_words(samples: pd.DataFrame, column: str) -> np.ndarray[Any, np.dtype
 def stages_by_day(samples: pd.DataFrame) -> dict[str, int]:
     """The stage of each time point: its rank by the median day of its samples, 0 first.
 
-    Time points of one median day share a stage. All are 0 where a time point has no day.
+    Time points of one median day share a stage. All are 0 where a time point has no day. Samples
+    whose time point is not given have no stage, and turn nobody else's, unless none is given.
     """
     words = pd.Series(sample_words(samples, "timepoint"))
-    names = list(dict.fromkeys(words))
+    given = words != "" if (words != "").any() else words == ""
+    names = list(dict.fromkeys(words[given]))
     if "day" not in samples:
         return dict.fromkeys(names, 0)
     days = pd.to_numeric(samples["day"], errors="coerce").astype(float).reset_index(drop=True)
-    median = days.groupby(words).median()
+    median = days[given].groupby(words[given]).median()
     if median.isna().any():
         return dict.fromkeys(names, 0)
     rank = median.rank(method="dense").astype(int) - 1
@@ -38,7 +40,12 @@ def stages_by_day(samples: pd.DataFrame) -> dict[str, int]:
 
 
 def stage_of(timepoint: str, given: Sequence[str], fitted: Mapping[str, int]) -> int:
-    """Stage of a time point: its place in `given`; else as `fitted`. Unknown ones come last."""
+    """Stage of a time point: its place in `given`; else as `fitted`. Unknown ones come last.
+
+    A sample without a time point among others that have one is before and after nothing: -1.
+    """
+    if not timepoint and (given or any(fitted)):
+        return -1
     if given:
         return list(given).index(timepoint) if timepoint in given else len(given)
     return fitted.get(timepoint, 1 + max(fitted.values(), default=-1))

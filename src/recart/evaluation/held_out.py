@@ -64,7 +64,7 @@ def held_out_predictions(
         logits = member.head.logits(unseen)
         table = bags.table.iloc[rows]
         targets = endpoint.targets(table)
-        further = {**target_columns(endpoint, targets), **member.head.outputs(unseen)}
+        further = {**target_columns(endpoint, targets), **member.outputs(unseen)}
         predictions = pd.DataFrame(
             {
                 "bag": table.index,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from recart.data.bag_features import bag_features
 from recart.data.bags import Bags
+from recart.data.clone_features import EXPANSION_CLASSES, expansion_of_cells
 from recart.data.features import bind
 from recart.data.store import CohortStore
 from recart.inference.attributed_cells import AttributedCells, attribute_bags
@@ -32,8 +33,10 @@ class NewPatients:
 
     `latents` (c, l) are posterior means of every cell under the reference member, rows as the
     cells were read. `patients` has one row per bag: prediction, spread over members, coverage,
-    flags, and where the endpoint is more than yes or no, `level:` and `survival:` columns (means
-    over members). `embedding` (n, f) are the bag features of the reference member. `drivers` are
+    flags, and where the endpoint is more than yes or no, `level:` and `survival:` columns, and of a
+    head with a posterior its bounds, `posterior:low` and `posterior:high` (means over members).
+    `expansion` (c) is the expansion class of each cell's clone in its bag, rows as the cells were
+    read. `embedding` (n, f) are the bag features of the reference member. `drivers` are
     what drives the scores; where asked for, `attribution` is what each cell adds to its patient's,
     and `pictures` are cells to be drawn, under the reference member. Where the model has its
     `Trust`, `cell_flags` (c) are `recart_ood` and `recart_ood_score`, rows as the cells were read,
@@ -46,6 +49,7 @@ class NewPatients:
     patients: pd.DataFrame
     embedding: pd.DataFrame
     drivers: Drivers
+    expansion: np.ndarray[Any, np.dtype[np.object_]] | None = None
     attribution: AttributedCells | None = None
     pictures: CellPictures | None = None
     cell_flags: pd.DataFrame | None = None
@@ -107,6 +111,8 @@ def embed_new_patients(
     source = store.cells["source"].to_numpy()
     latents = np.empty_like(sorted_latents)
     latents[source] = sorted_latents
+    expansion = np.empty(len(source), dtype=object)
+    expansion[source] = np.array(EXPANSION_CLASSES, dtype=object)[expansion_of_cells(store, bags)]
     trusted = None
     if trust is not None:
         log_odds = {view.name: view.logits for view in views}
@@ -119,6 +125,7 @@ def embed_new_patients(
             views[0].bag_features, index=bags.table.index, columns=views[0].feature_names
         ),
         drivers=combine([view.explained for view in views], bags.table.index),
+        expansion=expansion,
         attribution=AttributedCells.mean([view.cells for view in views if view.cells is not None]),
         pictures=views[0].pictures,
         cell_flags=None if trusted is None else _cell_flags(trusted, source),
@@ -159,5 +166,5 @@ def _views(
             pictures=picture_cells(member.head, seen, bags, store)
             if member.name == drawn
             else None,
-            outputs=member.head.outputs(seen),
+            outputs=member.outputs(seen),
         )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -57,20 +56,13 @@ def deletion_curve(
         first = [
             np.argsort(-own, kind="stable")[k:] for own, k in zip(attention, counts, strict=True)
         ]
-        top.append(np.abs(head.logits(_only(bags, first)) - whole))
+        top.append(np.abs(head.logits(bags.with_cells([np.sort(own) for own in first])) - whole))
         moved = []
         for _ in range(draws):
-            kept = [rng.permutation(len(own))[k:] for own, k in zip(attention, counts, strict=True)]
-            moved.append(np.abs(head.logits(_only(bags, kept)) - whole))
+            kept = [
+                np.sort(rng.permutation(len(own))[k:])
+                for own, k in zip(attention, counts, strict=True)
+            ]
+            moved.append(np.abs(head.logits(bags.with_cells(kept)) - whole))
         random.append(np.mean(moved, axis=0))
     return DeletionCurve(np.array(shares), np.stack(top), np.stack(random))
-
-
-def _only(bags: BagLatents, cells: Sequence[Array]) -> BagLatents:
-    """The bags with these of their cells."""
-    parts: dict[str, Any] = {
-        name: [whole[np.sort(own)] for whole, own in zip(each, cells, strict=True)]
-        for name in ("latents", "token_of_cell", "markers")
-        if len(each := getattr(bags, name))
-    }
-    return replace(bags, **parts)

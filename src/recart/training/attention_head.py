@@ -76,7 +76,7 @@ class AttentionHead(Head):
                 )
                 if choice.epochs
                 else None,
-                chosen=choice.record(own.base),
+                chosen=choice.record(own.base, np.asarray(labels[own.problem.member])),
             )
             for own, choice in zip(finals, choices, strict=True)
         ]
@@ -129,8 +129,12 @@ class AttentionHead(Head):
             for s in range(len(self.strengths)):
                 path = next(of_folds).path_en.numpy()
                 logits[member][s][:, test] = offset[test] + path[:, test]
+        tests: list[list[Array]] = [[] for _ in labels]
+        for own in folds:
+            tests[own.problem.member].append(own.problem.test)
         return [
-            choose_residual(own, y, self.strengths) for own, y in zip(logits, labels, strict=True)
+            choose_residual(own, y, self.strengths, tested)
+            for own, y, tested in zip(logits, labels, tests, strict=True)
         ]
 
 

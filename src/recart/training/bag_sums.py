@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -12,31 +12,35 @@ from torch import Tensor
 
 from recart.models.prototypes import Prototypes
 from recart.training.cell_view import CellView
+from recart.training.head_problems import rows_of
 from recart.training.heads import BagLatents, Token
 
 __all__ = ["BagCells", "BagSums", "Slot", "bag_cells", "slots_of", "sum_bags"]
+
+_CHUNK: Final = 1 << 16  # cells whose numbers are in memory at once
 
 
 class Slot(NamedTuple):
     """Cells that are pooled together: of a time point and tissue, of the CAR+ ones, or all.
 
-    Empty text stands for any.
+    None stands for any; empty text is a sample's time point or tissue that was not given.
     """
 
-    timepoint: str
-    tissue: str
+    timepoint: str | None
+    tissue: str | None
     car: str
     stage: int
 
     @property
     def name(self) -> str:
-        """Its parts, for names of features."""
-        return "/".join(part for part in (self.timepoint, self.tissue, self.car and "CAR+") if part)
+        """Its parts, for names of features; nothing for all cells."""
+        parts = [part for part in (self.timepoint, self.tissue, self.car and "CAR+") if part]
+        return "/".join(parts) or ("" if self.timepoint is None else "not given")
 
     def holds(self, token: Token) -> bool:
         """Whether cells of the token are in it."""
         pairs = ((self.timepoint, token.timepoint), (self.tissue, token.tissue))
-        return all(own in ("", given) for own, given in pairs) and self.car in ("", token.car)
+        return all(own in (None, given) for own, given in pairs) and self.car in ("", token.car)
 
 
 def slots_of(bags: BagLatents) -> list[Slot]:
@@ -44,11 +48,11 @@ def slots_of(bags: BagLatents) -> list[Slot]:
     seen = sorted({n for own in bags.token_of_cell for n in np.unique(own).tolist()})
     tokens = [bags.tokens[n] for n in seen]
     samples = sorted({(t.stage, t.timepoint, t.tissue) for t in tokens})
-    slots = [Slot("", "", "", -1)]
+    slots = [Slot(None, None, "", -1)]
     if len(samples) > 1:
         slots += [Slot(timepoint, tissue, "", stage) for stage, timepoint, tissue in samples]
     if any(t.car == "+" for t in tokens):
-        slots.append(Slot("", "", "+", -1))
+        slots.append(Slot(None, None, "+", -1))
     return slots
 
 
@@ -111,11 +115,19 @@ def sum_bags(
     slots: Sequence[Slot],
     marker_names: Sequence[str],
 ) -> BagSums:
-    """Sum every bag by itself."""
-    each = [
-        _sums(bag_cells(prototypes, view, bags, n, slots, marker_names))
-        for n in range(len(bags.latents))
-    ]
+    """Sum every bag by itself, a large one in chunks: it takes no more memory than a small one."""
+    each = []
+    for n, z in enumerate(bags.latents):
+        if len(z) <= _CHUNK:
+            each.append(_sums(bag_cells(prototypes, view, bags, n, slots, marker_names)))
+            continue
+        alone = rows_of(bags, [n])
+        chunks = [
+            _sums(bag_cells(prototypes, view, alone.with_cells([rows]), 0, slots, marker_names))
+            for rows in np.split(np.arange(len(z)), range(_CHUNK, len(z), _CHUNK))
+        ]
+        mass, sums, counts, cells = (torch.stack(own).sum(0) for own in zip(*chunks, strict=True))
+        each.append((mass, sums, counts, cells))
     parts = [torch.stack(part) for part in zip(*each, strict=True)]
     return BagSums(mass=parts[0], sums=parts[1], counts=parts[2], cells=parts[3])
 

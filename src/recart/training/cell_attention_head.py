@@ -12,7 +12,12 @@ import torch
 from recart.models.gated_attention import GatedAttention
 from recart.training.cell_attention_training import CellProblem, CellTraining
 from recart.training.cell_views import CellScaling, all_cells, known_cells
-from recart.training.head_problems import HeadProblem, head_problems, log_losses
+from recart.training.head_problems import (
+    HeadProblem,
+    chosen_elsewhere,
+    head_problems,
+    log_losses,
+)
 from recart.training.heads import Array, BagLatents, ChosenHead, Head, Token
 from recart.training.prototype_tokens import tokens_of
 
@@ -63,6 +68,10 @@ class CellAttentionHead(Head):
             logits[own.member][:, own.test] = path
         losses = [log_losses(own, y).mean(-1) for own, y in zip(logits, labels, strict=True)]
         best = [int(own.argmin()) for own in losses]
+        inner = [
+            chosen_elsewhere(own, y, [fold.test for fold in folds if fold.member == m])
+            for m, (own, y) in enumerate(zip(logits, labels, strict=True))
+        ]
         finals = [ready(own, best[own.member] * every) for own in problems if not len(own.test)]
         trained = self.training.fit(finals, every)
         return [
@@ -73,9 +82,9 @@ class CellAttentionHead(Head):
                 prior=own.prior,
                 chosen={
                     "epochs": own.epochs,
-                    "inner_log_loss": float(losses[m][best[m]]),
+                    "inner_log_loss": float(log_losses(inner[m], labels[m]).mean()),
                     "inner_log_losses": [float(x) for x in losses[m]],
-                    "inner_logits": [float(x) for x in logits[m][best[m]]],
+                    "inner_logits": [float(x) for x in inner[m]],
                 },
             )
             for m, (own, (network, _)) in enumerate(zip(finals, trained, strict=True))

@@ -62,7 +62,8 @@ def random_views(
 ) -> tuple[Tensor, Tensor]:
     """(n v, c, i) random `v` views of at most `c` cells of each bag; (n v, c) is a cell there.
 
-    Views differ where a bag has more than `c` cells; those of a smaller bag are the whole of it.
+    Views differ where a bag has more than `c` cells, of which each cell of a view is drawn by
+    itself; those of a smaller bag are the whole of it.
     """
     views, cells = shape
     latent = bags.latents[0].shape[1]

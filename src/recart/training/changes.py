@@ -1,4 +1,4 @@
-"""What became of each patient's cells from the first time point to later ones, beyond the usual."""
+"""What became of each patient's cells from earlier time points to later ones, beyond the usual."""
 
 from __future__ import annotations
 
@@ -48,11 +48,14 @@ class Changes:
 
     @property
     def titles(self) -> list[str]:
-        """Of each change: the later time point and the first."""
-        return [f"{_word(late)} - {_word(early)}" for late, early in self._pairs()]
+        """Of each change: the later time point and the one before it, or `before` for several."""
+        return [f"{_word(late)} - {_before(early)}" for late, early in self._pairs()]
 
     def of(self, sums: BagSums) -> Tensor:
-        """(n, change, j, f) later mean less first, shrunken; NaN where either was not measured.
+        """(n, change, j, f) later mean less earlier, shrunken; NaN where either was not measured.
+
+        Earlier are all samples of a patient before the later time point, so that one who lacks the
+        cohort's first time point has a change too.
 
         Means of few cells are noise: the difference of `a` and `b` cells is one of `ab / (a + b)`
         cells, and shrunken as such, as a whole, so that a level that stays is no change. All slots
@@ -77,11 +80,11 @@ class Changes:
         return cls(slots=tuple(slots), families_kj=state["families"], usual_sjf=state["usual"])
 
     def _pairs(self) -> Iterator[tuple[list[Slot], list[Slot]]]:
-        """Slots of each later time point, and those of the first."""
+        """Slots of each later time point, and those of all time points before it."""
         stages = sorted({slot.stage for slot in self.slots if slot.stage >= 0})
         at = {stage: [slot for slot in self.slots if slot.stage == stage] for stage in stages}
         for stage in stages[1:]:
-            yield at[stage], at[stages[0]]
+            yield at[stage], [slot for own in stages if own < stage for slot in at[own]]
 
     def _deviation(self, sums: BagSums, slots: Sequence[Slot]) -> tuple[Tensor, Tensor]:
         """(n, j, f) mean of the cells of some slots, less what is usual in each slot; and cells."""
@@ -94,7 +97,11 @@ class Changes:
 
 
 def _word(slots: Sequence[Slot]) -> str:
-    return "/".join(dict.fromkeys(slot.timepoint for slot in slots))
+    return "/".join(dict.fromkeys(slot.timepoint or "" for slot in slots))
+
+
+def _before(slots: Sequence[Slot]) -> str:
+    return "before" if len({slot.stage for slot in slots}) > 1 else _word(slots)
 
 
 def _families(centres_kl: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from recart.training.atomic_files import write_atomically
 
 __all__ = ["load_checkpoint", "plain", "save_checkpoint"]
 
-# 2: members carry a decision rule
-SCHEMA = 4
+# 2: members carry a decision rule; 5: "" in a slot of a head is a word that was not given
+SCHEMA = 5
 
 _PLAIN = (str, int, float, bool, type(None))
 

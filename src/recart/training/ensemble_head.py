@@ -24,7 +24,7 @@ class EnsembleHead(Head):
 
     Weights are not negative and sum to 1. They are the ones with the least log loss of the inner
     logits, in which each bag was left out, plus a pull to equal weights worth ten bags: with few
-    patients all heads stay in.
+    patients all heads stay in. A patient's own labels choose no weights of its inner logits.
     """
 
     heads: Mapping[str, Any]
@@ -35,8 +35,8 @@ class EnsembleHead(Head):
         """Fit every head to all given bags, then the weights to their inner logits."""
         parts = {name: head.fit_stack(bags, labels, seeds) for name, head in self.heads.items()}
         return [
-            _weighed({name: own[member] for name, own in parts.items()}, y)
-            for member, y in enumerate(labels)
+            _weighed({name: head[member] for name, head in parts.items()}, y, own.patients)
+            for member, (own, y) in enumerate(zip(bags, labels, strict=True))
         ]
 
     def restore(self, state: dict[str, Any]) -> FittedEnsembleHead:
@@ -53,7 +53,7 @@ class EnsembleHead(Head):
 class FittedEnsembleHead(FittedHead):
     """The fitted heads and their `weights`; `inner` are the logits and log loss of inner folds.
 
-    Each bag's inner logit uses weights that other bags chose.
+    Each patient's inner logits use weights that other patients chose.
     """
 
     parts: Mapping[str, FittedHead]
@@ -92,13 +92,15 @@ class FittedEnsembleHead(FittedHead):
         }
 
 
-def _weighed(parts: Mapping[str, FittedHead], labels: Array) -> FittedEnsembleHead:
+def _weighed(parts: Mapping[str, FittedHead], labels: Array, patients: Array) -> FittedEnsembleHead:
     logits_hn = np.stack([own.inner_logits for own in parts.values()])
     known = np.flatnonzero(np.isfinite(logits_hn).all(axis=0))
     x_hn, y = logits_hn[:, known], labels[known].astype(np.float64)
     inner = np.full(len(labels), np.nan)
-    for at, n in enumerate(known):
-        inner[n] = _weights(np.delete(x_hn, at, axis=1), np.delete(y, at)) @ x_hn[:, at]
+    owner = patients[known]
+    for patient in np.unique(owner):
+        own = owner == patient
+        inner[known[own]] = _weights(x_hn[:, ~own], y[~own]) @ x_hn[:, own]
     loss = np.logaddexp(0, inner[known]) - y * inner[known]
     return FittedEnsembleHead(
         parts=parts,

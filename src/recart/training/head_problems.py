@@ -11,7 +11,14 @@ import numpy as np
 from recart.training.heads import Array, BagLatents
 from recart.training.inner_folds import inner_folds
 
-__all__ = ["HeadProblem", "head_problems", "log_losses", "require_binary", "rows_of"]
+__all__ = [
+    "HeadProblem",
+    "chosen_elsewhere",
+    "head_problems",
+    "log_losses",
+    "require_binary",
+    "rows_of",
+]
 
 
 class HeadProblem(NamedTuple):
@@ -69,3 +76,18 @@ def log_losses(logits: Array, labels: Array) -> Array:
     """Log loss of each bag."""
     losses: Array = np.logaddexp(0.0, logits) - labels * logits
     return losses
+
+
+def chosen_elsewhere(logits_pn: Array, labels: Array, tests: Sequence[Array]) -> Array:
+    """(n) logits of each fold at the point of the grid with the least loss over the other folds.
+
+    At the best point of all folds a fold's own labels would have chosen what is said of it, and the
+    inner logits of noise would look like knowledge.
+    """
+    loss_pn = log_losses(logits_pn, labels)
+    total = loss_pn.sum(-1)
+    chosen: Array = np.full(logits_pn.shape[1], np.nan)
+    for test in tests:
+        best = int((total - loss_pn[:, test].sum(-1)).argmin())
+        chosen[test] = logits_pn[best, test]
+    return chosen

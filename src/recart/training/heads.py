@@ -9,19 +9,23 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-__all__ = ["BAGS", "BagLatents", "ChosenHead", "FittedHead", "Head", "Token"]
+__all__ = ["BAGS", "BOUNDS", "BagLatents", "ChosenHead", "FittedHead", "Head", "Token"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 BAGS: Final = "bags"
 """Under this name a bundle has the number of bags in place of their inner logits."""
 
+BOUNDS: Final = ("posterior:low", "posterior:high")
+"""Outputs of a head that are bounds of the probability of response."""
+
 
 class Token(NamedTuple):
     """Cells of one time point, tissue and CAR status.
 
-    `stage` orders the time points in time, 0 first: earlier samples have smaller numbers. `car` is
-    "+" or "-", and "" where the cohort has no CAR transgene.
+    `stage` orders the time points in time, 0 first: earlier samples have smaller numbers; -1 where
+    a sample's time point is not given. `car` is "+" or "-", and "" where the cohort has no CAR
+    transgene.
     """
 
     timepoint: str
@@ -94,7 +98,7 @@ class FittedHead(ABC):
         """(n) log odds of response of each bag, each from that bag alone."""
 
     def outputs(self, bags: BagLatents) -> dict[str, Array]:  # noqa: ARG002
-        """(n) each: what the endpoint says of bags beside log odds, by name; nothing if binary."""
+        """(n) each: what the endpoint or the head says of bags beside log odds, by name."""
         return {}
 
     @abstractmethod

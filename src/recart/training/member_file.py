@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
+from scipy.special import expit, logit
 
 from recart.contracts import FeatureSpec, Member, MemberSettings
 from recart.data.feature_levels import FeatureLevels
@@ -15,7 +17,7 @@ from recart.data.features import Features
 from recart.models.totalvi import TotalVI, TotalVIStack
 from recart.training.checkpoints import load_checkpoint, save_checkpoint
 from recart.training.decision_rule import DecisionRule
-from recart.training.heads import FittedHead, Head
+from recart.training.heads import BOUNDS, Array, BagLatents, FittedHead, Head
 from recart.training.jobs import TrainedEncoder, restore_stack
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "save_member",
 ]
 
+_LEAST: Final = 1e-12  # of a probability, so that its log odds are finite
 
 ENCODER_LABELS: Final = "encoder labels"
 """The part of `fitted_on` that names the patients whose labels an encoder saw, if any."""
@@ -56,6 +59,15 @@ class LoadedMember:
     best_epoch: int
     best_loss: float
     recipe: Head | None = None
+
+    def outputs(self, bags: BagLatents) -> dict[str, Array]:
+        """(n) each: what the head says beside log odds; bounds are calibrated as its log odds."""
+        told = self.head.outputs(bags)
+        for name in BOUNDS:
+            if name in told:
+                inside = np.clip(told[name], _LEAST, 1 - _LEAST)
+                told[name] = expit(self.rule.log_odds(logit(inside)))
+        return told
 
 
 def member_path(folder: Path, name: str) -> Path:

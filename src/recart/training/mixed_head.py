@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 import torch
@@ -19,11 +19,19 @@ from recart.models.mixed_logistic import (
 )
 from recart.training.cell_views import CellScaling, all_cells, random_views
 from recart.training.fixed_effects import FixedEffects
-from recart.training.head_problems import HeadProblem, head_problems, log_losses
-from recart.training.heads import Array, BagLatents, ChosenHead, Head, Token
+from recart.training.head_problems import (
+    HeadProblem,
+    chosen_elsewhere,
+    head_problems,
+    log_losses,
+)
+from recart.training.heads import BOUNDS, Array, BagLatents, ChosenHead, Head, Token
 from recart.training.prototype_tokens import tokens_of
 
-__all__ = ["FittedMixedHead", "MixedHead"]
+__all__ = ["LEVEL", "FittedMixedHead", "MixedHead"]
+
+LEVEL: Final = 0.95
+"""Of the posterior that the interval of a patient holds."""
 
 _BYTES = 1 << 28  # of one number a cell and problem, of members that are fitted at once
 
@@ -87,6 +95,8 @@ class MixedHead(Head):
         fitted = []
         for m, member in enumerate(members):
             best = int(losses[m].argmin())
+            y = y_mn[m].numpy()
+            chosen = chosen_elsewhere(inner[m].numpy(), y, [own.test for own in folds[m]])
             alone = MixedBags(*(part[m : m + 1] for part in bags))
             prior = strength[best : best + 1], weighting[best : best + 1]
             every = torch.ones(1, 1, y_mn.shape[1]).double()
@@ -102,9 +112,9 @@ class MixedHead(Head):
                     chosen={
                         "strength": float(prior[0]),
                         "weighting": float(prior[1]),
-                        "inner_log_loss": float(losses[m, best]),
+                        "inner_log_loss": float(log_losses(chosen, y).mean()),
                         "inner_log_losses": [float(x) for x in losses[m]],
-                        "inner_logits": inner[m, best].tolist(),
+                        "inner_logits": chosen.tolist(),
                     },
                 )
             )
@@ -175,6 +185,10 @@ class FittedMixedHead(ChosenHead):
         bounds = np.stack([logits - reach, logits + reach], axis=1)
         interval: Array = torch.sigmoid(torch.from_numpy(bounds)).numpy()
         return interval
+
+    def outputs(self, bags: BagLatents) -> dict[str, Array]:
+        """Bounds of each bag's probability of response that hold `LEVEL` of the posterior."""
+        return dict(zip(BOUNDS, self.interval(bags, LEVEL).T, strict=True))
 
     def embedding(self, bags: BagLatents) -> tuple[Array, list[str]]:
         """(n, f + i) fixed effects and the weighted mean of the cells."""

@@ -193,13 +193,14 @@ class PrototypeFeatures:
         means = shrunken_means(sums.sums[:, slot], counts, self.usual_kf, self.shrinkage)
         return torch.where(counts.sum(1, keepdim=True) > 0, means, torch.nan)
 
-    def _fractions(self, sums: BagSums, slot: int) -> Tensor:
-        there = sums.cells[:, slot].unsqueeze(-1) > 0
-        return torch.where(there, centred_log_ratio(sums.mass[:, slot]), torch.nan)
+    def _fractions(self, sums: BagSums, slots: Sequence[int]) -> Tensor:
+        """(n, k) of the cells of some slots together; NaN where a bag has none of them."""
+        there = sums.cells[:, slots].sum(1, keepdim=True) > 0
+        return torch.where(there, centred_log_ratio(sums.mass[:, slots].sum(1)), torch.nan)
 
     def _of_all_cells(self, sums: BagSums) -> Iterator[tuple[str, Tensor, list[str]]]:
         index = self._indices(self.prototypes[0])
-        yield "fractions", self._fractions(sums, 0), index
+        yield "fractions", self._fractions(sums, [0]), index
         means = self._means(sums, 0)
         for kind, columns, names in self._kinds():
             yield kind, means[..., columns].flatten(1), [f"{k}:{n}" for k in index for n in names]
@@ -210,7 +211,7 @@ class PrototypeFeatures:
             return []
         index = self._indices(self.prototypes[0])
         own = range(1, len(self.slots))
-        fractions = {slot: self._fractions(sums, slot) for slot in own}
+        fractions = {slot: self._fractions(sums, [slot]) for slot in own}
         parts = [
             (
                 "sample fractions",
@@ -218,10 +219,15 @@ class PrototypeFeatures:
                 [f"{self.slots[slot].name}:{k}" for slot in own for k in index],
             )
         ]
-        pairs = [(late, early) for late in own for early in own if self._is_pair(late, early)]
-        if pairs:
-            titles = [f"{self.slots[one].name} - {self.slots[other].name}" for one, other in pairs]
-            change = torch.cat([fractions[one] - fractions[other] for one, other in pairs], dim=1)
+        if pairs := list(self._pairs()):
+            titles = [
+                f"{self.slots[late].name} - "
+                + ("before" if len(early) > 1 else self.slots[early[0]].name)
+                for late, early in pairs
+            ]
+            change = torch.cat(
+                [fractions[late] - self._fractions(sums, early) for late, early in pairs], dim=1
+            )
             labels = [f"{title}:{k}" for title in titles for k in index]
             parts.append(("changes of fractions", change, labels))
         if titles := self.changes.titles:
@@ -257,13 +263,21 @@ class PrototypeFeatures:
         share = torch.where(cells > 0, torch.log((positive + 0.5) / (cells + 1)), torch.nan)
         return [("CAR+ shares", share, [slot.name or "all" for slot in self.car_slots])]
 
-    def _is_pair(self, late: int, early: int) -> bool:
-        """Whether these are a tissue's first time point and a later one."""
-        one, other = self.slots[late], self.slots[early]
-        first = min(
-            (s.stage for s in self.slots if s.stage >= 0 and s.tissue == one.tissue), default=0
-        )
-        return 0 <= other.stage == first < one.stage and one.tissue == other.tissue
+    def _pairs(self) -> Iterator[tuple[int, list[int]]]:
+        """A tissue's later slots, each with the earlier ones; pooled if these are several stages.
+
+        So a patient who lacks a tissue's first time point has a change too.
+        """
+        for late, one in enumerate(self.slots):
+            early = [
+                row
+                for row, other in enumerate(self.slots)
+                if 0 <= other.stage < one.stage and other.tissue == one.tissue
+            ]
+            if len({self.slots[row].stage for row in early}) > 1:
+                yield late, early
+            else:
+                yield from ((late, [row]) for row in early)
 
     def _of_patient(self, bags: BagLatents) -> list[tuple[str, Tensor, list[str]]]:
         """Extras by group, their logarithms, and whether each was not measured."""

@@ -81,7 +81,8 @@ class PrototypeTokens:
         """Rows of the tokens of each pair, in order of time."""
         groups: dict[tuple[str, str], list[int]] = {}
         for row in sorted(range(len(self.tokens)), key=lambda i: self.tokens[i].stage):
-            groups.setdefault((self.tokens[row].tissue, self.tokens[row].car), []).append(row)
+            if self.tokens[row].stage >= 0:
+                groups.setdefault((self.tokens[row].tissue, self.tokens[row].car), []).append(row)
         return [rows for rows in groups.values() if len(rows) > 1]
 
     @property

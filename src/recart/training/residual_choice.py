@@ -17,24 +17,22 @@ EVERY: Final = 5
 
 
 class ResidualChoice(NamedTuple):
-    """Steps (0: the base alone) and strength, and the honest logits that go with them."""
+    """Steps (0: the base alone) and strength by all inner folds.
+
+    `logits` (n) are those of each fold under the choice of the other folds, NaN where these favour
+    the base alone.
+    """
 
     epochs: int
     strength: float
     gain: float
     logits: Array
-    loss: float
 
-    def record(self, base: FittedHead) -> dict[str, Any]:
-        """For the checkpoint; without residual the head is the base, and so are its logits."""
-        logits, loss = (
-            (self.logits, self.loss)
-            if self.epochs
-            else (
-                base.inner_logits,
-                base.inner_loss,
-            )
-        )
+    def record(self, base: FittedHead, labels: Array) -> dict[str, Any]:
+        """For the checkpoint; where the base alone is favoured, its own inner logits stand."""
+        of_base = np.isnan(self.logits)
+        logits = np.where(of_base, base.inner_logits, self.logits)
+        loss = base.inner_loss if of_base.all() else log_losses(logits, labels).mean()
         return {
             "epochs": self.epochs,
             "strength": self.strength,
@@ -44,14 +42,29 @@ class ResidualChoice(NamedTuple):
         }
 
 
-def choose_residual(logits_sen: Array, labels: Array, strengths: Sequence[float]) -> ResidualChoice:
-    """The least loss, if it is less than that of the base by more than a standard error."""
+def choose_residual(
+    logits_sen: Array, labels: Array, strengths: Sequence[float], tests: Sequence[Array]
+) -> ResidualChoice:
+    """The least loss, if it is less than that of the base by more than a standard error.
+
+    `tests` are the rows of the inner folds. Labels of a fold choose nothing that is said of it.
+    """
+    logits = np.full(len(labels), np.nan)
     if np.isnan(logits_sen).any():  # too few patients for a choice
-        return ResidualChoice(0, 0.0, 0.0, logits_sen[0, 0], np.nan)
+        return ResidualChoice(0, 0.0, 0.0, logits)
     loss_sen = log_losses(logits_sen, labels)
+    s, e, gain = _best(loss_sen)
+    for test in tests:
+        of_others = _best(np.delete(loss_sen, test, axis=-1))
+        if of_others[1]:
+            logits[test] = logits_sen[of_others[0], of_others[1], test]
+    return ResidualChoice(e * EVERY, float(strengths[s]), gain, logits)
+
+
+def _best(loss_sen: Array) -> tuple[int, int, float]:
+    """Strength, steps and gain over the base; no steps without a gain beyond its error."""
     mean_se = loss_sen.mean(-1)
     s, e = (int(i) for i in np.unravel_index(int(mean_se.argmin()), mean_se.shape))
     gain_n = loss_sen[s, 0] - loss_sen[s, e]
     gain, error = float(gain_n.mean()), float(gain_n.std(ddof=1) / np.sqrt(len(gain_n)))
-    epochs = e * EVERY if gain > error else 0
-    return ResidualChoice(epochs, float(strengths[s]), gain, logits_sen[s, e], float(mean_se[s, e]))
+    return s, e if gain > error else 0, gain

@@ -57,9 +57,12 @@ def inference_settings(config: DictConfig) -> dict[str, Any]:
 
 
 def batch_numbers(contents: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """A number for each batch that any member was trained on: the same one for all members."""
-    names = (name for own in contents for name in own["features"]["batches"])
-    return {name: number for number, name in enumerate(dict.fromkeys(names))}
+    """A number for each batch that any member was trained on: the same one for all members.
+
+    In the order of their keyed names, which is none of the cohort's.
+    """
+    names = {name for own in contents for name in own["features"]["batches"]}
+    return {name: number for number, name in enumerate(sorted(names))}
 
 
 def shareable_member(

@@ -17,6 +17,7 @@ __all__ = ["risk_assessment"]
 _INCOMPLETE: Final = frozenset(
     {"low-cell", "genes-missing", "proteins-missing", "no-protein", "no-receptor"}
 )
+_NO_EVENT: Final = ("risk", "posterior")  # what is said besides and is no probability of an event
 _RESEARCH: Final = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ActReason",
     "code": "HRESCH",
@@ -29,7 +30,7 @@ def risk_assessment(record: Mapping[str, Any], system: str = "") -> dict[str, An
 
     The subject is an identifier and no reference: nobody's chart is pointed at. It is the patient
     also where a sample was judged, which is then a basis. Levels, survival and further outcomes are
-    predictions after the first; a log hazard has no place there. `status` is `final` where a
+    predictions after the first; log hazards and bounds have no place there. `status` is `final` where a
     prediction was made from all that the model reads, by a model whose claim was evaluated, of
     somebody whom it had not seen; else `preliminary`: something is still to come, be it cells, a
     panel or an evaluation. Where the model refused there is no `prediction`; the note says why.
@@ -66,7 +67,7 @@ def risk_assessment(record: Mapping[str, Any], system: str = "") -> dict[str, An
     if basis := _basis(record):
         resource["basis"] = basis
     if record["prediction"] is not None:
-        further = [own for own in further_outputs(record) if own.kind != "risk"]
+        further = [own for own in further_outputs(record) if own.kind not in _NO_EVENT]
         resource["prediction"] = [_prediction(record), *map(_further, further)]
     return resource
 

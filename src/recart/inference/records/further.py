@@ -9,7 +9,7 @@ from typing import Any, Final
 
 __all__ = ["FURTHER", "FurtherOutput", "further_outputs"]
 
-FURTHER: Final = frozenset({"level", "survival", "risk", "log_odds"})
+FURTHER: Final = frozenset({"level", "survival", "risk", "log_odds", "posterior"})
 """With which words such columns of the table of patients begin, see `Endpoint.outputs`."""
 
 
@@ -22,7 +22,8 @@ class FurtherOutput:
     of
         Name of the outcome; empty for the leading one.
     kind
-        `level`, `survival`, `risk`; or `log_odds`, the yes of a further outcome.
+        `level`, `survival`, `risk`; `posterior`, a bound of the leading probability; or `log_odds`,
+        the yes of a further outcome.
     text
         What `value` is of.
     value
@@ -57,6 +58,7 @@ def further_outputs(record: Mapping[str, Any]) -> list[FurtherOutput]:
             "level": f"level {what}",
             "survival": f"no event by month {what}",
             "risk": "log hazard, against the mean patient",
+            "posterior": f"{what} end of the posterior",
             "log_odds": outcomes.get(of, {}).get("positive", of),
         }[kind]
         told.append(FurtherOutput(of=of, kind=kind, text=text, value=value))

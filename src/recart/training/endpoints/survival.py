@@ -22,6 +22,7 @@ __all__ = ["TIME", "SurvivalEndpoint"]
 TIME: Final = "time"
 # patients are dealt into folds by quarters of the follow-up time beside event and censoring
 _GRADES: Final = 4
+_DAYS: Final = 30.4375  # of a month
 # keeps the log odds finite where no event has come by the landmark
 _LEAST_HAZARD: Final = 1e-9
 
@@ -34,7 +35,8 @@ class SurvivalEndpoint(Endpoint):
     `time` and `event` are columns: months or days (`per_month` of the unit make a month), and
     whether it ended in the event. `months` are those at which survival is told; the binary face
     asks for the event by the month `landmark`, which must be one of them. Patients without time or
-    event, with an event value of `exclude`, or censored before time began (at 0) are left out.
+    event, with an event value of `exclude`, or censored before time began (at 0) are left out; and
+    so is who had the event before `decision_day` (in days) or was not followed past it.
     """
 
     time: str
@@ -43,6 +45,7 @@ class SurvivalEndpoint(Endpoint):
     landmark: float
     per_month: float = 1.0
     exclude: Sequence[Any] = ()
+    decision_day: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse months that are no times."""
@@ -108,8 +111,18 @@ class SurvivalEndpoint(Endpoint):
         none = event.isna() | time.isna()
         reason = np.where(none, f"no {self.time} or {self.event}, or not evaluable", "")
         reason = np.where(early & ~none, "censored before the window began (time 0)", reason)
+        over = self._over(time, event) & ~none & ~early
+        reason = np.where(over, f"event or censored by decision day {self.decision_day}", reason)
         # an event at time 0 is one: the shortest time there is
-        return pd.DataFrame({LABEL: event.where(~(none | early)), TIME: time, REASON: reason})
+        left_out = none | early | over
+        return pd.DataFrame({LABEL: event.where(~left_out), TIME: time, REASON: reason})
+
+    def _over(self, months: pd.Series, event: pd.Series) -> pd.Series:
+        """Whose time was over when the decision was made; an event of that day is still ahead."""
+        if self.decision_day is None:
+            return months.isna() & False
+        days = (months * _DAYS).round(6)  # of a time in days, the very day
+        return (days < self.decision_day) | ((event == 0) & (days <= self.decision_day))
 
     def _event(self, values: pd.Series) -> pd.Series:
         present = values.dropna()
