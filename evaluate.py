@@ -40,9 +40,8 @@ def evaluate(config: DictConfig) -> Path:
         check_target(Path(config.bundle))
     checks, policy = build_each(config.audit), build(config.refusal)
     with run.locked():
-        evaluated = evaluate_run(
-            run, checks, config.permutations, config.permute_within, config.permutation_repeats
-        )
+        permuted = config.permutations, config.permute_within, config.permutation_repeats
+        evaluated = evaluate_run(run, checks, *permuted, config.place_columns)
         say("measuring what unlike patients are, for embed.py")
         write_trust(fit_trust(evaluated, policy), run)
         say("drawing the report")

@@ -27,8 +27,8 @@ from recart.config.compose import compose
 from recart.evaluation.predictions import BagScores, aggregate
 from recart.training.blend import Blend, fit_blends
 from recart.training.heads import BagLatents
+from recart.training.inner_folds import inner_folds
 from recart.training.prototype_head import PrototypeHead
-from recart.training.ridge_selection import inner_folds
 
 FOLDS = 5
 _POPULATIONS, _LATENT, CELLS = 8, 10, 120

@@ -27,8 +27,8 @@ from scipy.special import logit
 from recart.data.folds import StratifiedPatientKFold
 from recart.training.blend import fit_blends
 from recart.training.decision_rule import fit_decision_rule
+from recart.training.inner_folds import inner_folds
 from recart.training.prototype_head import PrototypeHead
-from recart.training.ridge_selection import inner_folds
 
 FEATURES = 20
 Map = Callable[[np.ndarray, np.ndarray], tuple[float, float]]

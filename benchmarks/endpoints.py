@@ -34,7 +34,7 @@ from recart.evaluation.outcomes.survival import survival_measures
 from recart.evaluation.predictions import fold_scores
 from recart.training.endpoints import BinaryEndpoint, Endpoint, OrdinalEndpoint, SurvivalEndpoint
 from recart.training.heads import BagLatents, Token
-from recart.training.ridge_selection import inner_folds
+from recart.training.inner_folds import inner_folds
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -24,7 +24,7 @@ from heads_cohorts import CachedFold
 from scipy.special import logit
 
 from recart.training.heads import BagLatents
-from recart.training.ridge_selection import inner_folds
+from recart.training.inner_folds import inner_folds
 
 __all__ = [
     "ABMIL",

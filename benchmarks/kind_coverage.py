@@ -25,6 +25,7 @@ from scipy.stats import norm
 from recart.data.split import Kind
 from recart.evaluation.design import FoldDesign
 from recart.evaluation.intervals import INFLATION, auroc_interval
+from recart.evaluation.outside import Place
 from recart.evaluation.predictions import BagScores, aggregate
 from recart.models.ridge_logistic import fit_ridge_logistic
 
@@ -78,7 +79,11 @@ def outside(n: int, effect: float, seed: int) -> tuple[BagScores, float]:
     x = features(inside.astype(int), effect, rng)
     coefficients, intercepts = fitted(x, inside, np.ones((1, TRAINED_ON)))
     logit = features(y, effect, rng) @ coefficients[0] + intercepts[0]
-    design = FoldDesign(kind=Kind.EXTERNAL, prevalence={(0, 0): float(inside.mean())})
+    design = FoldDesign(
+        kind=Kind.EXTERNAL,
+        prevalence={(0, 0): float(inside.mean())},
+        place=Place(column="site", values=("elsewhere",)),
+    )
     return scores(y, np.zeros(n, dtype=int), logit, design), target(coefficients[0], effect)
 
 
@@ -107,6 +112,7 @@ def main() -> None:
                 covered = []
                 for seed in range(cohorts):
                     found, truth = kind(n, effect, seed)
+                    # the second is that of a run, which has no factor for an outside cohort
                     both = [auroc_interval(found, inflation=f) for f in (1.0, INFLATION)]
                     covered.append([own.low <= truth <= own.high for own in both])
                 plain, shipped = np.mean(covered, axis=0)

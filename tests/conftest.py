@@ -1,14 +1,16 @@
 """What holds for every test: shapes are checked, one thread, real data only where it is given.
 
-And a small random cohort, already in the store's form.
+And a small random cohort, already in the store's form, and a browser to look at pages with.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,10 @@ from recart.data.bags import Admission, Bags, make_bags  # noqa: E402 -- after t
 from recart.data.store import CohortStore  # noqa: E402
 
 _UNSET = "RECART_REAL_DATA is not set: no folder of real data"
+CHROMIUM = next(
+    (path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if path),
+    None,
+)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -285,3 +291,68 @@ def make_new_patients(
 
     rule = DecisionRule(intercept=0.3, slope=0.8, calibrated=True)
     return lambda: _new_patients(rich_head, make_rich_bags(3, seed=7)[0], rule)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium of the system; nothing is downloaded."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        # Chromium's own sandbox is not to be had as root, nor in many containers
+        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+def _look(browser: Any, report: Path, width: int, figures: int) -> None:
+    said: list[str] = []
+    asked: list[str] = []
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(report.as_uri())
+
+    assert said == []
+    assert asked == [report.as_uri()]
+
+    # closed lists are opened: what they hold must fit too
+    page.evaluate("document.querySelectorAll('details').forEach(list => { list.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    beyond = """width => [...document.querySelectorAll('main *')]
+        .filter(one => !one.closest('.scroll, svg'))
+        .filter(one => one.getBoundingClientRect().right > width + 1)
+        .map(one => one.outerHTML.slice(0, 80))"""
+    assert page.evaluate(beyond, width) == []
+
+    sizes = page.evaluate(
+        """[...document.querySelectorAll('figure svg')].map(svg => {
+            const outer = svg.getBoundingClientRect();
+            const inner = svg.querySelector('g').getBoundingClientRect();
+            return [outer.width, outer.height, inner.width, inner.height];
+        })"""
+    )
+    assert len(sizes) == page.evaluate("document.querySelectorAll('figure').length") == figures
+    assert all(side > 60 for size in sizes for side in size), sizes
+
+    small = page.evaluate(
+        """[...document.querySelectorAll('main p, main td, main dd, main li, main figcaption')]
+            .filter(one => one.textContent.trim())
+            .map(one => parseFloat(getComputedStyle(one).fontSize))"""
+    )
+    assert min(small) >= 12
+
+    lost = page.evaluate(
+        """[...document.querySelectorAll('a')].map(link => link.getAttribute('href'))
+            .filter(href => !document.querySelector(href))"""
+    )
+    assert lost == []
+    page.close()
+
+
+@pytest.fixture
+def look_at_report(browser: Any) -> Callable[[Path, int, int], None]:
+    """`look_at_report(path, width, figures)`: quiet, alone, drawn, and it fits the width."""
+    return partial(_look, browser)

@@ -101,7 +101,7 @@ def test_the_entry_points_compose_as_they_are() -> None:
     evaluate = complete([], "evaluate", EvaluateConfig)
     assert list(evaluate) == [
         *("run", "study", "audit", "refusal"),
-        *("permutations", "permutation_repeats", "permute_within"),
+        *("permutations", "permutation_repeats", "permute_within", "place_columns"),
         *("bundle", "bundle_force"),
     ]
 

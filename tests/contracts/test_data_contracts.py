@@ -20,6 +20,7 @@ from recart.data.folds import (
     ExternalCohort,
     FixedSplit,
     FoldScheme,
+    FoldTable,
     LeaveOnePatientOut,
     LeaveOneSiteOut,
     LeavePairOut,
@@ -69,6 +70,10 @@ def make_scheme(tmp_path: Path) -> Callable[[type], FoldScheme]:
             split = scheme.split(PATIENTS, LABELS, 3, NAMES)
             split.write(tmp_path / "split.json", NAMES)
             return FixedSplit(str(tmp_path / "split.json"))
+        if own is FoldTable:
+            table = pd.DataFrame({"patient": NAMES, "fold": PATIENTS // 2 % 4})
+            table.to_csv(tmp_path / "folds.csv", index=False)
+            return FoldTable(str(tmp_path / "folds.csv"), validation=0.25)
         others = {
             LeavePairOut: LeavePairOut(validation=0.25, at_most=20),
             LeaveOnePatientOut: LeaveOnePatientOut(validation=0.25),

@@ -23,7 +23,7 @@ from recart.training.cell_attention_head import CellAttentionHead
 from recart.training.cell_attention_training import CellTraining
 from recart.training.checkpoints import load_checkpoint, save_checkpoint
 from recart.training.ensemble_head import EnsembleHead
-from recart.training.heads import BagLatents, FittedHead, Head
+from recart.training.heads import BagLatents, ChosenHead, FittedHead, Head
 from recart.training.mixed_head import MixedHead
 from recart.training.prototype_head import PrototypeHead
 from recart.training.readouts import ReadoutsHead
@@ -258,6 +258,9 @@ def test_a_bundle_gives_it_back_to_the_bit_without_its_patients(head: Head, tmp_
     assert restored.embedding(bags)[1] == fitted.embedding(bags)[1]
     # what a development bag was given by inner folds is not told
     assert not restored.inner_logits.size
+    if isinstance(fitted, ChosenHead):
+        assert isinstance(restored, ChosenHead)
+        assert restored.fitted_bags == fitted.fitted_bags == len(bags.latents)
     told = {float(number) for number in fitted.inner_logits}
     assert not told & {float(own) for own in re.findall(r"-?[0-9]+[.][0-9]+(?:e-?[0-9]+)?", text)}
     for name, tensor in shelf.tensors.items():

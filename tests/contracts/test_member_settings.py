@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
 from recart.contracts import CellBatch, MemberSettings
 from recart.models.noise import MemberNoise
+from recart.models.objective import TermWeights
 from recart.models.totalvi import Sizes, TotalVI, TotalVIStack
 
 MakeBatch = Callable[..., CellBatch]
@@ -50,6 +52,20 @@ def test_the_kl_weight_scales_the_divergence_of_z_alone(make_batch: MakeBatch) -
     plain = stack.loss(terms, batch.weight_mb, 0.5)
     kl = (terms["kl_z"] * batch.weight_mb).sum(-1) / batch.weight_mb.sum(-1)
     torch.testing.assert_close(weighted - plain, 0.5 * torch.tensor([0.0, 0.0, 2.0]) * kl)
+
+
+def test_the_recipes_kl_weight_is_that_of_members_without_one(make_batch: MakeBatch) -> None:
+    batch = make_batch()
+    recipe = replace(RECIPE, weights=TermWeights(kl=0.25))
+    by_recipe = recipe.stack(SIZES, [1, 2, 3], SETTINGS).double()
+    weights = (0.25, 0.25, 3.0)
+    own = [replace(one, kl_weight=kl) for one, kl in zip(SETTINGS, weights, strict=True)]
+    first, second, other = (
+        stack.loss(stack.terms(batch, None), batch.weight_mb, 0.5)
+        for stack in (by_recipe, _stack(own), _stack(SETTINGS))
+    )
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
 
 
 def test_dropout_is_each_members_own(make_batch: MakeBatch) -> None:

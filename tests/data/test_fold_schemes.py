@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recart.config.build import build
+from recart.config.compose import compose
 from recart.data.folds import (
     ExternalCohort,
     FixedSplit,
@@ -128,6 +130,44 @@ def test_samples_tie_patients_together() -> None:
     for fold in split.folds:
         assert sum(bool({0, 1, 2} & part) for part in parts(fold)) == 1
     assert split.block_of(np.array([2, 3, 0])).tolist() == [0, 3, 0]
+
+
+def test_several_columns_tie_patients_together() -> None:
+    """0 and 1 share library A, 1 and 2 family F; 3 is of family A, which is not library A."""
+    patients, labels = np.arange(20), np.arange(20) % 2
+    columns = tables(
+        library=["A", "A", *[f"L{i}" for i in range(2, 20)]],
+        family=[None, "F", "F", "A", *[None] * 16],
+    )
+    for block in (["library", "family"], ("family", "library")):
+        split = StratifiedPatientKFold(5, 2, 0.2, block=block).split(
+            patients, labels, 0, NAMES, columns
+        )
+        assert split.blocks == ((0, 1, 2),)
+    one = StratifiedPatientKFold(5, 2, 0.2, block="library")
+    assert StratifiedPatientKFold(5, 2, 0.2, block=["library"]).split(
+        patients, labels, 0, NAMES, columns
+    ) == one.split(patients, labels, 0, NAMES, columns)
+    with pytest.raises(InputError, match=r"2 problem(?s:.)*column=libary(?s:.)*column=pool"):
+        StratifiedPatientKFold(5, 2, 0.2, block=["libary", "family", "pool"]).split(
+            patients, labels, 0, NAMES, columns
+        )
+    with pytest.raises(InputError, match="column=library, family"):
+        LeaveOneSiteOut("site", 1, 0.2, block=["library", "family"]).split(
+            patients,
+            labels,
+            0,
+            NAMES,
+            tables(site=["X", "Y"] * 10, library=["A"] * 2 + [None] * 18, family=[None] * 20),
+        )
+
+
+def test_a_configuration_may_name_several_columns() -> None:
+    config = compose(["data.folds.block=[library,family]", "data.path=x", "data.endpoint=r"])
+    scheme = build(config.data.folds)
+    columns = tables(library=["A"] * 2 + [None] * 18, family=[None, "F", "F"] + [None] * 17)
+    split = scheme.split(np.arange(20), np.arange(20) % 2, 0, NAMES, columns)
+    assert split.blocks == ((0, 1, 2),)
 
 
 def test_blocks_of_one_change_nothing() -> None:

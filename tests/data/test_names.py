@@ -13,7 +13,7 @@ from scipy import sparse
 from recart.contracts import FeatureSpec
 from recart.data.cohort import Cohort
 from recart.data.gene_panels import PANELS
-from recart.data.names.gene_map import gene_id, known_ids
+from recart.data.names.gene_map import gene_id, gene_symbol, known_ids
 from recart.data.names.gene_places import gene_places
 from recart.data.names.protein_aliases import marker_gene, marker_of
 from recart.data.names.vocabulary import InModelWords, Vocabulary
@@ -202,3 +202,19 @@ def test_a_named_gene_that_the_model_knows_by_its_id_is_the_models() -> None:
 def test_an_id_that_two_genes_have_finds_neither() -> None:
     assert list(gene_places(["CXCL8"], ["IL8", gene_id("IL8")])) == [-1]
     assert list(gene_places(["IL8"], ["IL8", gene_id("IL8")])) == [0]
+
+
+@pytest.mark.parametrize(
+    ("ensembl", "symbol"),
+    [
+        ("ENSG00000198851", "CD3E"),
+        ("ensg00000198851.11", "CD3E"),
+        ("GRCh38_ENSG00000132465", "JCHAIN"),
+        ("ENSG00000999999", ""),
+        ("ENSMUSG00000032093", ""),
+        ("CD3E", ""),
+        ("", ""),
+    ],
+)
+def test_the_symbol_of_an_ensembl_id(ensembl: str, symbol: str) -> None:
+    assert gene_symbol(ensembl) == symbol

@@ -198,7 +198,7 @@ def test_a_missing_package_names_the_extra_that_brings_it(
 ) -> None:
     find = clean_module.find_spec
     monkeypatch.setattr(clean_module, "find_spec", lambda n: None if n == package else find(n))
-    said = rf"package {package} .*recart\[{extra}\].*physicochemical"
+    said = rf"package {package} .*'\.\[{extra}\]' in recart's checkout.*physicochemical"
     with pytest.raises(InputError, match=said):
         embedding.embed(SEQUENCES)
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]

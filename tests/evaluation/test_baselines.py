@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import astuple, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from recart.evaluation.baselines import (
     ClinicalOnly,
     ClusterMeans,
     Composition,
+    CompositionWithClinical,
     Fold,
     PseudobulkPCA,
     QualityOnly,
@@ -36,6 +38,7 @@ from recart.evaluation.metrics import metrics
 from recart.evaluation.predictions import aggregate
 from recart.problems import InputError
 from recart.training.decision_rule import fit_decision_rule
+from recart.training.ridge_experts import SCREENS
 
 ALL: list[Baseline] = [
     Composition(clusters=4, components=4),
@@ -45,6 +48,7 @@ ALL: list[Baseline] = [
     BatchOnly(),
     ClusterMeans(clusters=4, components=4),
     ClinicalOnly(columns=["age", "stage"]),
+    CompositionWithClinical(Composition(clusters=4, components=4), ClinicalOnly(["age", "stage"])),
 ]
 
 
@@ -72,11 +76,27 @@ def _auroc(baseline: Baseline, make_cohort: Any, **effects: float) -> float:
         (ALL[4], {"batch": 0.9}),
         (ALL[5], {"state": 0.8}),
         (ALL[6], {"clinical": 2.0}),
+        (ALL[7], {"composition": 0.6}),
+        (ALL[7], {"clinical": 2.5}),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_a_baseline_finds_its_effect(make_cohort: Any, baseline: Baseline, effects: Any) -> None:
     assert _auroc(baseline, make_cohort, **effects) > 0.85
+
+
+def test_both_together_find_what_neither_does_alone(make_cohort: Any) -> None:
+    def mean(baseline: Baseline) -> float:
+        return float(
+            np.mean(
+                [
+                    _auroc(baseline, partial(make_cohort, seed=seed), composition=0.1, clinical=1.6)
+                    for seed in range(3)
+                ]
+            )
+        )
+
+    assert mean(ALL[7]) > max(mean(ALL[0]), mean(ALL[6])) + 0.03
 
 
 @pytest.mark.parametrize("baseline", [ALL[1], ALL[4]], ids=lambda one: one.name)
@@ -247,6 +267,8 @@ def test_missing_covariates_are_told_apart_and_unknown_levels_are_none(make_coho
 def test_covariates_are_named_or_left_out_with_the_reason(make_cohort: Any) -> None:
     store, bags = make_cohort()
     assert "no covariates are named" in ClinicalOnly().lacking(store, bags)
+    together = CompositionWithClinical(Composition(), ClinicalOnly())
+    assert "no covariates are named" in together.lacking(store, bags)
     assert ClinicalOnly(["age", "stage"], "response").lacking(store, bags) == ""
     with pytest.raises(InputError, match="no such covariate"):
         ClinicalOnly(["age", "height"]).lacking(store, bags)
@@ -332,7 +354,7 @@ def test_inner_folds_of_a_baseline_keep_blocks_whole(
     assert not any(seen)
 
 
-def test_no_baseline_chooses_among_fewer_strengths_or_folds_than_the_head() -> None:
+def test_a_baseline_has_as_many_models_as_the_head_for_a_group_of_features() -> None:
     head = yaml.safe_load((Path(__file__).parents[2] / "configs/head/prototypes.yaml").read_text())
-    assert len(RIDGE_GRID) >= len(head["strengths"])
+    assert len(RIDGE_GRID) >= len(head["strengths"]) * len(SCREENS)
     assert head["inner_folds"] == INNER_FOLDS

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from recart.config.build import build_each
+from recart.config.compose import compose
+from recart.data.split import Kind
 from recart.evaluation.assessment import Assessment, assess
-from recart.evaluation.claims import ClaimLevel, aligned_columns
+from recart.evaluation.claims import ClaimLevel, lacking_for_more
+from recart.evaluation.needed_baselines import NEEDED, not_run
+from recart.evaluation.permutation import Permutation
+
+ALL = tuple(names[0] for names in NEEDED)
 
 
 def _assess(make: Any, *, effect: float, rival: float | None, **settings: Any) -> Assessment:
@@ -51,8 +57,15 @@ def test_signal_without_baselines_stays_at_signal(make_predictions: Any) -> None
     assert "No baseline was run" in found.claim.text
 
 
+def _against_all(make: Any, but: tuple[str, ...] = (), **settings: Any) -> Assessment:
+    """A strong model beside baselines that know nothing, all but a few."""
+    table, noise = make(effect=4.0, n=80), make(effect=0.0, n=80, seed=1)
+    rivals = {name: noise for name in ALL if name not in but}
+    return assess(table, rivals, endpoint="response", seed=0, n_resamples=200, **settings)
+
+
 def test_better_than_the_baselines(make_predictions: Any) -> None:
-    found = _assess(make_predictions, effect=4.0, rival=0.0, n=80)
+    found = _against_all(make_predictions)
     assert found.claim.level == ClaimLevel.BETTER
     assert "Predicts response" in found.claim.headline
     assert "No outside cohort" in found.claim.text
@@ -106,12 +119,40 @@ def test_below_the_top_nothing_is_said_to_be_predicted(
     assert "predict" not in _words(found).lower()
 
 
-def test_aligned_columns_are_found() -> None:
-    y = [0, 0, 0, 0, 1, 1, 1, 1]
-    columns = pd.DataFrame(
-        {"site": list("aabbccdd"), "batch": list("xyxyxyxy"), "id": list("01234567")}
-    )
-    found = aligned_columns(columns, y)
-    assert len(found) == 1
-    assert "Column site" in found[0]
-    assert "4 levels" in found[0]
+def test_a_baseline_that_was_left_out_keeps_the_claim_at_a_signal(make_predictions: Any) -> None:
+    found = _against_all(make_predictions, but=("composition", "pseudobulk"))
+    assert found.claim.level == ClaimLevel.SIGNAL
+    assert "left out: composition, pseudobulk" in found.claim.text
+    assert "predicts" not in _words(found).lower()
+    # what the cohort cannot have is no omission
+    reason = {"clinical only": "no covariates are named"}
+    both = ("clinical only", "composition + clinical")
+    found = _against_all(make_predictions, but=both, left_out=reason)
+    assert found.claim.level == ClaimLevel.BETTER
+
+
+def test_every_shipped_baseline_is_needed() -> None:
+    """A baseline that is added to the configuration is added to the claim, under its name."""
+    config = compose()
+    names = {own.name for own in build_each(config.baselines).values()}
+    assert names == set(ALL)
+    given = build_each({"own": {**config.baselines.composition, "given_types": True}})
+    assert not_run([given["own"].name, *ALL[1:]], ()) == ()
+    assert not_run(ALL[:5], ()) == ALL[5:]
+
+
+def test_pairs_without_a_p_are_no_more_than_a_signal() -> None:
+    refused = Permutation.refused("folds such as pairs follow the labels.")
+    for permutation in (None, refused):
+        (reason,) = lacking_for_more(Kind.PAIRS, (), permutation)
+        assert "no permutation p" in reason
+        assert lacking_for_more(Kind.PARTITION, (), permutation) == []
+
+
+def test_why_there_is_no_p_is_said(make_predictions: Any) -> None:
+    refused = Permutation.refused("A class is too small.")
+    found = _against_all(make_predictions, permutation=refused)
+    assert "No permutation p: A class is too small." in found.claim.text
+    given = Permutation(p=0.005, k=199, observed=0.91, null_mean=0.5, null_sd=0.1, repeats=4)
+    text = _against_all(make_predictions, permutation=given).claim.text
+    assert "over 4 repeats, in which the labels as they are give 0.91" in text

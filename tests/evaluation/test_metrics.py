@@ -14,6 +14,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from recart.data.split import Kind
+from recart.evaluation.design import FoldDesign
 from recart.evaluation.metrics import metrics
 from recart.evaluation.predictions import aggregate
 
@@ -67,6 +69,17 @@ def test_leave_one_out_is_refused_with_the_reason(make_predictions: Any) -> None
     assert found.auprc is None
     assert "16 of 16 held-out folds hold a single class" in found.refusal
     assert found.brier > 0
+
+
+def test_patients_held_out_alone_are_not_ranked_whatever_their_bags_say(
+    make_predictions: Any,
+) -> None:
+    table = make_predictions(n=8, bags_per_patient=2)
+    table["y"] = np.arange(16) % 2  # every patient has a bag of both classes
+    table["fold"] = table.groupby("patient").ngroup()
+    found = metrics(aggregate(table, "m", FoldDesign(kind=Kind.GROUPS)))
+    assert found.auroc is None
+    assert "Every held-out fold is one patient" in found.refusal
 
 
 def test_saying_the_training_prevalence_has_no_skill(make_predictions: Any) -> None:

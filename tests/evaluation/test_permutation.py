@@ -107,6 +107,25 @@ def test_every_fold_keeps_both_classes(make_predictions: Any) -> None:
         assert min(y[development].sum(), (1 - y[development]).sum()) >= 2
 
 
+def test_every_fold_keeps_two_groups_of_both_classes(make_predictions: Any) -> None:
+    scores = _observed(make_predictions, n=20)
+    library, development = np.arange(20) // 4, np.arange(12)  # three libraries of four patients
+    member = [(development, np.arange(12, 20))]
+    for y in _permuted(scores, member, k=60, seed=0, groups=library):
+        for label in (0, 1):
+            assert len(set(library[development][y[development] == label])) >= 2
+    both = [*member, (np.arange(12, 20), development)]
+    one = permutation_test([], both, scores, k=9, seed=0, groups=np.zeros(20))
+    assert "two of each class (or groups" in one.refusal
+
+
+def test_folds_of_one_patient_are_refused(make_predictions: Any) -> None:
+    scores = _observed(make_predictions, n=6, bags_per_patient=2)
+    rows = [np.flatnonzero(scores.patient == name) for name in dict.fromkeys(scores.patient)]
+    alone = [(np.setdiff1d(np.arange(len(scores.bag)), own), own) for own in rows]
+    assert "a single patient" in permutation_test([], alone, scores, k=9, seed=0).refusal
+
+
 def test_pairs_are_refused(make_predictions: Any) -> None:
     scores = _observed(make_predictions, n=8)
     pairs = [(np.arange(2, 8), np.array([0, 1])), (np.arange(2, 8), np.array([0, 3]))]

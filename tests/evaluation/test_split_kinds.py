@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,14 +19,20 @@ from recart.evaluation.bootstrap import PatientBootstrap
 from recart.evaluation.claims import ClaimLevel
 from recart.evaluation.comparison import compare
 from recart.evaluation.design import FoldDesign
-from recart.evaluation.intervals import auroc_interval, delong_variance
+from recart.evaluation.intervals import INFLATION, auroc_interval, delong_variance
 from recart.evaluation.metrics import metrics
+from recart.evaluation.needed_baselines import NEEDED
+from recart.evaluation.outside import PLACE_COLUMNS, Place, place_of
 from recart.evaluation.pairs import pair_auroc, pair_wins
 from recart.evaluation.predictions import aggregate
 from recart.models.ridge_logistic import fit_ridge_logistic
 from recart.problems import InputError
 
-PAIRS, OUTSIDE = FoldDesign(kind=Kind.PAIRS), FoldDesign(kind=Kind.EXTERNAL)
+PAIRS = FoldDesign(kind=Kind.PAIRS)
+LEIDEN = Place(column="site", values=("Leiden",))
+OUTSIDE = FoldDesign(kind=Kind.EXTERNAL, place=LEIDEN)
+# held out for good, and nothing shows that they are of another place
+SET_ASIDE = FoldDesign(kind=Kind.EXTERNAL)
 
 
 def pair_table(score: Any, y: np.ndarray, owner: np.ndarray | None = None) -> pd.DataFrame:
@@ -158,7 +166,7 @@ def outside_tables(effect: float = 2.0, n: int = 40) -> pd.DataFrame:
 
 def test_an_outside_cohort_is_scored_by_the_mean_of_the_members() -> None:
     table = outside_tables()
-    design = FoldDesign(kind=Kind.EXTERNAL, prevalence={(r, 0): 0.3 for r in range(5)})
+    design = replace(OUTSIDE, prevalence={(r, 0): 0.3 for r in range(5)})
     scores = aggregate(table, "model", design)
     by_bag = table.groupby("bag")
     y, mean = by_bag["y"].first(), by_bag["logit"].mean()
@@ -184,17 +192,68 @@ def test_a_comparison_on_an_outside_cohort_is_not_widened() -> None:
     assert found.interval.high - found.auroc == pytest.approx(1.959964 * draws.std(ddof=1))
 
 
+def test_patients_set_aside_by_no_place_are_widened() -> None:
+    table, rival = outside_tables(), outside_tables(effect=0.5)
+    outside, aside = (aggregate(table, "m", design) for design in (OUTSIDE, SET_ASIDE))
+    assert auroc_interval(aside).method == f"logit DeLong, SE x {INFLATION:g}"
+    assert auroc_interval(aside).width > auroc_interval(outside).width
+    boot = PatientBootstrap.draw(outside, 0, 500)
+    widths = [
+        compare(own, aggregate(rival, "b", design), boot).interval.width
+        for own, design in ((outside, OUTSIDE), (aside, SET_ASIDE))
+    ]
+    assert widths[1] == pytest.approx(INFLATION * widths[0])
+
+
+def test_a_place_is_a_column_that_names_places() -> None:
+    samples = pd.DataFrame(
+        {
+            "patient": [0, 0, 1, 2, 3],
+            "site": ["a", "a", "a", "b", "b"],
+            "batch": ["1", "2", "1", "3", "4"],
+            "study": ["x", "x", "x", "x", None],
+        }
+    )
+    patients = pd.DataFrame({"hospital": ["u", "v", "v", "w"]})
+    store: Any = SimpleNamespace(samples=samples, patients=patients)
+
+    def place(*held_out: int, columns: tuple[str, ...] = PLACE_COLUMNS) -> Place | None:
+        rest = [code for code in range(4) if code not in held_out]
+        fold = SimpleNamespace(held_out=held_out, train=rest[:1], validation=rest[1:])
+        split: Any = SimpleNamespace(kind=Kind.EXTERNAL, folds=[fold])
+        return place_of(split, store, columns)
+
+    assert place(2, 3) == Place(column="site", values=("b",))
+    assert place(3) == Place(column="hospital", values=("w",))  # site b was trained on
+    assert place(2) is None  # study is not known of everybody
+    assert place(2, columns=("batch",)) is not None  # whoever says that a batch is a place
+    partition: Any = SimpleNamespace(kind=Kind.PARTITION, folds=[])
+    assert place_of(partition, store, PLACE_COLUMNS) is None
+    many = Place(column="site", values=("a", "b", "c", "d"))
+    assert many.words == "site: a, b, c and 1 more"
+
+
 def test_only_an_outside_cohort_reaches_the_highest_rung() -> None:
     table, rival = outside_tables(effect=4.0, n=80), outside_tables(effect=0.0, n=80)
-    outside = assess(table, {"rival": rival}, endpoint="response", seed=0, design=OUTSIDE)
+    rivals = {names[0]: rival for names in NEEDED}
+    outside = assess(table, rivals, endpoint="response", seed=0, n_resamples=200, design=OUTSIDE)
     assert outside.claim.level == max(ClaimLevel)
+    assert "an outside cohort (site: Leiden)" in outside.claim.headline
+    aside = assess(table, rivals, endpoint="response", seed=0, n_resamples=200, design=SET_ASIDE)
+    assert aside.claim.level == ClaimLevel.BETTER
+    assert "outside" not in aside.claim.headline
+    assert "No column that names places" in aside.claim.text
+    # of either kind nobody has measured how often the interval holds
+    assert all("coverage" in own.claim.text for own in (outside, aside))
     folds = np.random.default_rng(0).permutation(np.arange(80) // 2 % 5)
     inside = [
         own.assign(fold=own["repeat"].map(lambda _: 0) + np.tile(np.repeat(folds[:40], 2), 5))
         for own in (table, rival)
     ]
-    internal = assess(inside[0], {"rival": inside[1]}, endpoint="response", seed=0)
-    assert internal.claim.level < max(ClaimLevel)
+    rivals = dict.fromkeys(rivals, inside[1])
+    internal = assess(inside[0], rivals, endpoint="response", seed=0, n_resamples=200)
+    assert internal.claim.level == ClaimLevel.BETTER
+    assert "coverage" not in internal.claim.text
 
 
 def test_single_patients_have_predictions_and_no_auroc() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import pytest
 from recart.data.pseudonyms import Pseudonyms
 from recart.inference.new_patients import NewPatients
 from recart.inference.records.fhir import risk_assessment
+from recart.inference.records.further import further_outputs
 from recart.inference.records.patient_record import (
     Asked,
     check_kinds,
     patient_records,
     record_schema,
 )
-from recart.inference.records.subjects import subjects_of
+from recart.inference.records.subjects import owners_of, subjects_of
 from recart.problems import InputError
 
 ABOUT = {
@@ -27,6 +29,17 @@ ABOUT = {
     "members": "0123456789abcdef",
     "use": "research use only: not for decisions on patients",
     "claim_level": "L2",
+    "endpoint": "best_response",
+}
+# beside the leading levels: survival, and a part whose name is also a level's
+FURTHER = {
+    "level:PD": 0.25,
+    "level:crs": 0.75,
+    "log_odds:pfs": -1.0,
+    "risk:pfs": 0.5,
+    "survival:6:pfs": 0.625,
+    "log_odds:crs": 0.0,
+    "level:2:crs": 0.125,
 }
 
 
@@ -38,6 +51,7 @@ def _asked(**about: str) -> Asked:
         unit="patient",
         input_sha256="ab" * 32,
         made="2026-11-27T09:00:00+00:00",
+        further={"pfs": ("event by month 6", "none by month 6"), "crs": ("grade 2", "below 2")},
     )
 
 
@@ -47,6 +61,87 @@ def records(make_new_patients: Callable[..., NewPatients]) -> dict[str, dict[str
     new = make_new_patients()
     names = [str(bag) for bag in new.patients.index]
     return patient_records(new, _asked(), {name: f"subject-{name}" for name in names})
+
+
+@pytest.fixture
+def several(make_new_patients: Callable[..., NewPatients]) -> dict[str, dict[str, Any]]:
+    """The same, predicted with further outcomes."""
+    new = make_new_patients()
+    predicted = new.patients["probability"].notna()
+    for name, value in FURTHER.items():
+        new.patients[name] = predicted.map({True: value, False: float("nan")})
+    return patient_records(new, _asked(), {str(bag): str(bag) for bag in new.patients.index})
+
+
+def _validated(resource: dict[str, Any]) -> dict[str, Any]:
+    pytest.importorskip("fhir.resources", reason="fhir.resources is not installed")
+    from fhir.resources.R4B.riskassessment import RiskAssessment
+
+    plain: dict[str, Any] = json.loads(json.dumps(resource))
+    parsed = RiskAssessment.model_validate(plain)
+    assert json.loads(parsed.model_dump_json(exclude_none=True)).keys() == plain.keys()
+    return plain
+
+
+def test_every_output_of_an_endpoint_stands_in_json_and_fhir(
+    several: dict[str, dict[str, Any]],
+) -> None:
+    own = several["bag0"]
+    assert own["prediction"]["further"] == FURTHER
+    told = {(found.of, found.text): found.value for found in further_outputs(own)}
+    assert told == {
+        ("", "level PD"): 0.25,
+        ("", "level crs"): 0.75,
+        ("pfs", "event by month 6"): pytest.approx(0.268941, abs=1e-6),
+        ("pfs", "log hazard, against the mean patient"): 0.5,
+        ("pfs", "no event by month 6"): 0.625,
+        ("crs", "grade 2"): 0.5,
+        ("crs", "level 2"): 0.125,
+    }
+    first, *more = _validated(risk_assessment(own))["prediction"]
+    assert first["outcome"]["text"] == "CR"
+    assert {one["outcome"]["text"]: one["probabilityDecimal"] for one in more} == {
+        "level PD": 25,
+        "level crs": 75,
+        "pfs: event by month 6": 26.89,
+        "pfs: no event by month 6": 62.5,
+        "crs: grade 2": 50,
+        "crs: level 2": 12.5,
+    }
+    assert all("not calibrated" in one["rationale"] for one in more)
+    # who is refused is told nothing of it
+    assert further_outputs(several["bag2"]) == []
+    assert "prediction" not in risk_assessment(several["bag2"])
+    validator = jsonschema.Draft202012Validator(record_schema())
+    for record in several.values():
+        validator.validate(json.loads(json.dumps(record, allow_nan=False)))
+
+
+def test_fhir_asks_what_the_model_was_asked(records: dict[str, dict[str, Any]]) -> None:
+    resource = risk_assessment(records["bag0"])
+    assert resource["code"]["text"] == "best_response: CR against PR, SD"
+    assert "CAR T" not in json.dumps(resource)  # nobody said that it was
+    question = {**records["bag0"]["question"], "endpoint": None}
+    unnamed = risk_assessment({**records["bag0"], "question": question})
+    assert unnamed["code"]["text"] == "CR against PR, SD"
+
+
+def test_a_sample_is_no_patient(make_new_patients: Callable[..., NewPatients]) -> None:
+    new = make_new_patients()
+    names = {str(bag): f"S-{bag}" for bag in new.patients.index}
+    asked = replace(_asked(), unit="sample", owners={"bag0": "P-1", "bag1": None, "bag2": "P-2"})
+    records = patient_records(new, asked, names)
+    validator = jsonschema.Draft202012Validator(record_schema())
+    for record in records.values():
+        validator.validate(json.loads(json.dumps(record, allow_nan=False)))
+    own = _validated(risk_assessment(records["bag0"], "urn:x"))
+    assert own["subject"] == {"type": "Patient", "identifier": {"value": "P-1", "system": "urn:x"}}
+    assert own["basis"][0]["type"] == "Specimen"
+    assert own["basis"][0]["identifier"] == {"value": "S-bag0"}
+    unknown = _validated(risk_assessment(records["bag1"], "urn:x"))
+    assert "identifier" not in unknown["subject"]
+    assert unknown["subject"]["display"]
+    assert next(one["identifier"]["value"] for one in unknown["basis"]) == "S-bag1"
 
 
 def test_every_record_follows_the_schema(records: dict[str, dict[str, Any]]) -> None:
@@ -103,11 +198,7 @@ def test_fhir_is_valid(records: dict[str, dict[str, Any]]) -> None:
         }
         assert "reference" not in resource["subject"]
         assert "Research use only" in resource["note"][0]["text"]
-        pytest.importorskip("fhir.resources", reason="fhir.resources is not installed")
-        from fhir.resources.R4B.riskassessment import RiskAssessment
-
-        parsed = RiskAssessment.model_validate(resource)
-        assert json.loads(parsed.model_dump_json(exclude_none=True)).keys() == resource.keys()
+        _validated(resource)
 
 
 def test_fhir_says_percent_and_is_final_only_when_nothing_is_to_come(
@@ -133,6 +224,9 @@ def test_fhir_says_percent_and_is_final_only_when_nothing_is_to_come(
     marked = patient_records(new, _asked(watermark="written against the audit"), names)["bag0"]
     assert risk_assessment(marked)["status"] == "preliminary"
     assert any("against the audit" in n["text"] for n in risk_assessment(marked)["note"])
+    seen = risk_assessment({**records["bag0"], "in_training": True})
+    assert seen["status"] == "preliminary"
+    assert any("in the model's training" in note["text"] for note in seen["note"])
     new.patients["claim_level"] = ""
     unknown = patient_records(new, _asked(claim_level=""), names)["bag0"]
     assert unknown["claim_level"] is None
@@ -156,6 +250,19 @@ def test_subjects_are_pseudonyms_unless_something_else_is_chosen(tmp_path: Path)
     table.write_text("patient,identifier\nAnn,007\nBob,007\n")
     with pytest.raises(InputError, match="one identifier"):
         subjects_of(["Ann", "Bob"], str(table), "patient", keyed, id_map)
+
+
+def test_samples_have_patients_of_the_same_naming(tmp_path: Path) -> None:
+    keyed, id_map = Pseudonyms(tmp_path / "key"), tmp_path / "ids.csv"
+    of = {"tube1": "Ann", "tube2": "Bob"}
+    subjects_of(list(of), "pseudonym", "sample", keyed, id_map)
+    told = owners_of(of, "pseudonym", keyed, id_map)
+    assert told == {"tube1": keyed.patient("Ann"), "tube2": keyed.patient("Bob")}
+    assert all(name in id_map.read_text() for name in (*of, "Ann", "Bob"))
+    assert owners_of(of, "own", keyed, id_map) == of
+    table = tmp_path / "names.csv"
+    table.write_text("name,identifier\ntube1,t-1\ntube2,t-2\nAnn,007\n")
+    assert owners_of(of, str(table), keyed, id_map) == {"tube1": "007", "tube2": None}
 
 
 def test_unknown_kinds_are_refused() -> None:

@@ -17,7 +17,7 @@ import torch
 
 from recart.data.features import FeatureChoice, Features, bind
 from recart.data.store import CohortStore
-from recart.inference.scvi.export_totalvi import as_totalvi, check_exportable
+from recart.inference.scvi.export_totalvi import as_totalvi, check_exportable, panel_warning
 from recart.inference.scvi.import_totalvi import convert
 from recart.models.encoder import JointEncoder
 from recart.models.product_of_experts import ProductOfExperts
@@ -119,6 +119,31 @@ def test_an_exported_member_gives_the_same_latent_means(
     np.testing.assert_allclose(theirs, ours, atol=1e-4)
     saved = (tmp_path / "totalvi" / "model.pt").read_bytes()
     assert not any(name in saved for name in (b"P-000", b"S-000", b"SECRET"))
+
+
+def test_partial_panels_are_warned_of_since_totalvi_reads_them_in_another_way(
+    make_store: MakeStore, no_receptors: Callable[[CohortStore], CohortStore]
+) -> None:
+    store = no_receptors(make_store(patients=3, cells=60))
+    features = _features(store)
+    assert panel_warning(features, store) == ""
+    assert "not known" in panel_warning(features, None)
+    measured, protein = store.protein_measured.copy(), np.array(store.protein)
+    measured[0, :3] = False  # a sample of the first patient
+    lacks = store.cells["sample"].to_numpy() == 0
+    protein[lacks, :3] = 0
+    partial = replace(store, protein_measured=measured, protein=protein)
+    assert panel_warning(features, partial).startswith("1 of 6 samples of training lack")
+    others = replace(features, spec=replace(features.spec, patients=("P-001", "P-002")))
+    assert panel_warning(others, partial) == ""
+    # what it warns of is so, and of no other cells
+    stack = _stack(features, RECIPE, 1)
+    model = as_totalvi(features, stack)
+    adata = _cells(partial, features)
+    theirs = model.get_latent_representation(adata, give_mean=True)
+    difference = np.abs(theirs - _latents(stack, features, partial)).max(axis=1)
+    assert difference[~lacks].max() < 1e-4
+    assert np.median(difference[lacks]) > 1e-3
 
 
 def _totalvi(adata: Any, **more: Any) -> Any:

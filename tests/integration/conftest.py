@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recart.config.build import build
 from recart.config.compose import compose
 from recart.data.cohort import Cohort
 from recart.data.simulate import SimulatedCohort
 from recart.training.launch import train_run
+from recart.training.run_directory import RunDirectory
 
 # Ids that are looked for in everything a run writes; no other word contains them.
 PATIENT, SAMPLE, BATCH = "QQPERSON", "QQTUBE", "QQLANE"
@@ -148,6 +151,30 @@ def trained(place: Place) -> Path:
     """The folder of a trained run; tests that change it work on a copy."""
     train_run(compose(place.settings("trained")))
     return place.folder / "trained"
+
+
+@pytest.fixture(scope="session")
+def trusted(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the trained run, evaluated."""
+    from recart.evaluation.launch import evaluate_run
+    from recart.inference.trust.fit import fit_trust, write_trust
+
+    folder = tmp_path_factory.mktemp("trusted") / "run"
+    shutil.copytree(trained, folder)
+    run = RunDirectory.open(folder)
+    policy = build(compose([f"run={folder}"], "evaluate").refusal)
+    write_trust(fit_trust(evaluate_run(run), policy), run)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lenient() -> list[str]:
+    """Rules of refusal left out, so that so small a run as `trusted` predicts."""
+    # what the model itself can't carry, and few cells
+    names = ["claim", "few_training_patients", "cells"]
+    # two epochs know little of what is usual
+    names += ["latent", "rna", "protein", "composition"]
+    return ["refusal=default", *(f"refusal.rules.{name}=null" for name in names)]
 
 
 @pytest.fixture

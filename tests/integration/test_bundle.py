@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 import recart
 from recart.config.build import build, build_each
-from recart.config.compose import compose
+from recart.config.compose import compose, config_folder
 from recart.data.checks import Limits
 from recart.data.cohort import Cohort
 from recart.evaluation.audit.audit import Audit
@@ -34,6 +34,8 @@ from recart.inference.bundle.manifest import MANIFEST, seal
 from recart.inference.bundle.read import read_bundle
 from recart.inference.bundle.write import write_bundle
 from recart.inference.launch import embed_run
+from recart.inference.outputs.differential_expression import differential_expression
+from recart.inference.outputs.predictive_check import posterior_predictive_check
 from recart.inference.trust.fit import fit_trust, write_trust
 from recart.problems import InputError
 from recart.report.run_report import write_run_report
@@ -48,6 +50,14 @@ LEAK = Finding(
     severity=Severity.LEAK,
     what="P-0123456789 and P-abcdefabcd are one donor",
     mend="put them into one block",
+)
+
+STOPPED = Finding(
+    check="targets",
+    code="A-AUDIT-001",
+    severity=Severity.UNKNOWN,
+    what="the check stopped with ValueError; what it was to find is not known",
+    mend="mend what stopped it, or report it",
 )
 
 
@@ -68,7 +78,9 @@ def evaluated(run: RunDirectory) -> Evaluated:
     # so small a cohort allows no prediction; whoever was in it is refused all the same
     lenient = replace(policy, rules={"in_training": policy.rules["in_training"]})
     write_trust(fit_trust(found, lenient), run)
+    threads = torch.get_num_threads()
     write_run_report(found, run)
+    assert torch.get_num_threads() == threads  # UMAP's numba would have set it to all cores
     return found
 
 
@@ -81,6 +93,20 @@ def bundle(
     assert not evaluated.audit.leaks
     write_bundle(evaluated, run, path, force=False)
     return path
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_of_the_run_in_a_browser(
+    look_at_report: Callable[[Path, int, int], None],
+    evaluated: Evaluated,
+    run: RunDirectory,
+    width: int,
+) -> None:
+    """With what only a run has: maps of its cells, its training, the evidence of its audit."""
+    drawn = {path.stem for path in run.figures.glob("*.png")}
+    assert {"training", "latent_dimensions", "cells_by_patient", "cells_by_response"} <= drawn
+    assert any(one.evidence for one in evaluated.audit.findings)
+    look_at_report(run.report, width, len(drawn))
 
 
 @pytest.fixture
@@ -158,6 +184,83 @@ def test_elsewhere_it_predicts_the_same_to_the_bit(
         told = {key: value[()].decode() for key, value in other["uns/recart"].items()}
     assert told["bundle"] == json.loads((bundle / MANIFEST).read_text())["sha256"][:16]
     assert re.fullmatch(r"L[0-4]", told["claim_level"])
+
+
+# what an installation for a bundle has: packages of its list, what these need, and no others
+INSTALLED = """
+import importlib.metadata, re, sys, warnings
+
+bundle, data, output, *wanted = sys.argv[1:]
+pages = {"hydra-core", "jinja2", "matplotlib", "umap-learn"}  # which recart.load does without
+warnings.simplefilter("ignore")
+
+def plain(name):
+    return re.sub(r"[-_.]+", "-", re.split(r"[ ;<>=!~(\\[]", name)[0]).lower()
+
+there = {plain(own.metadata["Name"]): own for own in importlib.metadata.distributions()}
+tops = importlib.metadata.packages_distributions()
+
+def missing_without(left):
+    kept = {"recart"}
+    while left:
+        name = left.pop()
+        if name in there and name not in kept:
+            kept.add(name)
+            left += [plain(own) for own in there[name].requires or () if "extra ==" not in own]
+    return {top for top, names in tops.items() if not kept & set(map(plain, names))}
+
+class Installed:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, *more):
+        return None if name.split(".")[0] in missing else self.finder.find_spec(name, *more)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+assert pages < set(wanted)
+missing = missing_without([name for name in wanted if name not in pages])
+sys.meta_path[:] = map(Installed, sys.meta_path)
+trainers = {"lightning", "scvi", "scanpy", "wandb", "optuna", "tensorboard", "torchmetrics"}
+assert trainers | {"hydra", "sklearn", "umap", "matplotlib"} < missing
+import mudata, recart
+
+model = recart.load(bundle)
+read = model.read(mudata.read_h5mu(data))
+told = model.predict(read)
+assert len(model.embed(read)) and len(model.explain(read).groups)
+assert model.outputs(read).get_protein_foreground_probability([0]).shape[0] == 1
+assert not missing & {name.split(".")[0] for name in sys.modules}
+missing = missing_without(list(wanted))
+assert trainers < missing
+from recart.config.compose import compose
+from recart.inference.launch import embed_new
+from recart.report.patient_files import write_patient_files
+
+settings = [f"bundle={bundle}", f"data.path={data}", f"output={output}"]
+embedded = embed_new(compose(settings, entry="embed"))
+assert embedded.new.patients.equals(told)
+assert len(write_patient_files(embedded, ["json", "html", "fhir"])) == 3 * len(told)
+assert not missing & {name.split(".")[0] for name in sys.modules}
+"""
+
+
+def test_a_bundle_takes_the_packages_of_its_list_and_no_others(
+    bundle: Path, new_file: Path, tmp_path: Path
+) -> None:
+    """As installed with `--no-deps` beside `bundle-requirements.txt`: nothing that trains."""
+    listed = (config_folder().parent / "bundle-requirements.txt").read_text().splitlines()
+    names = [line for line in listed if line and not line.startswith("#")]
+    arguments = [str(bundle), str(new_file), str(tmp_path / "out.h5mu"), *names]
+    done = subprocess.run(
+        [sys.executable, "-c", INSTALLED, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_one_changed_byte_of_any_file_is_refused_by_name(copy: Path) -> None:
@@ -240,17 +343,19 @@ def test_it_holds_no_cells_no_clones_and_nothing_that_runs(
     assert min(counts) > 300  # no dimension of this small model
     for name, tensor in tensors.items():
         assert not counts & set(tensor.shape), name
+    numbers: dict[str, str] = {}
     for member, of_run in zip(own.members, evaluated.members, strict=True):
         assert member.features.spec.patients == ()
         assert not member.held_out
         assert not member.fitted_on
-        assert member.features.spec.batches == tuple(
-            f"training batch {i}" for i in range(len(of_run.features.spec.batches))
-        )
+        batches = of_run.features.spec.batches, member.features.spec.batches
+        for name, number in zip(*batches, strict=True):  # the same number in all members
+            assert numbers.setdefault(name, number) == number
         assert member.features.spec.genes == of_run.features.spec.genes
         assert member.rule == of_run.rule
         for key, weight in of_run.stack.state_dict().items():
             assert torch.equal(member.stack.state_dict()[key], weight)
+    assert set(numbers.values()) == {f"training batch {i}" for i in range(len(numbers))}
     # patients are stored in order of their ids: rows in that order would say whose score is whose
     sets = own.trust["sets"] if own.trust else {}
     assert len(sets["logits"]) == 16
@@ -261,9 +366,12 @@ def test_a_leak_is_refused_unless_forced_and_then_marked_everywhere(
     evaluated: Evaluated, run: RunDirectory, new_file: Path, tmp_path: Path
 ) -> None:
     leaking = replace(evaluated, audit=Audit(findings=(*evaluated.audit.findings, LEAK)))
+    part = [own for own in evaluated.audit.findings if own.check != "targets"]
     for own, code in (
         (leaking, "E-BUNDLE-008.*A-ID-001"),
         (replace(evaluated, audit=Audit()), "009"),
+        (replace(evaluated, audit=Audit(findings=(*part, STOPPED))), "E-BUNDLE-012.*A-AUDIT-001"),
+        (replace(evaluated, audit=Audit(findings=tuple(part))), "E-BUNDLE-013.*targets"),
     ):
         with pytest.raises(InputError, match=f"{code}.*bundle_force=true"):
             write_bundle(own, run, tmp_path / "forced", force=False)
@@ -318,8 +426,64 @@ def test_members_with_settings_of_their_own_keep_them(
 
 def test_members_of_another_layout_are_refused_with_their_version(copy: Path) -> None:
     seal(copy, {"recart": "0.0.9", "member_layout": 2, "watermark": None})
-    with pytest.raises(InputError, match=r"E-BUNDLE-002.*layout 2.*pip install recart==0\.0\.9"):
+    with pytest.raises(InputError, match=r"E-BUNDLE-002.*layout 2.*read it with recart 0\.0\.9"):
         read_bundle(copy)
+
+
+def test_in_memory_it_gives_the_outputs_that_embed_writes(
+    bundle: Path, new_file: Path, tmp_path: Path
+) -> None:
+    import mudata
+
+    asked = ["denoised_rna", "denoised_protein", "protein_foreground_prob"]
+    settings = [f"bundle={bundle}", f"data.path={new_file}", "data.limits.min_cells=5"]
+    settings += [f"output={tmp_path / 'out.h5mu'}", f"outputs=[{','.join(asked)}]", "reports=[]"]
+    embed_run(compose(settings, entry="embed"))
+    model = recart.load(bundle)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mudata's notes on what it reads
+        written = mudata.read_h5mu(tmp_path / "out.h5mu")["rna"]
+        data = mudata.read_h5mu(new_file)
+    outputs = model.outputs(data)
+    rna, protein = outputs.get_normalized_expression(library_size=1e4)
+    foreground = outputs.get_protein_foreground_probability()
+    assert sorted(rna.index) == sorted(data.obs_names)
+    assert list(rna.index) != list(data.obs_names)  # by patient, and inside samples shuffled
+    of_file = pd.DataFrame(
+        written[:, list(rna.columns)].layers["denoised_rna"].toarray(), index=written.obs_names
+    )
+    expected = [of_file, *(written.obsm[name] for name in asked[1:])]
+    for own, other in zip((rna, protein, foreground), expected, strict=True):
+        np.testing.assert_allclose(own.reindex(written.obs_names), other, rtol=1e-4, atol=1e-6)
+    batch = outputs.batches[0]
+    elsewhere, _ = outputs.get_normalized_expression(transform_batch=batch, library_size=1e4)
+    assert not np.allclose(elsewhere, rna)
+    found = differential_expression(outputs, groupby="timepoint", n_samples_overall=60)
+    features = len(outputs.genes) + len(outputs.proteins)
+    assert found["comparison"].value_counts().to_dict() == {
+        f"{name} vs Rest": features for name in ("post", "pre")
+    }
+    assert len(posterior_predictive_check(outputs, np.arange(20), n_samples=1)) == features
+
+
+def test_what_the_readme_does_with_a_bundle_runs(
+    bundle: Path, new_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mudata
+
+    readme = (config_folder().parent / "README.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 2
+    monkeypatch.chdir(tmp_path)
+    Path("released").symlink_to(bundle)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mudata's notes on what it reads
+        names: dict[str, Any] = {"mudata": mudata.read_h5mu(new_file)}
+        for block in blocks:
+            exec(compile(block, "README.md", "exec"), names)
+    denoised = names["mudata"]["rna"].obsm["denoised"]
+    assert denoised.shape == names["protein"].shape
+    assert denoised.notna().all(axis=None)
 
 
 def test_in_memory_it_says_what_embed_says(bundle: Path, new_file: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -102,14 +103,18 @@ def evaluated(kind: str, folder: Path, prepared: Path) -> tuple[Evaluated, RunDi
     return found, run
 
 
-def embed(output: Path, data: Path, **model: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """What `embed.py` does."""
+def embed(
+    output: Path, data: Path, **model: Path
+) -> tuple[pd.DataFrame, dict[str, Any], list[str]]:
+    """What `embed.py` does; of the pages what they say of the cohort."""
     settings = [f"{key}={path}" for key, path in model.items()]
     settings += [f"data.path={data}", f"output={output}", "data.limits.min_cells=2"]
     made = embed_new(compose([*settings, "outputs=[latents,attribution]"], entry="embed"))
     files = write_patient_files(made, ["json", "html", "fhir"])
     assert len(files) == 3 * len(made.new.patients)
-    return made.new.patients, made.records
+    pages = [path.read_text() for path in files if path.suffix == ".html"]
+    told = [found for page in pages for found in re.findall("second highest of [^.]+", page)]
+    return made.new.patients, made.records, told
 
 
 @pytest.mark.slow  # some seconds each
@@ -123,10 +128,13 @@ def test_a_bundle_of_every_kind_says_what_its_run_says(
     found, run = evaluated(kind, tmp_path, place.folder / "prepared-kinds")
     bundle = tmp_path / "bundle"
     write_bundle(found, run, bundle, force=True)
-    of_run, _ = embed(tmp_path / "run.h5mu", new_file, run=run.path)
-    table, records = embed(tmp_path / "bundle.h5mu", new_file, bundle=bundle)
+    of_run, _, by_run = embed(tmp_path / "run.h5mu", new_file, run=run.path)
+    table, records, by_bundle = embed(tmp_path / "bundle.h5mu", new_file, bundle=bundle)
     assert table.pop("watermark").str.startswith("FORCED").all()
     pd.testing.assert_frame_equal(of_run, table, check_exact=True)
+    assert by_run == by_bundle
+    assert len(by_run) == (0 if "cells" in kind else len(table))
+    assert not [own for own in by_run if re.search(r"of (0|these)\b", own)]
     assert table["probability"].between(0, 1).all()
     assert columns <= set(table.columns[table.notna().all()])
     assert len(table) == (table["n_samples"].sum() if "sample" in kind else 2)
@@ -134,7 +142,12 @@ def test_a_bundle_of_every_kind_says_what_its_run_says(
         question = record["question"]
         told = (question["positive"], question["negative"])
         assert told == CLASSES.get(kind, ("CR", "nonCR"))
-        assert set(record["prediction"]["further"]) >= columns - {"log_odds:crs"}
+        assert set(record["prediction"]["further"]) >= columns
+        assert set(question["further"]) == ({"crs"} if kind == "several" else set())
+        assert question["endpoint"] == str(run.config.data.endpoint)
+        # a sample is somebody's, and somebody else than a sample
+        assert record["patient"].startswith("P-")
+        assert (record["subject"] != record["patient"]) == ("sample" in kind)
     with pytest.warns(UserWarning, match="FORCED"):
         model = recart.load(bundle)
     with warnings.catch_warnings():

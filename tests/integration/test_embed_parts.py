@@ -71,6 +71,16 @@ def test_parts_give_what_the_whole_gives(
 
 
 @pytest.mark.slow
+def test_the_input_is_never_replaced_by_the_output(settings: list[str]) -> None:
+    path = Path(settings[1].removeprefix("data.path="))
+    before, beside = path.read_bytes(), set(path.parent.iterdir())
+    with pytest.raises(InputError, match=r"E-OUT-012 file=parts_input\.h5mu"):
+        embed_run(compose([*settings, f"output={path}"], entry="embed"))
+    assert path.read_bytes() == before
+    assert set(path.parent.iterdir()) == beside
+
+
+@pytest.mark.slow
 def test_a_bad_patient_stops_everything_and_all_are_named(
     settings: list[str],
     place: Any,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 
+from recart.data.batches import gather
 from recart.data.cohort import Cohort
 from recart.data.features import bind
 from recart.training.bag_latents import bag_latents
@@ -115,24 +119,37 @@ def test_the_size_of_chunks_changes_rounding_only(
     _same(plain, tmp_path / "chunks.h5mu", 1e-5)
 
 
-def test_the_number_of_threads_changes_rounding_only(
-    embed: Embed, plain: Path, new_patients: Cohort, tmp_path: Path
+def test_the_number_of_threads_changes_nothing(
+    embed: Embed,
+    plain: Path,
+    new_patients: Cohort,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with threads(1):
-        embed(new_patients, tmp_path / "one.h5mu")
-    with threads(2):
-        embed(new_patients, tmp_path / "two.h5mu")
-    _same(tmp_path / "one.h5mu", tmp_path / "two.h5mu", 1e-5)
-    _same(plain, tmp_path / "two.h5mu", 1e-5)
+    """Threads of our own, one a core, whatever torch was told to use."""
+    encoding: set[int] = set()
+
+    def seen(*args: Any, **kwargs: Any) -> Any:
+        encoding.add(threading.get_ident())
+        return gather(*args, **kwargs)
+
+    monkeypatch.setattr("recart.training.encoding.gather", seen)
+    for cores in (1, 4):
+        encoding.clear()
+        monkeypatch.setattr("recart.inference.in_parts.allowed_cores", partial(int, cores))
+        with threads(cores):
+            embed(new_patients, tmp_path / f"{cores}.h5mu")
+        assert (len(encoding) > 1) == (cores > 1)
+        _same(plain, tmp_path / f"{cores}.h5mu", 0.0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_agrees_to_1e_4(trained: Path) -> None:
     from recart.training.cohort_setup import prepared_folder, reopen_cohort
-    from recart.training.run_directory import read_cohort_key
 
     run = RunDirectory.open(trained)
-    cohort = reopen_cohort(run.config.data, prepared_folder(run), read_cohort_key(run))
+    key = json.loads((run.path / "cohort.json").read_text())["key"]
+    cohort = reopen_cohort(run.config.data, prepared_folder(run), key)
     member = load_members(run)[0]
     bound = bind(member.features, cohort.store)
     rows = range(len(cohort.bags))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,23 @@ import torch
 from recart.config.build import build
 from recart.config.compose import compose, config_folder
 from recart.data.cohort import Cohort
+from recart.evaluation.claims import ClaimLevel
 from recart.evaluation.launch import evaluate_run
 from recart.evaluation.refit import refit_folds
 from recart.inference.launch import embed_run
 from recart.problems import InputError
+from recart.report.question import Question
 from recart.report.run_report import write_run_report
+from recart.report.wording import says_too_much
 from recart.training.checkpoints import load_checkpoint
 from recart.training.launch import train_run
 from recart.training.run_directory import RunDirectory
 
 pytestmark = [pytest.mark.slow]
+
+
+# what authors may say, and what sixteen patients do not allow
+STUDY = {"funding": "QQFUNDER", "title": "Cells that predict durable CR", "context": "A CR score."}
 
 
 @contextmanager
@@ -45,7 +54,7 @@ def silent() -> Iterator[None]:
 def evaluated(trained: Path) -> Path:
     """The run with its report."""
     run = RunDirectory.open(trained)
-    write_run_report(evaluate_run(run), run)
+    write_run_report(evaluate_run(run), run, STUDY)
     return trained
 
 
@@ -104,10 +113,23 @@ def test_resuming_trains_only_what_is_missing(trained: Path, place: Any) -> None
         torch.testing.assert_close(new["encoder"][name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
 
+def test_no_word_of_the_page_is_above_the_claim(evaluated: Path) -> None:
+    told = json.loads((evaluated / "report.json").read_text())
+    level, question = ClaimLevel(told["claim"]["level"]), Question(**told["question"])
+    assert level < ClaimLevel.BETTER
+    page = (evaluated / "report.html").read_text()
+    # each element by itself: a title says nothing together with the text below it
+    parts = [unescape(part) for part in re.split(r"<[^>]*>", page)]
+    parts += (evaluated / "model_card.md").read_text().splitlines()
+    assert sum("QQFUNDER" in part for part in parts) == 1
+    assert any("title of study.yaml is not shown" in part for part in parts)
+    assert [part for part in parts if says_too_much(part, level, question)] == []
+
+
 def test_evaluating_twice_gives_the_same(evaluated: Path) -> None:
     run = RunDirectory.open(evaluated)
     before = json.loads(run.metrics.read_text()), run.predictions.with_suffix(".csv").read_bytes()
-    write_run_report(evaluate_run(run), run)
+    write_run_report(evaluate_run(run), run, STUDY)
     after = json.loads(run.metrics.read_text()), run.predictions.with_suffix(".csv").read_bytes()
     first, second = before[0].pop("ledger"), after[0].pop("ledger")
     assert after == before
@@ -330,7 +352,7 @@ def run_python(arguments: list[str], folder: Path) -> subprocess.CompletedProces
     )
 
 
-def test_a_multirun_from_another_folder(place: Any, tmp_path: Path) -> None:
+def test_a_multirun_from_another_folder(place: Any, new_patients: Cohort, tmp_path: Path) -> None:
     scripts = config_folder().parent
     settings = [s for s in place.settings("unused") if not s.startswith(("paths.", "model.latent"))]
     done = run_python(
@@ -346,7 +368,14 @@ def test_a_multirun_from_another_folder(place: Any, tmp_path: Path) -> None:
     done = run_python([str(scripts / "evaluate.py"), "run=grid/1"], tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "grid/1/report.html").stat().st_size > 100_000
-    settings = [f"data.path={place.cohort}", "data.limits.min_cells=5", "output=out.h5ad"]
+    new = place.write(new_patients, "refused.h5mu")
+    settings = [f"data.path={new}", "data.limits.min_cells=5", "output=out.h5ad"]
     done = run_python([str(scripts / "embed.py"), "run=grid/1", *settings], tmp_path)
+    # a refusal is an answer and no failure: a model of 16 patients refuses everybody
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "out.predictions.csv").is_file()
+    table = pd.read_csv(tmp_path / "out.predictions.csv")
+    assert table["refused"].all()
+    assert not table["in_training"].any()
+    assert table["reasons"].str.contains("R-SMALL").all()
+    assert table["probability"].isna().all()
+    assert "4 of 4 patients get no prediction" in done.stderr

@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import expit
 
+from recart.config.build import build
 from recart.config.compose import compose
+from recart.data.split import Split
 from recart.evaluation.launch import Evaluated, evaluate_run
 from recart.training.checkpoints import load_checkpoint
-from recart.training.launch import train_run
+from recart.training.launch import split_of, train_run
 from recart.training.run_directory import RunDirectory
 
 pytestmark = pytest.mark.slow
@@ -60,6 +63,7 @@ def test_an_outside_cohort(tmp_path: Path) -> None:
         assert set(content["fitted_on"]) >= {"calibration", "threshold"}
     model = found.assessment.model
     assert model.metrics.kind == "external"
+    assert model.scores.elsewhere  # by site; no patient of it was trained on
     assert len(model.scores.y) == len(outside)
     inside = bags.table["label"].to_numpy()[~bags.table.index.isin(outside)]
     np.testing.assert_allclose(model.scores.train_prevalence, inside.mean())
@@ -101,8 +105,25 @@ def test_looks_are_counted_over_runs_of_a_cohort(tmp_path: Path) -> None:
     groups = [sorted(names[batch == value]) for value in sorted(set(batch))]
     assert sorted(blocks) == sorted(group for group in groups if len(group) > 1)
     assert (evaluate_run(own).ledger.looks, evaluate_run(own).ledger.configurations) == (2, 1)
+    permuted = evaluate_run(own, permutations=59).assessment.permutation
+    assert permuted is not None
+    assert permuted.k == 59  # labels that inner folds of whole batches cannot have are drawn anew
     other = tmp_path / "other"
     places = [f"paths.run={other}", f"paths.prepared={tmp_path / 'prepared'}"]
-    train_run(compose([*SMALL, *settings, "seed=0", "head.shrinkage=10.0", *places]))
-    again = evaluate_run(RunDirectory.open(other)).ledger
-    assert (again.looks, again.configurations) == (4, 2)
+    # another embedding makes another prepared cohort, of the same patients
+    small = [own for own in SMALL if own != "data/receptors=none"]
+    train_run(compose([*small, *settings, "seed=0", "data/receptors=physicochemical", *places]))
+    assert json.loads((other / "cohort.json").read_text())["key"] != found.cohort.key
+    ledger = evaluate_run(RunDirectory.open(other)).ledger
+    assert (ledger.looks, ledger.configurations) == (5, 2)
+    # the folds of the run, written down by the patients' own names, are the same folds
+    ids = pd.read_csv(tmp_path / f"prepared/{found.cohort.key}.ids.csv").set_index("pseudonym")[
+        "id"
+    ]
+    rows = [(ids[names[code]], fold.fold) for fold in found.split.folds for code in fold.held_out]
+    pd.DataFrame(rows, columns=["patient", "fold"]).to_csv(tmp_path / "folds.csv", index=False)
+    again = RunDirectory(tmp_path / "third", own.config, {})
+    table = [*SMALL, "data/folds=table", f"data.folds.path={tmp_path / 'folds.csv'}"]
+    split = split_of(again, found.cohort, build(compose(table).data.folds), 0)
+    assert [f.held_out for f in split.folds] == [f.held_out for f in found.split.folds]
+    assert Split.read(again.split, list(names)) == split

@@ -276,19 +276,20 @@ def test_a_choice_whose_file_is_gone_is_fitted_again(place: Place, swept: Path) 
 def test_stacked_trials_are_what_they_are_alone(place: Place) -> None:
     rates = "+sweep.space.training={lr:{_target_:recart.sweep.space.Float,low:0.002,high:0.02}}"
     drop = "+sweep.space.model.dropout={_target_:recart.sweep.space.Float,low:0.0,high:0.3}"
+    kl = "+sweep.space.model.weights.kl={_target_:recart.sweep.space.Float,low:0.5,high:2.0}"
     tables = []
     for name, size in (("each", "1"), ("stack", "null")):
         run_sweep(
             sweeping(
                 place,
                 name,
-                *(rates, drop, "sweep.space.model.latent=null", "sweep.budget=3"),
+                *(rates, drop, kl, "sweep.space.model.latent=null", "sweep.budget=3"),
                 f"members_per_job={size}",
             )
         )
         tables.append(pd.read_csv(place.folder / name / "trials.csv"))
     alone, stacked = tables
-    assert alone["training.lr"].nunique() == 3
+    assert alone["training.lr"].nunique() == alone["model.weights.kl"].nunique() == 3
     for column in ("inner_loss", "encoder_loss"):
         assert np.allclose(alone[column], stacked[column], rtol=1e-3)
 

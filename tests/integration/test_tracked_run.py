@@ -197,14 +197,19 @@ def test_a_server_that_does_not_answer_changes_nothing(
     assert len(runs) == 3  # they can be sent later
 
 
-def test_no_upload_outlives_its_patience(bad_server: str, asked: list[str], tmp_path: Path) -> None:
-    """Bounded in time, named once, no process left."""
+def test_no_upload_outlives_its_patience(
+    bad_server: str, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bounded in time, named once, no process left, and no log of W&B's."""
     import psutil
 
     from recart.training.trackers import tracked
     from recart.training.wandb_tracker import WandbTracker
     from recart.training.wandb_upload import Uploads
 
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
     WandbTracker("recart", None, "offline", 5).record(
         tracked(tmp_path, compose([]), {}, print), {"metrics": [{"model": "recart", "auroc": 0.5}]}
     )
@@ -219,3 +224,5 @@ def test_no_upload_outlives_its_patience(bad_server: str, asked: list[str], tmp_
         assert len(said) == 1
         assert bad_server == "refuses" or len(asked) > before  # it was really tried
         assert not [p for p in psutil.Process().children(True) if "sync" in " ".join(p.cmdline())]
+        assert list(here.iterdir()) == []  # they would name user and folders
+        assert not list(tmp_path.rglob("*debug*"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recart.config.build import build
 from recart.config.compose import compose
 from recart.data.cohort import Cohort
 from recart.evaluation.launch import evaluate_run
@@ -21,23 +19,6 @@ from recart.inference.launch import embed_run
 from recart.inference.trust.fit import fit_trust, read_trust, trust_path, write_trust
 from recart.inference.trust.trust import COLUMNS
 from recart.training.run_directory import RunDirectory
-
-# of this small run all that the model itself can't carry, and few cells
-LENIENT = [f"refusal.rules.{name}=null" for name in ("claim", "few_training_patients", "cells")]
-# two epochs know little of what is usual
-LENIENT += ["refusal.rules.latent=null", "refusal.rules.rna=null", "refusal.rules.protein=null"]
-LENIENT += ["refusal.rules.composition=null"]
-
-
-@pytest.fixture(scope="module")
-def trusted(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the trained run, evaluated."""
-    folder = tmp_path_factory.mktemp("trusted") / "run"
-    shutil.copytree(trained, folder)
-    run = RunDirectory.open(folder)
-    policy = build(compose([f"run={folder}"], "evaluate").refusal)
-    write_trust(fit_trust(evaluate_run(run), policy), run)
-    return folder
 
 
 @pytest.fixture
@@ -80,9 +61,9 @@ def test_whom_it_refuses_gets_reasons_an_embedding_and_no_prediction(
 
 
 def test_a_rule_is_moved_on_the_command_line(
-    predict: Callable[..., pd.DataFrame], new_patients: Cohort
+    predict: Callable[..., pd.DataFrame], new_patients: Cohort, lenient: list[str]
 ) -> None:
-    table = predict(new_patients, "refusal=default", *LENIENT)
+    table = predict(new_patients, *lenient)
     kept = table[~table["refused"]]
     assert len(kept)
     assert kept["probability"].between(0, 1).all()
@@ -94,7 +75,7 @@ def test_a_rule_is_moved_on_the_command_line(
 
 
 def test_a_training_patient_under_another_name_is_recognised(
-    predict: Callable[..., pd.DataFrame], place: Any
+    predict: Callable[..., pd.DataFrame], place: Any, lenient: list[str]
 ) -> None:
     cohort = place.simulate(16, seed=3)
     names = {name: f"CLINIC{i}" for i, name in enumerate(cohort.patients.index)}
@@ -103,7 +84,7 @@ def test_a_training_patient_under_another_name_is_recognised(
         patients=cohort.patients.rename(index=names),
         samples=cohort.samples.assign(patient=cohort.samples["patient"].map(names)),
     )
-    table = predict(place.take(renamed, ["CLINIC2", "CLINIC5"]), "refusal=default", *LENIENT)
+    table = predict(place.take(renamed, ["CLINIC2", "CLINIC5"]), *lenient)
     assert table["in_training"].all()
     assert table["reasons"].str.contains("R-TRAINING").all()
     assert table["probability"].isna().all()

@@ -1,9 +1,8 @@
-"""An assessment and a report to draw, and a browser to look at pages with."""
+"""An assessment and a report to draw."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,26 +13,11 @@ from scipy.special import expit
 from recart.data.split import Kind
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.design import PARTITION, FoldDesign
+from recart.evaluation.outside import Place
 from recart.report.content import ReportContent
 from recart.report.question import FlowStep, LeftOut, Question
 
-CHROMIUM = next(
-    (path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if path),
-    None,
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium of the system; nothing is downloaded."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as started:
-        # Chromium's own sandbox is not to be had as root, nor in many containers
-        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
+PLACE = Place(column="site", values=("Leiden",))
 
 
 def _predictions(n: int, effect: float, seed: int, per_patient: int, repeat: int) -> pd.DataFrame:
@@ -87,7 +71,7 @@ def make_assessment() -> Callable[..., Assessment]:
             endpoint="response",
             seed=0,
             n_resamples=200,
-            design=FoldDesign(kind=Kind.EXTERNAL) if outside else PARTITION,
+            design=FoldDesign(kind=Kind.EXTERNAL, place=PLACE) if outside else PARTITION,
             **settings,
         )
 

@@ -117,6 +117,46 @@ def test_every_key_of_the_study_is_asked_for_by_an_item_or_the_card() -> None:
     assert set(study_fields()) <= {*asked_of_study(LISTS), *on_the_card}
 
 
+def _told(facts: RunFacts, cohort: dict[str, Any] | None = None, **data: Any) -> dict[str, str]:
+    config = OmegaConf.merge(facts.config, {"data": data})
+    own = replace(facts, config=config, cohort=replace(facts.cohort, **(cohort or {})))
+    return what_the_run_knows(own)
+
+
+def test_covariates_that_the_head_reads_are_told(make_facts: Callable[..., RunFacts]) -> None:
+    names = ("predictors", "initial_predictors")
+    without = _told(make_facts())
+    assert all("No clinical variable enters the model." in without[name] for name in names)
+    assert "all are counts or sequences" in without["judged_predictors"]
+    told = _told(make_facts(), covariates=["age", "gate:CD4"])
+    for name in names:
+        assert "No clinical variable" not in told[name]
+        assert "covariates of the patient or sample: age, gate:CD4." in told[name]
+    assert "age, gate:CD4" in told["judged_predictors"]
+    assert "all are counts" not in told["judged_predictors"]
+    assert "A covariate that a patient lacks" in told["missing_data"]
+    assert "covariate" not in without["missing_data"]
+
+
+def test_what_is_measured_of_a_cell_is_what_was_read(make_facts: Callable[..., RunFacts]) -> None:
+    assert _told(make_facts())["predictors"].startswith("Of each cell: RNA counts, 61 surface")
+    normalised = _told(make_facts(), normalised=True)
+    assert "log-normalised RNA" in normalised["predictors"]
+    cytometry = _told(make_facts(), cohort={"genes": 0, "receptor_dim": 0})
+    assert cytometry["predictors"].startswith("Of each cell: 61 surface proteins.")
+
+
+def test_what_is_filled_in_is_told(make_facts: Callable[..., RunFacts]) -> None:
+    own = _told(make_facts())["missing_data"]
+    assert "is masked" in own
+    assert "not filled in" not in own
+    assert "proteins that a sample's panel lacks, for the head and genes that new data lack" in own
+    rna = _told(make_facts(), cohort={"proteins": 0})["missing_data"]
+    assert "are genes that new data lack, for encoder and head." in rna
+    nothing = _told(make_facts(), cohort={"proteins": 0, "genes": 0})["missing_data"]
+    assert "Filled in" not in nothing
+
+
 @pytest.mark.parametrize("simulated", [False, True])
 @pytest.mark.parametrize("settings", [{}, {"leave_one_out": True}, {"outside": True}], ids=str)
 def test_no_item_is_blank(
@@ -159,7 +199,10 @@ def test_answers_hold_the_numbers_of_the_run(make_facts: Callable[..., RunFacts]
     assert "5 of 90 samples lack proteins; 0 of 90 lack receptors" in known["missing_data"]
     assert "5 folds x 2 repeats" in known["splits"]
     assert "composition, batch only" in known["comparison"]
-    assert "outside cohort" in what_the_run_knows(make_facts(outside=True))["evaluation_method"]
+    assert (
+        "none of these patients"
+        in what_the_run_knows(make_facts(outside=True))["evaluation_method"]
+    )
     assert "not run" in known["independence"]
     found = Finding(check="identity", code="A-ID-001", severity=Severity.PASSED, what="none")
     assert "1 passed" in what_the_run_knows(replace(facts, findings=(found,)))["independence"]

@@ -13,6 +13,7 @@ import pytest
 
 from recart.evaluation.audit.finding import Finding, Severity
 from recart.evaluation.claims import ClaimLevel
+from recart.evaluation.needed_baselines import NEEDED
 from recart.evaluation.permutation import Permutation
 from recart.report.confounding import confounder_rows
 from recart.report.model_card import CardSection
@@ -94,17 +95,13 @@ def test_page_is_whole_and_loads_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
 
 
+ALL = {names[0]: 0.0 for names in NEEDED}
 LEVELS = {
     ClaimLevel.NOT_IDENTIFIABLE: {"n": 12},
     ClaimLevel.NO_EVIDENCE: {"effect": 0.2, "n": 60},
     ClaimLevel.SIGNAL: {"effect": 2.5, "baselines": {"composition": 2.5}, "n": 60},
-    ClaimLevel.BETTER: {"effect": 6.0, "baselines": {"batch only": 0.0}, "n": 60},
-    ClaimLevel.EXTERNAL: {
-        "effect": 6.0,
-        "baselines": {"batch only": 0.0},
-        "n": 60,
-        "outside": True,
-    },
+    ClaimLevel.BETTER: {"effect": 6.0, "baselines": ALL, "n": 120},
+    ClaimLevel.EXTERNAL: {"effect": 6.0, "baselines": ALL, "n": 120, "outside": True},
 }
 
 
@@ -140,12 +137,19 @@ def test_permutation_and_looks_are_told(make_content: Any, tmp_path: Path) -> No
     page = " ".join(_read(tmp_path / "without.html").words)
     assert "No permutation test was run" in page
     assert "Nobody counted" in page
-    found = Permutation(p=0.005, k=199, observed=0.8, null_mean=0.51, null_sd=0.09)
-    content = make_content(parts={"ledger": Ledger(7, 3)}, permutation=found)
+    refused = Permutation.refused("A class is too small.")
+    write_report(make_content(permutation=refused), tmp_path / "refused.html")
+    page = " ".join(_read(tmp_path / "refused.html").words)
+    assert page.count("A class is too small.") == 2  # in the claim, and where p would be
+    assert "no p, for the reason given" in page
+    assert "not tested" not in page
+    found = Permutation(p=0.005, k=199, observed=0.8, null_mean=0.51, null_sd=0.09, repeats=2)
+    content = make_content(parts={"ledger": Ledger(7, 3)}, permutation=found, repeats=3)
     write_report(content, tmp_path / "with.html")
     page = " ".join(_read(tmp_path / "with.html").words)
     assert "p = 0.005" in page
     assert "199 times" in page
+    assert "over the first 2 of 3 repeats" in page
     assert "3 different configurations" in page
     read = json.loads((tmp_path / "with.json").read_text())
     assert read["ledger"] == {"looks": 7, "configurations": 3}

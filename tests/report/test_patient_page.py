@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recart.inference.bundle.shareable import without_scores
 from recart.inference.launch import Embedded
 from recart.inference.new_patients import NewPatients
 from recart.inference.records.patient_record import Asked, patient_records
 from recart.report.patient_files import write_patient_files
 from recart.report.patient_words import driver_words, group_words
 from recart.report.reference_map import ReferenceMap, state_words
+from recart.training.prototype_head import PrototypeHead
 
 
 @pytest.fixture
@@ -60,6 +63,24 @@ def test_every_patient_has_all_files(embedded: Embedded) -> None:
     assert write_patient_files(embedded, []) == []
 
 
+def test_reports_of_before_do_not_stay_beside_new_ones(embedded: Embedded) -> None:
+    kinds = ["json", "html", "fhir"]
+    write_patient_files(embedded, kinds)
+    mine = {"notes.json": '{"schema": "mine"}', "page.html": "<title>ours</title>", "x.txt": "x"}
+    for name, text in mine.items():
+        (embedded.folder / name).write_text(text)
+    other = replace(embedded, records={"bag1": embedded.records["bag1"]})
+    written = write_patient_files(other, ["json"])
+    assert {path.name for path in embedded.folder.iterdir()} == {"P_1_co.json", *mine}
+    write_patient_files(other, [])
+    assert {path.name for path in embedded.folder.iterdir()} == set(mine)
+    for name in mine:
+        (embedded.folder / name).unlink()
+    assert write_patient_files(other, ["json"]) == written
+    assert write_patient_files(other, []) == []
+    assert not embedded.folder.exists()
+
+
 def test_the_page_says_what_the_record_says(embedded: Embedded) -> None:
     write_patient_files(embedded, ["html"])
     page = (embedded.folder / "P_0_co.html").read_text()
@@ -88,9 +109,44 @@ def test_a_refusal_says_why_and_shows_no_score(embedded: Embedded) -> None:
     assert page.count("<svg ") == 2  # composition and map of the embedded cells
 
 
-def test_a_patient_has_the_same_page_in_any_company(embedded: Embedded) -> None:
-    from dataclasses import replace
+def test_levels_survival_and_further_outcomes_stand_on_the_page(embedded: Embedded) -> None:
+    record = embedded.records["bag0"]
+    prediction = {**record["prediction"], "further": {"survival:6": 0.25, "risk": -1.5}}
+    prediction["further"] |= {"log_odds:crs": 0.0, "level:2:crs": 0.125}
+    question = {**record["question"], "endpoint": "pfs"}
+    question["further"] = {"crs": {"positive": "grade 2 or more", "negative": "below"}}
+    own = {**record, "prediction": prediction, "question": question}
+    write_patient_files(replace(embedded, records={"bag0": own}), ["html"])
+    text = _text((embedded.folder / "P_0_co.html").read_text())
+    for told in ("pfs outcome value no event by month 6 0.25", "mean patient \N{MINUS SIGN}1.50"):
+        assert told in text
+    assert "crs outcome value grade 2 or more 0.50 level 2 0.12" in text
+    assert "they are not calibrated" in text
+    write_patient_files(embedded, ["html"])
+    assert "What else" not in _text((embedded.folder / "P_0_co.html").read_text())
 
+
+def test_a_samples_page_speaks_of_samples(embedded: Embedded) -> None:
+    own = {**embedded.records["bag0"], "unit": "sample"}
+    write_patient_files(replace(embedded, records={"bag0": own}), ["html"])
+    page = (embedded.folder / "P_0_co.html").read_text()
+    assert "of one more sample like them" in _text(page)
+    assert "the training samples':" in page.replace("&#39;", "'")
+    assert "this patient" not in page
+    assert "the patient's cells" not in page.replace("&#39;", "'")
+
+
+def test_whom_models_have_seen_is_not_called_unseen(embedded: Embedded) -> None:
+    write_patient_files(embedded, ["html"])
+    assert "that has not seen the patient" in (embedded.folder / "P_0_co.html").read_text()
+    own = {**embedded.records["bag0"], "in_training": True}
+    write_patient_files(replace(embedded, records={"bag0": own}), ["html"])
+    text = _text((embedded.folder / "P_0_co.html").read_text())
+    assert "not seen the patient" not in text
+    assert "This patient was in training" in text
+
+
+def test_a_patient_has_the_same_page_in_any_company(embedded: Embedded) -> None:
     write_patient_files(embedded, ["html"])
     together = (embedded.folder / "P_0_co.html").read_text()
     new = embedded.new
@@ -102,6 +158,36 @@ def test_a_patient_has_the_same_page_in_any_company(embedded: Embedded) -> None:
     )
     write_patient_files(alone, ["html"])
     assert (embedded.folder / "P_0_co.html").read_text() == together
+
+
+def test_a_bundle_says_of_the_cohort_what_its_run_says(embedded: Embedded, rich_head: Any) -> None:
+    state = without_scores(rich_head.state())
+    assert state["chosen"]["inner_logits"] == []
+    recipe = PrototypeHead(
+        prototypes=5,
+        fine_prototypes=9,
+        shrinkage=5.0,
+        cells=900,
+        strengths=[0.1],
+        inner_folds=3,
+        use_extras=True,
+        endpoint=rich_head.endpoint,
+    )
+    pages = []
+    for head in (rich_head, recipe.restore(state)):
+        model: Any = SimpleNamespace(members=[SimpleNamespace(head=head)], trust=None)
+        write_patient_files(replace(embedded, model=model), ["html"])
+        pages.append((embedded.folder / "P_0_co.html").read_text())
+    assert pages[0] == pages[1]
+    assert "second highest of 20;" in _text(pages[0])
+    assert re.search(r"of one more patient like them [0-3] would", _text(pages[0]))
+    # a bundle of before does not know how many there were, and says nothing of it
+    del state["chosen"]["bags"]
+    model = SimpleNamespace(members=[SimpleNamespace(head=recipe.restore(state))], trust=None)
+    write_patient_files(replace(embedded, model=model), ["html"])
+    told = _text((embedded.folder / "P_0_co.html").read_text())
+    assert "second highest of these; strokes: their mean." in told
+    assert "one more patient" not in told
 
 
 def test_the_map_puts_a_cell_among_its_like(rich_head: Any) -> None:
@@ -116,8 +202,6 @@ def test_the_map_puts_a_cell_among_its_like(rich_head: Any) -> None:
 
 @pytest.mark.slow
 def test_many_states_are_laid_out_by_umap(rich_head: Any) -> None:
-    from dataclasses import replace
-
     import torch
 
     from recart.models.prototypes import Prototypes

@@ -19,6 +19,8 @@ def pages(make_new_patients: Callable[[], Any], rich_head: Any, tmp_path: Path) 
     """One who is predicted, by names that are long, and one who is refused."""
     new = make_new_patients()
     new.patients["flags"] = "proteins-missing;unseen-batch;no-receptor"
+    more = ["level:a level whose name is long", "survival:12", "log_odds:toxicity", "risk:toxicity"]
+    new.patients[more] = 0.25
     asked = Asked(
         about={
             "recart": "0.1.0",
@@ -31,6 +33,7 @@ def pages(make_new_patients: Callable[[], Any], rich_head: Any, tmp_path: Path) 
         unit="patient",
         input_sha256="ab" * 32,
         made="2026-11-27T09:00:00+00:00",
+        further={"toxicity": ("cytokine release syndrome of grade 2 or higher", "below")},
     )
     subjects = {f"bag{n}": "an_identifier_that_is_long_and_has_no_space_in_it" for n in range(3)}
     model: Any = SimpleNamespace(members=[SimpleNamespace(head=rich_head)], trust=None)

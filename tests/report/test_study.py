@@ -9,8 +9,18 @@ import pytest
 from recart.evaluation.claims import ClaimLevel
 from recart.problems import InputError
 from recart.report.checklists import CHECKLISTS, Checklist, asked_of_study
+from recart.report.question import Question
 from recart.report.study import find_study, read_study, study_fields, study_template
 from recart.report.wording import within_the_claim
+
+QUESTION = Question(
+    endpoint="best_response",
+    positive="CR",
+    negative="no CR",
+    unit="patient",
+    decision="day 0",
+    cohort="A cohort",
+)
 
 
 def _written(folder: Path, text: str) -> Path:
@@ -81,11 +91,38 @@ def test_the_template_has_every_key_and_is_a_study_without_texts(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "text", ["It predicts response.", "PREDICTING the response", "predicted\nresponse"]
+    "text",
+    [
+        "It predicts response.",
+        "PREDICTING the response",
+        "predicted\nresponse",
+        "It predicts durable complete remission",
+        "a predictor of clinical outcome",
+        "A response-prediction model",
+        "predicts CR at day 90",
+        "prognostic of best response",
+        "It can identify responders",
+        "tells non-responders apart",
+    ],
 )
 def test_authors_claim_no_more_than_the_numbers(text: str) -> None:
     study = {"title": text, "ethics": "approved"}
-    said, notes = within_the_claim(study, ClaimLevel.SIGNAL)
+    said, notes = within_the_claim(study, ClaimLevel.SIGNAL, QUESTION)
     assert said == {"ethics": "approved"}
     assert "title of study.yaml is not shown" in notes[0]
-    assert within_the_claim(study, ClaimLevel.BETTER) == (study, ())
+    assert within_the_claim(study, ClaimLevel.BETTER, QUESTION) == (study, ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Response was CR or PR by IMWG criteria; all others were classified as non-responders.",
+        "The distribution of predictors and outcome by centre.",
+        "Assessors of the response did not know the predictors.",
+        "One prediction a patient; CR against no CR.",
+        "The predicted probability of CR is calibrated.",
+    ],
+)
+def test_what_is_no_claim_is_shown(text: str) -> None:
+    study = {"outcome_definition": text}
+    assert within_the_claim(study, ClaimLevel.NO_EVIDENCE, QUESTION) == (study, ())

@@ -55,6 +55,6 @@ def test_a_driver_that_is_not_installed_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(InputError, match=r"E-SWEEP-014.*recart\[postgresql\]") as caught:
+    with pytest.raises(InputError, match=r"E-SWEEP-014.*\.\[postgresql\]") as caught:
         Database(url="postgresql+psycopg://me:secret-word@host/name").open(tmp_path)
     assert "secret-word" not in str(caught.value)

@@ -7,9 +7,24 @@ import math
 import numpy as np
 import pytest
 
+from recart.sweep.gain import gain_line
 from recart.sweep.pruners import PercentilePruning
 from recart.sweep.scores import TrialScore
 from recart.sweep.selection import Selection, expected_extreme, selection
+
+
+def test_the_terminals_line_says_gain_and_luck() -> None:
+    rng = np.random.default_rng(2)
+    noise = [drawn(rng) for _ in range(3)]
+    gain, luck = (np.mean([getattr(own, name) for own in noise]) for name in ("gain", "by_chance"))
+    line = gain_line(noise)
+    assert f"choosing gained {gain:.3f} of inner loss" in line
+    assert f"luck alone gives {luck:.3f} (95 %: " in line
+    assert line.endswith("no more than luck explains")
+    assert gain_line([drawn(rng, better=0.5)]).endswith(": more than luck explains")
+    one = selection(scores(np.ones((1, 4))), [0, 1, 2, 3], seed=0)
+    assert one is not None
+    assert "what luck alone gives is not known" in gain_line([one])
 
 
 @pytest.mark.parametrize(("count", "known"), [(1, 0.0), (2, 0.5642), (20, 1.8675), (100, 2.5076)])

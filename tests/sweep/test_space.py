@@ -9,7 +9,7 @@ from recart.config.build import build
 from recart.config.compose import compose
 from recart.problems import InputError
 from recart.sweep.check_space import check_sweep
-from recart.sweep.configurations import configured, encoder_key, plain_base
+from recart.sweep.configurations import configured, encoder_key, plain_base, stack_key
 from recart.sweep.launch import run_sweep
 from recart.sweep.search import Trial
 from recart.sweep.space import Choice, Float, Int
@@ -31,6 +31,17 @@ def test_the_shipped_spaces_fit_the_shipped_configuration(name: str) -> None:
     space = check_sweep(build(config.sweep), plain_base(config, 1))
     assert list(space) == sorted(space)
     assert "head.prototypes" in space
+
+
+def test_what_members_have_of_their_own_does_not_part_a_stack() -> None:
+    base = plain_base(compose(["sweep=default"]), 1)
+    own = {"training.lr": 0.001, "model.dropout": 0.0, "model.weights.kl": 2.0}
+    for key, value in own.items():
+        assert stack_key(configured(base, {key: value})) == stack_key(base)
+        assert encoder_key(configured(base, {key: value})) != encoder_key(base)
+    assert stack_key(configured(base, {"model.latent": 7})) != stack_key(base)
+    with pytest.raises(InputError, match="kl_weight of a member can't be -1"):
+        checked(f"+sweep.space.model.weights={{kl:{node('Float', low=-1, high=1)}}}")
 
 
 def test_all_problems_are_told_at_once_with_the_nearest_key() -> None:

@@ -10,10 +10,10 @@ from sklearn.metrics import roc_auc_score
 
 from recart.training.blend import Blend, fit_blends
 from recart.training.endpoints.binary import BinaryEndpoint
+from recart.training.inner_folds import inner_folds
 from recart.training.inner_problems import inner_problems
 from recart.training.null_residuals import null_residuals
 from recart.training.ridge_experts import Screen, correlations, fit_expert
-from recart.training.ridge_selection import inner_folds
 
 STRENGTHS = torch.tensor([0.01, 0.1, 1.0, 10.0], dtype=torch.float64)
 

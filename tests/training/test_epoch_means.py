@@ -81,6 +81,18 @@ def test_a_member_weighs_the_same_in_a_stack_and_alone() -> None:
     assert [row["members_done"] for row in rows.rows] == [0.0, 2.0]
 
 
+def test_jobs_that_start_when_others_have_ended_go_on_with_their_steps() -> None:
+    means, rows = follow(("a", 1))
+    means.advance("a", report(0, 2.0))
+    means.advance("a", report(1, 2.0))
+    means.end("a")
+    means.stop()
+    means.start({"b": 1}, epochs=5)
+    means.advance("b", report(0, 4.0))
+    assert rows.steps == [9, 19, 29]
+    assert [row["epoch"] for row in rows.rows] == [0, 1, 0]
+
+
 def test_an_interruption_loses_no_epoch() -> None:
     means, rows = follow(("a", 1), ("b", 1))
     means.advance("a", report(0, 2.0))

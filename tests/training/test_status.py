@@ -122,7 +122,23 @@ def test_a_sweep_shows_its_trials(run: Path, capsys: pytest.CaptureFixture[str])
             score = json.dumps({"state": state})
             (run / "scores" / fold / f"{number:05d}.json").write_text(score)
     (run / "budget.json").write_text('{"trials": 40}')
-    assert "3 of 40 trials have a score: 1 complete, 1 pruned, 1 failed" in shown(run, capsys)
+    out = shown(run, capsys)
+    assert "3 of 40 trials have a score: 1 complete, 1 pruned, 1 failed" in out
+    go_on = f"to go on: the same command with paths.run={run}"
+    assert go_on in out
+    lock = run / "run.lock"
+    lock.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+    began = time.time() - 600
+    os.utime(lock, (began, began))
+    os.utime(run / "scores/r0f0/00000.json", (began - 9, began - 9))  # of an earlier start
+    out = shown(run, capsys)
+    assert go_on not in out
+    assert "12 trials an hour since it was started; about 3 h left at that rate" in out
+    lock.write_text("")
+    (run / "budget.json").write_text('{"trials": 3}')
+    assert go_on in shown(run, capsys)  # its tables are missing
+    (run / "sweep.json").touch()
+    assert go_on not in shown(run, capsys)
 
 
 @pytest.mark.usefixtures("heartbeat")

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ SECRETS = {
     "column": "zz_secret_column",
     "environment": "zzsecrettoken",
     "run name": "zzsecretname",
+    "number of a patient": "19570312",
 }
 TABLES: dict[str, Table] = {
     "metrics": [{"model": "recart", "auroc": 0.75}, {"model": "composition", "auroc": 0.5}],
@@ -55,7 +57,10 @@ def config() -> DictConfig:
             f"name={SECRETS['run name']}",
             f"data.path=/{SECRETS['path']}/{SECRETS['user']}/cohort.h5mu",
             f"data.endpoint={SECRETS['column']}",
-            f"data.positive=[{SECRETS['patient']},19570312]",
+            f"data.positive=[{SECRETS['patient']},{SECRETS['number of a patient']}]",
+            "data/folds=external",
+            f"data.folds.column={SECRETS['column']}",
+            f"data.folds.values=[{SECRETS['number of a patient']}]",
             f"+data.columns={{patient: {SECRETS['column']}, {SECRETS['host']}: x}}",
             f"paths.prepared=/{SECRETS['path']}/stores",
             f"+model.{SECRETS['user']}=3",
@@ -147,7 +152,7 @@ def events(folder: Path) -> list[tuple[str, int, float]]:
     return found
 
 
-def test_eight_secrets_leave_no_trace_in_wandbs_runs(
+def test_nine_secrets_leave_no_trace_in_wandbs_runs(
     surroundings: Path, config: DictConfig, tmp_path: Path
 ) -> None:
     tracker = offline()
@@ -269,6 +274,63 @@ def test_mlflow_writes_metrics_and_no_secret(surroundings: Path, config: DictCon
     assert hits(surroundings) == {}
 
 
+@pytest.fixture
+def mlflow_server() -> Iterator[tuple[str, list[tuple[str, str, bytes]]]]:
+    """Stands in for MLflow's tracking server: keeps paths, headers and bodies."""
+    got: list[tuple[str, str, bytes]] = []
+    answers = {
+        "experiments/create": {"experiment_id": "7"},
+        "runs/create": {"run": {"info": {"run_id": "abc", "experiment_id": "7"}, "data": {}}},
+        "runs/update": {"run_info": {"run_id": "abc"}},
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            got.append((self.path, str(self.headers), body))
+            call = self.path.partition("/mlflow/")[2].partition("?")[0]
+            missing = call == "experiments/get-by-name"
+            reply = {"error_code": "RESOURCE_DOES_NOT_EXIST"} if missing else answers.get(call, {})
+            content = json.dumps(reply).encode()
+            self.send_response(404 if missing else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", got
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.slow  # imports MLflow
+@pytest.mark.filterwarnings("ignore")
+def test_a_tracking_server_gets_metrics_and_no_secret(
+    surroundings: Path, config: DictConfig, mlflow_server: tuple[str, Any]
+) -> None:
+    pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    address, got = mlflow_server
+    tracker = build_each(compose(["logger=mlflow", f"logger.mlflow.store={address}"]).logger)
+    said: list[str] = []
+    follow(tracker["mlflow"], surroundings / "logs", config, said.append)
+    assert said == []
+    sent = [json.loads(body) for path, _, body in got if "log-batch" in path]
+    metrics = [(own["key"], own["value"]) for one in sent for own in one.get("metrics", ())]
+    assert [value for key, value in metrics if key == "validation/rna"] == [1.0, 0.5, 1 / 3]
+    parameters = {own["key"]: own["value"] for one in sent for own in one.get("params", ())}
+    assert parameters["data.path"] == HIDDEN
+    everything = "".join(f"{path} {headers} {body.decode()}" for path, headers, body in got)
+    assert "RUNNING" in everything or "FINISHED" in everything
+    assert not [what for what, secret in SECRETS.items() if secret in everything]
+    assert str(surroundings) not in everything
+
+
 def test_without_mlflow_the_mend_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
@@ -277,7 +339,7 @@ def test_without_mlflow_the_mend_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
         importlib.util, "find_spec", lambda name: None if name == "mlflow" else found(name)
     )
     tracker = build_each(compose(["logger=mlflow"]).logger)["mlflow"]
-    with pytest.raises(InputError, match=r"E-LOG-004.*pip install 'recart\[mlflow\]'"):
+    with pytest.raises(InputError, match=r"E-LOG-004.*pip install -e '\.\[mlflow\]'"):
         tracker.check()
 
 
@@ -402,7 +464,7 @@ def test_redaction_keeps_numbers_and_own_words(config: DictConfig) -> None:
     assert redacted["model"]["_target_"] == "recart.models.totalvi.TotalVI"
     assert redacted["data"]["unit"] == "patient"
     assert redacted["data"]["normalised"] is False
-    assert redacted["data"]["folds"]["k"] == 5
+    assert redacted["data"]["folds"]["repeats"] == 10
     assert redacted["trainer"]["accelerator"] == "auto"
     assert redacted["logger"] == {
         "entry_0": {"_target_": "recart.training.trackers.CsvTracker"},
@@ -418,9 +480,22 @@ def test_redaction_hides_whatever_belongs_to_the_cohort(config: DictConfig) -> N
     assert redacted["data"]["endpoint"] == HIDDEN
     assert redacted["data"]["positive"] == HIDDEN  # numbers in it as well
     assert redacted["data"]["columns"] == HIDDEN
+    assert redacted["data"]["folds"]["values"] == [HIDDEN]
     text = json.dumps(redacted)
     assert not [what for what, secret in SECRETS.items() if secret in text]
-    assert "19570312" not in text
+
+
+def test_a_number_passes_only_where_a_class_takes_one() -> None:
+    config = compose(["data/folds=external", "data.folds.column=7", "data.folds.values=[7]"])
+    config.data.folds.block, config.data.folds.repeats = 7, 3
+    slurm = "recart.training.executors.slurm.Slurm"
+    config.executor = {"_target_": slurm, "options": {"a": 7}, "cpus": 2}
+    redacted = redact(config)
+    folds = redacted["data"]["folds"]
+    assert (folds["column"], folds["values"], folds["block"]) == (HIDDEN, [HIDDEN], HIDDEN)
+    assert (folds["repeats"], folds["validation"]) == (3, 0.2)
+    assert redacted["executor"]["options"] == {"entry_0": HIDDEN}
+    assert redacted["executor"]["cpus"] == 2
 
 
 @pytest.mark.parametrize(

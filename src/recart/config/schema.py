@@ -49,6 +49,8 @@ class DataConfig:
     marker_genes
         Genes whose expression in each cell heads may read as they are; `panel:immune` stands for
         those of a panel that the cohort has.
+    marker_genes_from
+        On whose data the genes that are named there were chosen, for the audit; None: not known.
     stages
         Time points in order; empty orders them by the days of the samples.
     normalised
@@ -79,6 +81,7 @@ class DataConfig:
     car_genes: list[str] = field(default_factory=list)
     covariates: list[str] = field(default_factory=list)
     marker_genes: list[str] = field(default_factory=list)
+    marker_genes_from: str | None = None
     stages: list[str] = field(default_factory=list)
     normalised: bool = False
     in_memory: bool | str = "auto"
@@ -172,10 +175,12 @@ class EvaluateConfig:
         Repeats of the cross-validation that they are refitted in, the first ones.
     permute_within
         Column of samples or patients within whose values labels are permuted; None: among all.
+    place_columns
+        Columns that name places: patients that one of them sets apart are an outside cohort.
     bundle
         Folder of a bundle to be written; None writes none.
     bundle_force
-        Write it although the audit found a leak or did not run, with a watermark.
+        Write it although the audit found a leak, or did not run or end, with a watermark.
     """
 
     run: str = MISSING
@@ -185,6 +190,7 @@ class EvaluateConfig:
     permutations: int = MISSING
     permutation_repeats: int = MISSING
     permute_within: str | None = None
+    place_columns: list[str] = MISSING
     bundle: str | None = None
     bundle_force: bool = False
 

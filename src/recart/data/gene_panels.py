@@ -8,7 +8,7 @@ from typing import Final
 from recart.data.names.gene_places import gene_places
 from recart.data.store import CohortStore
 
-__all__ = ["PANELS", "named_genes", "panel_genes"]
+__all__ = ["PANELS", "is_panel", "named_genes", "panel_genes"]
 
 _PREFIX: Final = "panel:"
 
@@ -28,6 +28,11 @@ SPINK2 SOX4 MPO ELANE AZU1 GYPA ALAS2 PPBP PF4 GP9
 """
 
 PANELS: Final = {"immune": tuple(_IMMUNE.split())}
+
+
+def is_panel(word: str) -> bool:
+    """Whether an entry of a list of genes stands for one of the shipped panels."""
+    return word.startswith(_PREFIX) and word.removeprefix(_PREFIX) in PANELS
 
 
 def panel_genes(asked: Sequence[str]) -> tuple[str, ...]:

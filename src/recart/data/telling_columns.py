@@ -19,8 +19,8 @@ _CHANCE: Final = 1e-3
 def tells_the_class(values: pd.Series[Any], bags: Bags) -> bool:
     """Whether each value, or its being missing, belongs to one class, hardly by chance.
 
-    `values` (p) are those of the patients. Only a warning to the user hangs on it: nothing is
-    chosen or fitted by it.
+    `values` (p) are those of the patients. A covariate is refused by it; nothing is chosen or
+    fitted by it.
     """
     labelled = bags.table.loc[bags.table["label"] >= 0, ["patient", "label"]].drop_duplicates()
     own = values.iloc[labelled["patient"].to_numpy()]

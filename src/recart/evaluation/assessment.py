@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from recart.data.split import Kind
 from recart.evaluation.bootstrap import METRIC_DRAWS, PatientBootstrap
 from recart.evaluation.calibration import Calibration, calibration
-from recart.evaluation.claims import Claim, claim
+from recart.evaluation.claims import Claim, claim, lacking_for_more
 from recart.evaluation.comparison import Difference, check_same_bags, compare
 from recart.evaluation.decision_curve import DecisionCurve, decision_curve
 from recart.evaluation.design import PARTITION, FoldDesign
 from recart.evaluation.intervals import Interval, auroc_interval
 from recart.evaluation.metrics import Metrics, metrics
+from recart.evaluation.needed_baselines import not_run
 from recart.evaluation.operating_point import OperatingPoint, sensitivity_at_specificity
 from recart.evaluation.permutation import Permutation
 from recart.evaluation.predictions import BagScores, aggregate
@@ -115,14 +115,14 @@ def assess(
     name
         Name of the model, for tables and figures.
     obstacles
-        Reasons that forbid any claim (`recart.evaluation.claims.aligned_columns`).
+        Reasons that forbid any claim (`recart.evaluation.alignment.aligned_design`).
     n_resamples
         Patient resamples.
     permutation
         The permutation test of the model, where one was run.
     design
-        Kind of the split that the predictions come from; of an outside cohort the claim may be the
-        highest.
+        Kind of the split that the predictions come from; of patients of another place the claim
+        may be the highest.
     left_out
         Baselines that this cohort cannot have, and why.
 
@@ -157,7 +157,8 @@ def assess(
             endpoint,
             obstacles,
             permutation,
-            design.kind is Kind.EXTERNAL,
+            design.place,
+            lacking_for_more(design.kind, not_run(baselines, left_out or ()), permutation),
         ),
         resampling=resampling,
         permutation=permutation,

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-import pandas as pd
 from scipy.special import logit
 
+from recart.data.split import Kind
 from recart.evaluation.comparison import Difference
-from recart.evaluation.intervals import Interval
+from recart.evaluation.intervals import UNMEASURED, Interval
 from recart.evaluation.metrics import Metrics
+from recart.evaluation.outside import Place
 from recart.evaluation.permutation import Permutation
 
 __all__ = [
@@ -20,8 +21,8 @@ __all__ = [
     "MIN_PER_CLASS",
     "Claim",
     "ClaimLevel",
-    "aligned_columns",
     "claim",
+    "lacking_for_more",
     "permuted_words",
     "refused",
 ]
@@ -64,7 +65,8 @@ def claim(
     endpoint: str,
     obstacles: Sequence[str] = (),
     permutation: Permutation | None = None,
-    outside: bool = False,
+    place: Place | None = None,
+    lacking: Sequence[str] = (),
 ) -> Claim:
     """Decide the rung and word it.
 
@@ -82,8 +84,10 @@ def claim(
         Reasons from outside that forbid any claim, such as a site aligned with the endpoint.
     permutation
         The permutation test; None or refused where only the interval speaks.
-    outside
-        Whether the held-out patients are an outside cohort, of which no model saw a patient.
+    place
+        What makes the held-out patients an outside cohort; None where nothing shows that.
+    lacking
+        What is missing for a claim above `SIGNAL`, in sentences (`lacking_for_more`).
     """
     reasons = list(obstacles)
     if metrics.refusal:
@@ -99,7 +103,13 @@ def claim(
             headline=f"This cohort cannot tell whether {endpoint} can be read from the cells",
             sentences=tuple(reasons),
         )
-    numbers = " ".join([_numbers(metrics, metrics.auroc, interval), *permuted_words(permutation)])
+    numbers = " ".join(
+        [
+            _numbers(metrics, metrics.auroc, interval),
+            *([UNMEASURED[kind]] if (kind := Kind(metrics.kind)) in UNMEASURED else []),
+            *permuted_words(permutation),
+        ]
+    )
     chance = permutation is not None and permutation.p is not None and permutation.p >= ALPHA
     if interval.low <= 0.5 or chance:
         below = _below_half(metrics, metrics.auroc, interval) if interval.low <= 0.5 else []
@@ -115,7 +125,40 @@ def claim(
     rivals = [difference for difference in differences if difference.interval.low <= 0]
     if rivals or not differences:
         return _signal(metrics, rivals, numbers, endpoint)
-    return _better(differences, numbers, endpoint, outside)
+    if lacking:
+        return Claim(
+            level=ClaimLevel.SIGNAL,
+            headline=f"A signal for {endpoint}; too little was compared to claim more",
+            sentences=(numbers, _lead(differences), *lacking),
+        )
+    return _better(differences, numbers, endpoint, kind, place)
+
+
+def lacking_for_more(
+    kind: Kind, absent: Sequence[str], permutation: Permutation | None
+) -> list[str]:
+    """What keeps a claim at `SIGNAL` whatever its numbers are; empty where nothing does.
+
+    Parameters
+    ----------
+    kind
+        What the folds are to each other.
+    absent
+        Baselines that were not run, though the cohort could have them.
+    permutation
+        The permutation test, where one was run.
+    """
+    found = []
+    if absent:
+        found.append(
+            f"Baselines that were left out: {', '.join(absent)}. One of them may do as well."
+        )
+    if kind is Kind.PAIRS and (permutation is None or permutation.p is None):
+        found.append(
+            "Pairs have no permutation p, and how often a comparison in pairs errs was not "
+            "measured: no more than a signal is claimed of them."
+        )
+    return found
 
 
 def refused(instead_of: Claim, leaks: Sequence[str]) -> Claim:
@@ -126,35 +169,6 @@ def refused(instead_of: Claim, leaks: Sequence[str]) -> Claim:
         headline="Nothing can be claimed: the audit found a leak",
         sentences=(*leaks, *before),
     )
-
-
-def aligned_columns(columns: pd.DataFrame, y: Sequence[int]) -> list[str]:
-    """Columns of the cohort's design that give the label away, worded as obstacles.
-
-    Parameters
-    ----------
-    columns
-        (n) rows as `y`: batch, site, product of each bag.
-    y
-        (n) labels.
-
-    Notes
-    -----
-    A column is aligned where each of its levels holds one class only and levels have, on average,
-    at least two bags. A classifier cannot be told from a batch detector then, and removing the
-    batch does not repair it (Soneson et al., PLoS ONE 2014, e100335).
-    """
-    labels = pd.Series(list(y), index=columns.index)
-    found = []
-    for name in columns.columns:
-        by_level = labels.groupby(columns[name].astype(str).to_numpy())
-        levels = by_level.ngroups
-        if 2 <= levels <= len(labels) / 2 and bool((by_level.nunique() == 1).all()):
-            found.append(
-                f"Column {name} is aligned with the endpoint: each of its {levels} levels holds "
-                "one class only, so the effect of the one cannot be told from the other."
-            )
-    return found
 
 
 def _signal(metrics: Metrics, rivals: list[Difference], numbers: str, endpoint: str) -> Claim:
@@ -186,36 +200,45 @@ def _signal(metrics: Metrics, rivals: list[Difference], numbers: str, endpoint: 
     )
 
 
-def _better(differences: Sequence[Difference], numbers: str, endpoint: str, outside: bool) -> Claim:
-    closest = min(differences, key=lambda difference: difference.auroc)
-    where = "an outside cohort" if outside else "internal cross-validation"
-    last = (
-        "No model saw a patient of that cohort; one cohort is one hospital's practice."
-        if outside
-        else "No outside cohort has confirmed it."
-    )
+def _better(
+    differences: Sequence[Difference], numbers: str, endpoint: str, kind: Kind, place: Place | None
+) -> Claim:
+    where, last = "internal cross-validation", "No outside cohort has confirmed it."
+    if place is not None:
+        where = f"an outside cohort ({place.words})"
+        last = "No model saw a patient of that cohort; one cohort is one hospital's practice."
+    elif kind is Kind.EXTERNAL:
+        where = "patients of the same cohort"
+        last += " No column that names places sets the held-out patients apart from the others."
     return Claim(
-        level=ClaimLevel.EXTERNAL if outside else ClaimLevel.BETTER,
+        level=ClaimLevel.BETTER if place is None else ClaimLevel.EXTERNAL,
         headline=f"Predicts {endpoint} better than the baselines in {where}",
-        sentences=(
-            numbers,
-            (
-                f"It is better than every baseline tested on the same patients; over the best of "
-                f"them, {closest.baseline}, the difference in AUROC is {_difference(closest)}."
-            ),
-            last,
-        ),
+        sentences=(numbers, _lead(differences), last),
+    )
+
+
+def _lead(differences: Sequence[Difference]) -> str:
+    closest = min(differences, key=lambda difference: difference.auroc)
+    return (
+        f"It is better than every baseline tested on the same patients; over the best of them, "
+        f"{closest.baseline}, the difference in AUROC is {_difference(closest)}."
     )
 
 
 def permuted_words(permutation: Permutation | None) -> list[str]:
-    """What is said of a permutation test; nothing where there was none, or no p."""
-    if permutation is None or permutation.p is None:
+    """What is said of a permutation test; nothing where there was none."""
+    if permutation is None:
         return []
+    if permutation.p is None:
+        return [f"No permutation p: {permutation.refusal}"]
+    repeats = ""
+    if permutation.repeats > 1:
+        repeats = f" over {permutation.repeats} repeats, in which the labels as they are give "
+        repeats += f"{permutation.observed:.2f}"
     return [
         f"Permutation p {permutation.p:.3f}: refitted to {permutation.k} permutations of the "
         f"labels, the {permutation.measure} is {permutation.null_mean:.2f} on average "
-        f"(SD {permutation.null_sd:.2f})."
+        f"(SD {permutation.null_sd:.2f}){repeats}."
     ]
 
 

@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 from recart.data.split import Kind
 from recart.evaluation.bootstrap import PatientBootstrap
-from recart.evaluation.intervals import LEVEL, Interval, delong_variance
+from recart.evaluation.intervals import INFLATION, LEVEL, Interval, delong_variance
 from recart.evaluation.predictions import BagScores, FloatArray
 from recart.problems import Problem, Problems
 
@@ -69,9 +69,10 @@ def compare(
     more than the mean over folds, hence the factor. It is never narrower than the plain bootstrap
     allows. Measured error rates: `benchmarks/type_one.py` and its table in `benchmarks/README.md`.
 
-    Pairs have no AUROC inside a fold, and an outside cohort is one fold: there the standard error
-    is that of the bootstrap, for pairs times `PAIRS_INFLATION`, for an outside cohort, of which no
-    model has seen a patient, as it is.
+    Pairs have no AUROC inside a fold, and patients held out for good are one fold: there the
+    standard error is that of the bootstrap, for pairs times `PAIRS_INFLATION`, for patients of
+    another place as it is, and for others held out for good times `INFLATION`: who picked them may
+    have looked.
     """
     check_same_bags(model, baseline)
     draws = bootstrap.draws("auroc", model) - bootstrap.draws("auroc", baseline)
@@ -79,7 +80,9 @@ def compare(
     low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2])
     spread = float(draws.std(ddof=1))
     if model.kind is Kind.EXTERNAL:
-        reach, method = float(norm.ppf(0.5 + level / 2)) * spread, "paired patient bootstrap"
+        widened = 1.0 if model.elsewhere else INFLATION
+        reach = float(norm.ppf(0.5 + level / 2)) * widened * spread
+        method = f"paired patient bootstrap, SE x {widened:g}"
     elif model.kind is Kind.PAIRS:
         reach = float(norm.ppf(0.5 + level / 2)) * PAIRS_INFLATION * spread
         method = f"paired patient bootstrap, SE x {PAIRS_INFLATION:g}"

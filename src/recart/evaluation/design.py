@@ -8,6 +8,7 @@ from typing import Final
 
 from recart.data.bags import Bags
 from recart.data.split import Kind, Split
+from recart.evaluation.outside import Place
 from recart.training.jobs import labelled_bags
 
 __all__ = ["PARTITION", "FoldDesign"]
@@ -18,18 +19,21 @@ class FoldDesign:
     """The kind of a split, and the class balance that each fold's models were trained on.
 
     `prevalence` is the share of positive bags among the development bags by (repeat, fold). Where a
-    fold is not in it, a partition's is that of the bags that are not held out with it.
+    fold is not in it, a partition's is that of the bags that are not held out with it. `place` is
+    what makes held-out patients an outside cohort; None: nothing shows that they are one.
     """
 
     kind: Kind = Kind.PARTITION
     prevalence: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    place: Place | None = None
 
     @classmethod
-    def of(cls, split: Split, bags: Bags) -> FoldDesign:
+    def of(cls, split: Split, bags: Bags, place: Place | None = None) -> FoldDesign:
         """The design of a split of these bags."""
         label = bags.table["label"].to_numpy()
         return cls(
             kind=split.kind,
+            place=place,
             prevalence={
                 (fold.repeat, fold.fold): float(
                     label[labelled_bags(bags, (*fold.train, *fold.validation))].mean()

@@ -6,18 +6,19 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
 from recart.config.build import build_each
 from recart.data.bags import with_blocks
 from recart.data.split import Kind, Split
+from recart.evaluation.alignment import aligned_design
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.audit.audit import Audit, run_audit
 from recart.evaluation.audit.check import Check
 from recart.evaluation.baselines import Baseline, Fold, cross_validate_baselines
-from recart.evaluation.claims import aligned_columns, refused
+from recart.evaluation.cell_sketch import cell_sketch
+from recart.evaluation.claims import refused
 from recart.evaluation.design import FoldDesign
 from recart.evaluation.held_out import held_out_predictions
 from recart.evaluation.ledger import Looks, look
@@ -29,6 +30,7 @@ from recart.evaluation.outcomes import (
     on_the_face,
     outcomes_of,
 )
+from recart.evaluation.outside import PLACE_COLUMNS, place_of
 from recart.evaluation.predictions import aggregate
 from recart.evaluation.ranked_bags import RankedBags
 from recart.evaluation.refit import permute_run
@@ -44,15 +46,13 @@ from recart.training.run_directory import RunDirectory
 
 __all__ = ["Evaluated", "evaluate_run"]
 
-_DESIGN = ("batch", "site", "product")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
     """What an evaluation found, and what it was made of.
 
     `predictions` are the model's held-out predictions, `baselines` those of each baseline. `ledger`
-    counts evaluations of the same cohort, this one among them. `audit` is empty until the checks
+    counts evaluations on the same patients, this one among them. `audit` is empty until the checks
     have run. `outcomes` are the measures of an endpoint that is more than yes or no, by part; the
     cohort and the assessment are then of its binary face.
     """
@@ -75,13 +75,15 @@ def evaluate_run(
     permutations: int = 0,
     permute_within: str | None = None,
     permutation_repeats: int = 4,
+    place_columns: Sequence[str] = PLACE_COLUMNS,
 ) -> Evaluated:
     """Predict every held-out patient once per repeat and compare with the baselines.
 
     Everything comes from the run's directory and the prepared cohort it names. With `checks` the
     run is audited, and a leak that one of them finds forbids any claim. `permutations` of
     the labels, within the values of a column of samples or patients where one is named, tell what
-    the heads find by chance in the first `permutation_repeats` repeats; 0 leaves that out.
+    the heads find by chance in the first `permutation_repeats` repeats; 0 leaves that out. Patients
+    that were held out for good are an outside cohort where one of `place_columns` sets them apart.
 
     Raises
     ------
@@ -95,7 +97,8 @@ def evaluate_run(
     split = Split.read(run.split, list(cohort.store.patients.index))
     members = load_members(run)
     _check_complete(split, members, run)
-    ledger = look(prepared_folder(run), key, run, split)
+    held_out = sorted({code for fold in split.folds for code in fold.held_out})
+    ledger = look(prepared_folder(run), run, split, cell_sketch(cohort.store, held_out))
     say(ledger.words)
     # who shares a block stays together in inner folds too, as when the members were trained
     cohort = replace(cohort, bags=with_blocks(cohort.bags, split.block_of))
@@ -118,7 +121,8 @@ def evaluate_run(
     baselines = {str(name): table for name, table in together.groupby("model")}
     endpoint = endpoint_of(cohort.bags)
     outcomes = outcomes_of(predictions, baselines, endpoint, seed=config.seed, kind=split.kind)
-    design, permutation = FoldDesign.of(split, faced.bags), None
+    place = place_of(split, faced.store, place_columns)
+    design, permutation = FoldDesign.of(split, faced.bags, place), None
     if permutations:
         say(f"refitting the heads to {permutations} permutations of the labels")
         permutation = permute_run(
@@ -136,7 +140,7 @@ def evaluate_run(
         {name: on_the_face(table) for name, table in baselines.items()},
         endpoint=endpoint_words(config.data.endpoint, endpoint),
         seed=config.seed,
-        obstacles=_obstacles(faced),
+        obstacles=aligned_design(faced.store, faced.bags),
         permutation=permutation,
         design=design,
         left_out=left_out,
@@ -203,14 +207,3 @@ def _possible(
         else:
             there.append(baseline)
     return there, lacking
-
-
-def _obstacles(cohort: PreparedCohort) -> list[str]:
-    """Design columns that give the label away."""
-    bags, store = cohort.bags, cohort.store
-    labelled = np.flatnonzero(bags.table["label"].to_numpy() >= 0)
-    sample = store.cells["sample"].to_numpy()
-    first_sample = [sample[bags.slices[n][0].start] for n in labelled]
-    columns = store.samples.iloc[first_sample][[c for c in _DESIGN if c in store.samples]]
-    labels = bags.table["label"].to_numpy()[labelled]
-    return aligned_columns(columns.reset_index(drop=True), [int(label) for label in labels])

@@ -134,15 +134,22 @@ def _unit_ranks(score: FloatArray) -> FloatArray:
 
 
 def _refusal(scores: BagScores) -> str:
-    classes = scores.folds.groupby(["repeat", "fold"])["y"].nunique()
+    folds = scores.folds.groupby(["repeat", "fold"])
+    classes = folds["y"].nunique()
     single = int((classes < 2).sum())
-    if single == 0:
-        return ""
-    return (
-        f"{single} of {len(classes)} held-out folds hold a single class (leave-one-out does so "
-        "always); an AUROC pooled over such folds reads below 0.5 on noise. Use stratified folds "
-        "with both classes in each."
-    )
+    if single:
+        return (
+            f"{single} of {len(classes)} held-out folds hold a single class (leave-one-out does so "
+            "always); an AUROC pooled over such folds reads below 0.5 on noise. Use stratified "
+            "folds with both classes in each."
+        )
+    if scores.kind is Kind.GROUPS and (folds["patient"].nunique() == 1).all():
+        # each has bags of both classes
+        return (
+            "Every held-out fold is one patient: how patients rank among each other was not asked "
+            "of any model. Use stratified folds, or pairs where patients are few."
+        )
+    return ""
 
 
 def _fold_mean(scores: BagScores) -> float:

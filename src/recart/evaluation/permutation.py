@@ -39,6 +39,8 @@ class Permutation:
         Why there is no p; empty where there is one.
     measure
         What is measured.
+    repeats
+        Repeats of the cross-validation that all of this is of, the first ones; 0 is not known.
     """
 
     p: float | None
@@ -48,6 +50,7 @@ class Permutation:
     null_sd: float | None
     refusal: str = ""
     measure: str = "AUROC"
+    repeats: int = 0
 
     @classmethod
     def refused(cls, refusal: str) -> Permutation:
@@ -79,6 +82,7 @@ def permutation_test(
     k: int,
     seed: int,
     blocks: Sequence[Any] | None = None,
+    groups: Array | None = None,
 ) -> Permutation:
     """Refit every fold to `k` permutations of the labels and compare the statistic.
 
@@ -96,24 +100,26 @@ def permutation_test(
         Seed of the permutations.
     blocks
         (n) of each bag: labels move within a block only, such as a site; None: among all patients.
+    groups
+        (n) what inner folds keep together, such as a library; None: each patient's bags.
 
     Notes
     -----
     All bags of a patient move together, and a time with its event: that patients are exchangeable
     then includes that who is censored, and when, has nothing to do with the cells. What no label
     enters (an encoder, prototypes) stays, and so do the outer folds, which were stratified by the
-    given labels. Labels that leave the development patients of a fold without two patients of each
-    class are drawn anew; the given labels are of the same set, so the test stays exact for
-    independent patients.
+    given labels. Labels that leave the development patients of a fold without two patients (or
+    groups) of each class are drawn anew; the given labels are of the same set, so the test stays
+    exact for independent patients.
     """
     refusal = _refusal(members, observed)
     if refusal:
         return Permutation.refused(refusal)
-    sources = permuted_sources(observed, members, k=k, seed=seed, blocks=blocks)
+    sources = permuted_sources(observed, members, k=k, seed=seed, blocks=blocks, groups=groups)
     if len(sources) < k:
         return Permutation.refused(
-            f"Only {len(sources)} of {k} permutations leave every fold's development patients "
-            f"{_KEPT} of each class: a class is too small."
+            f"Only {len(sources)} of {k} permutations leave the development patients of every "
+            "fold two of each class (or groups that stay together): a class is too small."
         )
     targets = [observed.targets[source] for source in sources]
     tables: list[list[pd.DataFrame]] = [[] for _ in sources]
@@ -152,24 +158,26 @@ def permuted_sources(
     k: int,
     seed: int,
     blocks: Sequence[Any] | None = None,
+    groups: Array | None = None,
 ) -> list[Array]:
     """At most `k` permutations that every fold can be fitted to: (n) whose labels each bag gets."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 199]))
     owner = pd.factorize(observed.patient)[0]
     rows = [np.flatnonzero(owner == patient) for patient in range(owner.max() + 1)]
-    groups = _exchangeable(observed.targets, rows, blocks)
+    kept = owner if groups is None else pd.factorize(groups)[0]
+    alike = _exchangeable(observed.targets, rows, blocks)
     found: list[Array] = []
     for _ in range(k * _PATIENCE):
         if len(found) == k:
             break
         new = np.empty(len(owner), dtype=np.int64)
-        for group in groups:
-            for to, source in zip(group, rng.permutation(group), strict=True):
+        for own_kind in alike:
+            for to, source in zip(own_kind, rng.permutation(own_kind), strict=True):
                 own = rows[source]
                 # one label a patient: it is given to all bags of the other, however many
                 new[rows[to]] = own if len(own) == len(rows[to]) else own[0]
         classes = observed.classes[new]
-        if all(_fits(classes[development], owner[development]) for development, _ in members):
+        if all(_fits(classes[development], kept[development]) for development, _ in members):
             found.append(new)
     return found
 
@@ -185,8 +193,8 @@ def _exchangeable(
     return [np.flatnonzero([key == one for key in keys]) for one in dict.fromkeys(keys)]
 
 
-def _fits(y: Array, owner: Array) -> bool:
-    return all(len(np.unique(owner[y == label])) >= _KEPT for label in (0, 1))
+def _fits(y: Array, kept: Array) -> bool:
+    return all(len(np.unique(kept[y == label])) >= _KEPT for label in (0, 1))
 
 
 def _refusal(members: Sequence[tuple[Array, Array]], observed: RankedBags) -> str:
@@ -194,8 +202,8 @@ def _refusal(members: Sequence[tuple[Array, Array]], observed: RankedBags) -> st
     times = np.bincount(np.concatenate(held_out), minlength=len(observed.bag))
     if (times != observed.repeats).any():
         return "Bags are not held out once a repeat: folds such as pairs follow the labels."
-    if max(len(rows) for rows in held_out) == 1:
-        return "Every fold holds a single bag: no AUROC is pooled over such folds."
+    if all(len(np.unique(observed.patient[rows])) == 1 for rows in held_out):
+        return "Every fold holds a single patient: no AUROC is pooled over such folds."
     return ""
 
 
@@ -207,4 +215,5 @@ def _against(null: Array, observed: RankedBags) -> Permutation:
         null_mean=float(null.mean()),
         null_sd=float(null.std(ddof=1)),
         measure=observed.measure,
+        repeats=observed.repeats,
     )

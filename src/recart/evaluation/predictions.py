@@ -53,6 +53,8 @@ class BagScores:
         `fold`, `y`, `logit`, `log_odds` (of the probability).
     kind
         What the folds are to each other.
+    elsewhere
+        Whether the held-out patients are shown to be of another place than all that any model saw.
 
     Notes
     -----
@@ -75,6 +77,7 @@ class BagScores:
     table: pd.DataFrame
     folds: pd.DataFrame
     kind: Kind = Kind.PARTITION
+    elsewhere: bool = False
 
     @property
     def y(self) -> FloatArray:
@@ -169,7 +172,9 @@ def aggregate(predictions: pd.DataFrame, name: str, design: FoldDesign = PARTITI
     table["probability_low"] = expit(spread["low"])
     table["probability_high"] = expit(spread["high"])
     folds = by_fold[["bag", "patient", "repeat", "fold", "y", "logit", "log_odds"]]
-    return BagScores(name=name, table=table, folds=folds, kind=design.kind)
+    return BagScores(
+        name=name, table=table, folds=folds, kind=design.kind, elsewhere=design.place is not None
+    )
 
 
 def fold_scores(by_fold: pd.DataFrame, kind: Kind) -> pd.Series[float]:

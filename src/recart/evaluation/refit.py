@@ -74,12 +74,19 @@ def permute_run(
     if outside:
         return permuted_outside(observed, k=k, seed=seed)
     rows = [(number_of[d], number_of[h]) for d, h in member_rows(members, store, bags)]
+    row_of = np.argsort(number_of)[-len(observed.bag) :]
     blocks = None
     if within is not None:
         of_bag = _column(cohort, within)
-        blocks = [of_bag[row] for row in np.argsort(number_of)[-len(observed.bag) :]]
+        blocks = [of_bag[row] for row in row_of]
     return permutation_test(
-        refit_folds(members, head, cohort, number_of), rows, observed, k=k, seed=seed, blocks=blocks
+        refit_folds(members, head, cohort, number_of),
+        rows,
+        observed,
+        k=k,
+        seed=seed,
+        blocks=blocks,
+        groups=bags.groups[row_of],
     )
 
 

@@ -124,8 +124,8 @@ class CellFile:
         import anndata
 
         obs = pd.concat(self._obs)
-        for column in obs.select_dtypes(["object", "category"]).columns:
-            obs[column] = obs[column].astype(str).astype("category")
+        for column in obs.select_dtypes("object").columns:  # parts had other words
+            obs[column] = _words(obs[column])
         adata = anndata.AnnData(obs=obs, var=self._genes, uns={"recart": self._uns})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes on string columns that are written as they are
@@ -149,11 +149,11 @@ def _obs(cohort: Cohort, new: NewPatients) -> pd.DataFrame:
     """Every cell's own columns, those of its sample and patient, and what was said of them."""
     obs = cohort.cells.join(cohort.samples, on="sample", rsuffix="_of_sample")
     obs = obs.join(cohort.patients, on="patient", rsuffix="_of_patient")
-    of_bag = new.patients.reindex(obs["patient"].astype(str).to_numpy())
-    if of_bag["n_cells"].isna().all():  # bags are samples
-        of_bag = new.patients.reindex(obs["sample"].astype(str))
+    of_bag = new.patients.reindex(obs[new.unit].astype(str).to_numpy())
     obs["recart_probability"] = of_bag["probability"].to_numpy(dtype=float)
-    obs["recart_flags"] = of_bag["flags"].fillna("").astype(str).to_numpy()
+    for told in ("flags", "reasons"):
+        if told in of_bag:
+            obs[f"recart_{told}"] = of_bag[told].fillna("").astype(str).to_numpy()
     if new.expansion is not None:
         obs["recart_expansion"] = new.expansion
     if new.cell_flags is not None:
@@ -163,8 +163,13 @@ def _obs(cohort: Cohort, new: NewPatients) -> pd.DataFrame:
         predicted = obs["recart_probability"].notna()  # a refusal has nothing that sums to a score
         obs["recart_attribution"] = np.where(predicted, new.attribution.cells, np.float32(np.nan))
     for column in obs.select_dtypes("object").columns:  # small until the end
-        obs[column] = obs[column].astype(str).astype("category")
+        obs[column] = _words(obs[column])
     return obs
+
+
+def _words(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Values as the words of a category; what is missing stays missing."""
+    return values.map(str, na_action="ignore").astype("category")
 
 
 def _append(group: h5py.Group, name: str, values: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, final
@@ -14,9 +14,11 @@ from recart.inference.new_patients import NewPatients
 from recart.inference.outputs.exported import ExportedOutputs
 from recart.problems import InputError, Problem
 
-__all__ = ["Export", "check_output", "export"]
+__all__ = ["Export", "check_apart", "check_output", "export"]
 
 _KINDS = (".h5ad", ".h5mu")
+_TABLES = ("predictions.parquet", "predictions.csv", "patients.parquet", "patients.csv")
+_BESIDE = (*_TABLES, "features.csv")  # after the stem of the file of cells
 
 
 def check_output(output: Path) -> None:
@@ -50,11 +52,41 @@ def check_output(output: Path) -> None:
         raise InputError(problems)
 
 
+def check_apart(output: Path, read: Sequence[Path]) -> None:
+    """Refuse an output that would stand in the place of what is read, under whatever name.
+
+    Raises
+    ------
+    InputError
+        Naming each file that would be lost.
+    """
+    written = [output, *(output.with_name(f"{output.stem}.{name}") for name in _BESIDE)]
+    lost = [path for path in written if any(_same_file(path, own) for own in read)]
+    if lost:
+        raise InputError(
+            Problem(
+                code="E-OUT-012",
+                what="this file is read, and the output would be written over it",
+                mend="give the output another name, or another folder",
+                file=path.name,
+                column="output",
+            )
+            for path in lost
+        )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return one.resolve() == other.resolve()
+
+
 @final
 class Export:
     """Files of embedded patients, whole or not at all: they are put in place when all is written.
 
-    Cells keep their ids and columns, and their order within a part. `obsm["X_recart"]` is the
+    Cells keep their ids and columns, and their order within a part; words become categories, which
+    have no order of their own. `obsm["X_recart"]` is the
     embedding, `obs` says what was predicted for the cell's patient, `uns["recart"]` which model did
     it.
 

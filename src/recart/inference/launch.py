@@ -14,7 +14,7 @@ from recart.config.build import build
 from recart.config.check import check_config
 from recart.config.schema import EmbedConfig
 from recart.data.pseudonyms import Pseudonyms
-from recart.inference.export import check_output
+from recart.inference.export import check_apart, check_output
 from recart.inference.in_parts import Embedding, embed_in_parts
 from recart.inference.model import Model
 from recart.inference.new_patients import NewPatients
@@ -25,11 +25,13 @@ from recart.inference.records.patient_record import (
     check_kinds,
     patient_records,
 )
-from recart.inference.records.subjects import subjects_of
+from recart.inference.records.subjects import owners_of, subjects_of
 from recart.inference.trust.trust import Trust
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import reader_of
+from recart.training.endpoints import SeveralEndpoints
 from recart.training.progress import say
+from recart.training.readouts import build_endpoint
 from recart.training.run_directory import RunDirectory
 
 __all__ = ["Embedded", "embed_new", "embed_run", "open_model"]
@@ -84,6 +86,7 @@ def embed_new(config: DictConfig) -> Embedded:
     model = _trusted(model, config.get("refusal"))
     _same_columns(config.data, model)
     reader, content = reader_of(config.data), ContentDigest()
+    check_apart(output, reader.files())
     no_file = bool(reports) and not reader.files()
     wanted = Embedding(
         outputs=asked,
@@ -117,14 +120,19 @@ def _records(
 ) -> dict[str, dict[str, Any]]:
     output = Path(config.output)
     private = model.folder or output.parent / ".recart"
-    subjects = subjects_of(
-        [str(bag) for bag in new.patients.index],
-        config.subjects,
-        model.unit,
-        model.pseudonyms or Pseudonyms(private / "pseudonym.key"),
-        private / f"{output.stem}.ids.csv",
-    )
-    positive, negative = model.classes
+    pseudonyms = model.pseudonyms or Pseudonyms(private / "pseudonym.key")
+    id_map, how = private / f"{output.stem}.ids.csv", config.subjects
+    names = [str(bag) for bag in new.patients.index]
+    subjects = subjects_of(names, how, model.unit, pseudonyms, id_map)
+    owners: dict[str, str | None] = {}
+    if model.unit == "sample":
+        patients = dict(zip(names, new.patients["patient"].astype(str), strict=True))
+        owners = owners_of(patients, how, pseudonyms, id_map)
+    endpoint = build_endpoint(model.config)
+    further = {}
+    if isinstance(endpoint, SeveralEndpoints):
+        further = {name: own.classes for name, own in list(endpoint.parts.items())[1:]}
+    positive, negative = endpoint.classes
     asked = Asked(
         about=model.about,
         positive=positive,
@@ -132,6 +140,8 @@ def _records(
         unit=model.unit,
         input_sha256=input_sha256,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
+        further=further,
+        owners=owners,
     )
     return patient_records(new, asked, subjects)
 

@@ -15,6 +15,8 @@ from recart.data.features import bind
 from recart.inference.explain import Drivers
 from recart.inference.in_memory import InMemoryReader
 from recart.inference.model import Model, NewCohort
+from recart.inference.outputs.of_members import all_outputs
+from recart.inference.outputs.outputs import Outputs
 from recart.training.encoding import encode
 
 __all__ = ["LoadedModel", "ReadData"]
@@ -166,6 +168,29 @@ class LoadedModel:
             features=drivers.features[drivers.features["bag"].isin(predicted)],
             summary=drivers.summary.loc[predicted],
         )
+
+    def outputs(self, data: Any) -> Outputs:
+        """What users of totalVI ask of the cells, by the names they know, over all members.
+
+        Denoised RNA and protein, also under another batch (`transform_batch`) and of antibodies
+        that the data lack (`get_normalized_expression`), foreground probabilities, and samples of
+        the posterior predictive. `recart.inference.outputs.differential_expression` and
+        `.predictive_check` take what is returned.
+
+        Cells stand patient by patient, under the names that they have in the data, so that
+        `table.reindex(data.obs_names)` has them in its order; those of samples that the checks
+        leave out are not there. Batches are called `training batch <number>`, the same one in every
+        member.
+
+        Raises
+        ------
+        InputError
+            With every problem of the data.
+        """
+        new = self._read(data).new
+        names = new.cohort.cells.index[new.store.cells["source"]]
+        store = replace(new.store, cells=new.store.cells.set_axis(names))
+        return all_outputs(self.model.members, store)
 
     def __repr__(self) -> str:
         """Name, size and claim; the watermark, where there is one."""

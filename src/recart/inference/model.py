@@ -74,8 +74,8 @@ class Model:
     those of the run, by which it knows batches and its own patients; None for a bundle, which
     holds no names: every batch is new to it. `folder` keeps receptor vectors; None keeps none.
     `trust` says whom to refuse; None where none was fitted. `about` is what every
-    export says of the model: versions, a hash of the members, claim level, use, and a `watermark`
-    where the bundle was written against the audit.
+    export says of the model: versions, a hash of the members, endpoint, claim level, use, and a
+    `watermark` where the bundle was written against the audit.
     """
 
     members: Sequence[LoadedMember]
@@ -105,8 +105,7 @@ class Model:
                 file=run.path.name,
             )
             raise InputError([problem])
-        folder = prepared_folder(run)
-        level = _claim_level(run)
+        folder, level = prepared_folder(run), _claim_level(run)
         return cls(
             members=members,
             config=run.config,
@@ -115,7 +114,8 @@ class Model:
                 fingerprint=run.receptors,
                 versions=json.loads(run.versions.read_text(encoding="utf-8")),
             ),
-            about={**_about(members), **({"claim_level": level} if level else {})},
+            about=_about(members, run.config.data.endpoint)
+            | ({"claim_level": level} if level else {}),
             trust=read_trust(run),
             pseudonyms=Pseudonyms(folder / "pseudonym.key"),
             folder=folder,
@@ -140,7 +140,7 @@ class Model:
                 fingerprint=bundle.features["receptors"]["fingerprint"], versions=bundle.versions
             ),
             about={
-                **_about(bundle.members),
+                **_about(bundle.members, bundle.claim["endpoint"]),
                 "claim_level": str(bundle.claim["level"]),
                 "bundle": bundle.digest[:16],
                 **({"watermark": str(watermark)} if watermark else {}),
@@ -277,8 +277,9 @@ class Model:
             yield Path(folder)
 
 
-def _about(members: Sequence[LoadedMember]) -> dict[str, str]:
-    return {"recart": __version__, "members": _members_digest(members), "use": USE}
+def _about(members: Sequence[LoadedMember], endpoint: str) -> dict[str, str]:
+    own = {"members": _members_digest(members), "endpoint": endpoint}
+    return {"recart": __version__, **own, "use": USE}
 
 
 def _members_digest(members: Sequence[LoadedMember]) -> str:

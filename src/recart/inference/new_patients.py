@@ -40,7 +40,8 @@ class NewPatients:
     what drives the scores; where asked for, `attribution` is what each cell adds to its patient's,
     and `pictures` are cells to be drawn, under the reference member. Where the model has its
     `Trust`, `cell_flags` (c) are `recart_ood` and `recart_ood_score`, rows as the cells were read,
-    `patients` has the columns of `Trust`, and `facts` what refusals were decided by.
+    `patients` has the columns of `Trust`, and `facts` what refusals were decided by. `unit` is what
+    a bag is, `patient` or `sample`: only with it is a name one of the two.
     """
 
     latents: np.ndarray[Any, np.dtype[np.float32]]
@@ -53,6 +54,7 @@ class NewPatients:
     pictures: CellPictures | None = None
     cell_flags: pd.DataFrame | None = None
     facts: pd.DataFrame | None = None
+    unit: str = "patient"
 
     @classmethod
     def joined(cls, parts: Sequence[NewPatients]) -> NewPatients:
@@ -130,6 +132,7 @@ def embed_new_patients(
         pictures=views[0].pictures,
         cell_flags=None if trusted is None else _cell_flags(trusted, source),
         facts=None if trusted is None else trusted.facts,
+        unit=bags.unit,
     )
 
 

@@ -74,7 +74,10 @@ def patient_table(
     known: frozenset[str],
     trusted: Trusted | None,
 ) -> pd.DataFrame:
-    """One row a bag: what all members say together, what was there to say it from, and flags."""
+    """One row a bag: what all members say together, what was there to say it from, and flags.
+
+    A sample's row names its `patient`.
+    """
     logits_mn = np.stack([view.logits for view in views])
     sample_of_bag = [
         np.unique(store.cells["sample"].to_numpy()[bags.cells([n])]) for n in range(len(bags))
@@ -83,7 +86,8 @@ def patient_table(
     for n, (bag, row) in enumerate(bags.table.iterrows()):
         samples = sample_of_bag[n]
         flags = _flags(covered, int(row["n_cells"]), samples, store)
-        in_training = str(store.patients.index[int(row["patient"])]) in known
+        patient = str(store.patients.index[int(row["patient"])])
+        in_training = patient in known
         refused = in_training
         if trusted is not None:
             refused = bool(trusted.table["refused"].iloc[n])
@@ -93,6 +97,7 @@ def patient_table(
         rows.append(
             {
                 "bag": bag,
+                **({"patient": patient} if bags.unit == "sample" else {}),
                 "n_cells": int(row["n_cells"]),
                 "n_samples": len(samples),
                 "probability": _sigmoid(own.mean()),

@@ -12,8 +12,9 @@ __all__ = ["TermWeights"]
 
 @dataclass(frozen=True)
 class TermWeights:
-    """Weights of the terms of the objective; the KL weight is warmed up by the training.
+    """Weights of the terms of the objective; the training warms some of them up.
 
+    `kl` weighs the divergence of `z` alone; a member may have its own in its settings.
     With `clone_level` the receptor is reconstructed once a clone of a sample, not once a cell: a
     clone of a thousand cells is one receptor, and would else drown the others. Presence stays a
     matter of cells.
@@ -23,6 +24,7 @@ class TermWeights:
     receptor: float = 1.0
     presence: float = 1.0
     clone_level: bool = False
+    kl: float = 1.0
 
     def total(
         self,

@@ -122,7 +122,8 @@ class TotalVIStack(nn.Module):
         self.register_buffer("latent_mask_ml", torch.ones(members, latent, dtype=torch.bool))
         self.latent_mask_ml: Tensor
         # of training only: not part of a member's state
-        self.register_buffer("kl_weight_m", torch.ones(members), persistent=False)
+        kl_weight_m = torch.full((members,), float(recipe.weights.kl))
+        self.register_buffer("kl_weight_m", kl_weight_m, persistent=False)
         self.kl_weight_m: Tensor
 
     @torch.no_grad()

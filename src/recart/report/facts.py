@@ -65,7 +65,9 @@ class FitFacts:
     members, split
         How many, and the kind and size of the split in words.
     outside
-        Whether the held-out patients are an outside cohort, of which no member saw a patient.
+        Whether the held-out patients are one set that was held out of everything.
+    elsewhere
+        Whether they are shown to be an outside cohort, of another place.
     parts
         Patients and positive bags by part of a fold (train, validation, held_out), in words.
     genes, encoder_parameters, head_features, epochs
@@ -83,6 +85,7 @@ class FitFacts:
     head_features: tuple[int, int] | None
     epochs: tuple[int, int]
     strengths: tuple[float, ...]
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +139,7 @@ def fit_facts(evaluated: Evaluated) -> FitFacts:
         members=len(members),
         split=evaluated.split.words,
         outside=evaluated.split.kind is Kind.EXTERNAL,
+        elsewhere=evaluated.assessment.model.scores.elsewhere,
         parts=_parts(evaluated.split, evaluated.cohort),
         genes=_range(len(member.features.spec.genes) for member in members),
         encoder_parameters=_range(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recart.evaluation.intervals import Interval
+from recart.data.split import Kind
+from recart.evaluation.intervals import UNMEASURED, Interval
 from recart.report.audit_table import audit_groups
 from recart.report.canvas import svg
 from recart.report.content import ReportContent, ReportFigure
@@ -63,6 +64,7 @@ def _render(content: ReportContent) -> str:
         rungs=[(int(level), name) for level, name in RUNGS.items()],
         level=int(assessment.claim.level),
         columns=_COLUMNS,
+        unmeasured=UNMEASURED.get(Kind(assessment.model.metrics.kind), ""),
         ranking=_drawn(ranking_figures(assessment), "ranking"),
         worth=_drawn(probability_figures(assessment, content.question), "worth"),
         each=_drawn(patient_figures(assessment, content.question), "each"),

@@ -23,7 +23,8 @@ class Composition:
     """Shares of cell states of one patient against those of the training patients.
 
     All arrays are (k), centred log-ratios: of the patient, and of the training patients their mean,
-    the second lowest and the second highest. `patients` is how many of these there were.
+    the second lowest and the second highest. `patients` is how many of these there were, None where
+    that is not known.
     """
 
     names: Sequence[str]
@@ -31,11 +32,13 @@ class Composition:
     mean: np.ndarray[Any, Any]
     low: np.ndarray[Any, Any]
     high: np.ndarray[Any, Any]
-    patients: int
+    patients: int | None
 
     @property
-    def by_chance(self) -> float:
+    def by_chance(self) -> float | None:
         """States in which one more patient like the others would lie outside, on average."""
+        if self.patients is None:
+            return None
         return min(1.0, 4 / (self.patients + 1)) * len(self.names)
 
     @property
@@ -97,8 +100,8 @@ def drivers(groups: Sequence[Mapping[str, Any]], positive: str, negative: str, u
     return figure
 
 
-def composition(shown: Composition, count: int) -> Figure:
-    """The states that depart most from the training patients, each with their range."""
+def composition(shown: Composition, count: int, unit: str) -> Figure:
+    """The states that depart most from the training patients or samples, each with their range."""
     states = shown.most_unlike(count)
     figure, axes = new_figure(
         4.8, 1.0 + 0.42 * len(states), "less than other states    log ratio    more"
@@ -137,8 +140,8 @@ def composition(shown: Composition, count: int) -> Figure:
     axes.set(xlim=(left, right), ylim=(len(states) - 0.5, -0.8), yticks=[])
     axes.spines["left"].set_visible(False)
     handles = [
-        Line2D([], [], color=INK, alpha=0.22, linewidth=6, label="training patients"),
-        Line2D([], [], color=POSITIVE, marker="o", linestyle="none", label="this patient"),
+        Line2D([], [], color=INK, alpha=0.22, linewidth=6, label=f"training {unit}s"),
+        Line2D([], [], color=POSITIVE, marker="o", linestyle="none", label=f"this {unit}"),
         Line2D([], [], color=NEGATIVE, marker="D", linestyle="none", label="outside"),
     ]
     figure.legend(
@@ -156,6 +159,7 @@ def cell_map(
     reference: np.ndarray[Any, Any],
     cells: np.ndarray[Any, Any],
     strange: np.ndarray[Any, Any] | None,
+    unit: str,
 ) -> Figure:
     """Cells of the patient over the points of the reference; those out of distribution apart.
 
@@ -165,6 +169,8 @@ def cell_map(
         (n, 2) and (c, 2) places.
     strange
         (c) whether a cell is unlike the training cells; None where nobody judged.
+    unit
+        What the cells are of: `patient` or `sample`.
     """
     figure, axes = new_figure(4.8, 4.4)
     axes.scatter(
@@ -183,7 +189,7 @@ def cell_map(
     )
     handles = [
         Line2D([], [], marker="o", linestyle="none", color=INK, alpha=0.3, label="what is known"),
-        Line2D([], [], marker="o", linestyle="none", color=POSITIVE, label="this patient"),
+        Line2D([], [], marker="o", linestyle="none", color=POSITIVE, label=f"this {unit}"),
     ]
     if strange is not None:
         axes.scatter(

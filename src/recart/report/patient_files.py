@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ from recart.training.run_directory import write_atomically
 
 __all__ = ["write_patient_files"]
 
+# with what each kind of report begins
+_OURS: Final = (b"<title>recart: ", b'"schema": "recart-patient-record/', b'"code": "HRESCH"')
 _FRACTION = re.compile(r"(?:^|.*:)fractions:(\d+)$")
 
 
@@ -30,7 +33,8 @@ def write_patient_files(
     """Write the kinds of reports that are asked for, one file a patient and kind.
 
     Each is written beside its target and then renamed. Files are named after the subject, with
-    everything but letters, digits, dots and dashes replaced.
+    everything but letters, digits, dots and dashes replaced. Reports that are in the folder already
+    are removed first: they tell of other patients, or of another model. Any other file stays.
 
     Parameters
     ----------
@@ -45,6 +49,7 @@ def write_patient_files(
     -------
     The files.
     """
+    _remove_former(embedded.folder)
     if not kinds or not embedded.records:
         return []
     embedded.folder.mkdir(exist_ok=True)
@@ -63,6 +68,24 @@ def write_patient_files(
             write_atomically(path, text.encode())
             written.append(path)
     return written
+
+
+def _remove_former(folder: Path) -> None:
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.suffix in (".json", ".html") and _is_report(path):
+            path.unlink()
+    with suppress(OSError):  # there is something else in it
+        folder.rmdir()
+
+
+def _is_report(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(1024)
+    return any(own in start for own in _OURS)
 
 
 class _Pages:
@@ -101,7 +124,7 @@ class _Pages:
             mean=scaling.mean.numpy()[at],
             low=scaling.low.numpy()[at],
             high=scaling.high.numpy()[at],
-            patients=len(self._head.chosen["inner_logits"]),
+            patients=self._head.fitted_bags,
         )
 
     def _cells(self, number: int) -> CellsOnMap | None:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recart.evaluation.claims import ClaimLevel
+from recart.inference.records.further import further_outputs
 from recart.report.canvas import svg
 from recart.report.content import ReportFigure
 from recart.report.numbers_in_words import number, thousands
@@ -69,6 +70,7 @@ def patient_page(
         flags=flag_words(record["flags"]),
         reasons=reason_words(record["reasons"], policy),
         told=_told(record),
+        further=_further(record),
         rung="not evaluated" if level is None else RUNGS[ClaimLevel(int(level[1:]))],
         figures=[
             {
@@ -94,6 +96,15 @@ def _sets(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def _further(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, float, bool]]]]:
+    """Of each outcome its rows: what, how much, whether that is a probability."""
+    rows: dict[str, list[tuple[str, float, bool]]] = {}
+    for own in further_outputs(record):
+        rows.setdefault(own.of, []).append((own.text, own.value, own.kind != "risk"))
+    leading = record["question"]["endpoint"] or "the same outcome"
+    return [(of or leading, told) for of, told in rows.items()]
+
+
 def _told(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     if record["drivers"] is None:
         return []
@@ -103,7 +114,7 @@ def _told(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _figures(
     record: Mapping[str, Any], shown: Composition | None, cells: CellsOnMap | None
 ) -> Sequence[ReportFigure]:
-    figures, own = [], record["drivers"]
+    figures, own, unit = [], record["drivers"], record["unit"]
     if own is not None and own["groups"]:
         question = record["question"]
         shown_groups = [row for row in own["groups"] if abs(row["contribution"]) >= TOLD]
@@ -111,7 +122,7 @@ def _figures(
             ReportFigure(
                 title="What drives the score",
                 caption=f"What each group of features adds to the {own['scale']}, against the mean "
-                f"training patient, whose score is {number(own['base'])}. Lines: standard "
+                f"training {unit}, whose score is {number(own['base'])}. Lines: standard "
                 "deviation over models. Together with that score "
                 + (
                     "the bars sum"
@@ -131,22 +142,26 @@ def _figures(
         figures.append(
             ReportFigure(
                 title="Composition against the cohort",
-                caption=f"Cell states of which this patient's share departs most from the training "
-                f"patients': {count} of {len(shown.names)}. Bands: second lowest to second "
-                f"highest of {shown.patients}; strokes: their mean. {shown.outside} of "
-                f"{len(shown.names)} states lie outside; of one more patient like them "
-                f"{shown.by_chance:.0f} would. A state is named by the markers that are high in it "
-                "against the other states.",
-                alt="Share of each cell state of the patient beside the range of the training "
-                "patients.",
-                figure=composition(shown, count),
+                caption=f"Cell states of which this {unit}'s share departs most from the training "
+                f"{unit}s': {count} of {len(shown.names)}. Bands: second lowest to second "
+                f"highest of {shown.patients or 'these'}; strokes: their mean. {shown.outside} of "
+                f"{len(shown.names)} states lie outside"
+                + (
+                    ""
+                    if shown.by_chance is None
+                    else f"; of one more {unit} like them {shown.by_chance:.0f} would"
+                )
+                + ". A state is named by the markers that are high in it against the other states.",
+                alt=f"Share of each cell state of the {unit} beside the range of the training "
+                f"{unit}s.",
+                figure=composition(shown, count, unit),
             )
         )
     if cells is not None:
         figures.append(
             ReportFigure(
                 title="Cells on the map of known states",
-                caption=f"{len(cells.cells):,} of the patient's cells, each between the cell "
+                caption=f"{len(cells.cells):,} of the {unit}'s cells, each between the cell "
                 "states that are nearest to it. Grey: points drawn around the model's prototypes "
                 "of cell states, which stand for the training cells; the model holds none of "
                 f"these. The map is made of {cells.method} of the prototypes"
@@ -156,8 +171,8 @@ def _figures(
                     if cells.strange is None
                     else f" {int(cells.strange.sum()):,} of those shown are unlike training."
                 ),
-                alt="Scatter of the patient's cells over the reference points.",
-                figure=cell_map(cells.reference, cells.cells, cells.strange),
+                alt=f"Scatter of the {unit}'s cells over the reference points.",
+                figure=cell_map(cells.reference, cells.cells, cells.strange, unit),
             )
         )
     return figures

@@ -19,7 +19,7 @@ _SCORES: Final = {
     Kind.GROUPS: "Held-out scores, standardised within each group.",
     Kind.PAIRS: "Mean held-out scores; the AUROC that is given is that of comparisons inside "
     "the pairs, not the area under this curve.",
-    Kind.EXTERNAL: "Mean scores of the models on the outside cohort.",
+    Kind.EXTERNAL: "Mean scores of the models on the held-out patients.",
 }
 
 
@@ -38,7 +38,7 @@ def ranking_figures(assessment: Assessment) -> tuple[ReportFigure, ...]:
     if model.metrics.auroc is None or model.auroc_interval is None:
         return ()
     interval = model.auroc_interval
-    widened = "" if model.metrics.kind == Kind.EXTERNAL else ", widened for cross-validation"
+    widened = "" if model.scores.elsewhere else ", widened for cross-validation"
     return (
         ReportFigure(
             title="AUROC beside the baselines",

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from recart.report.kept_threads import kept_threads
 from recart.training.prototype_head import FittedPrototypeHead
 
 __all__ = ["ReferenceMap", "state_words"]
@@ -73,7 +74,7 @@ class ReferenceMap:
 
 
 def _umap(centres: Floats) -> Floats:
-    with warnings.catch_warnings():
+    with kept_threads(), warnings.catch_warnings():
         # umap says that TensorFlow is not there, and that a fixed seed makes it single-threaded
         warnings.simplefilter("ignore")
         import umap

@@ -18,6 +18,7 @@ from recart.report.content import ReportContent, ReportFigure
 from recart.report.facts import RunFacts, cohort_facts, digests, fit_facts
 from recart.report.fillers import what_the_run_knows
 from recart.report.flow import admission_in_words, cohort_flow, features_left_out
+from recart.report.kept_threads import kept_threads
 from recart.report.model_card import card_markdown, model_card
 from recart.report.numbers import report_numbers
 from recart.report.outcome_figures import outcome_figures
@@ -104,7 +105,7 @@ def report_content(
             times=training_times(run.path),
         )
     )
-    said, withheld = within_the_claim(study, assessment.claim.level)
+    said, withheld = within_the_claim(study, assessment.claim.level, question)
     return ReportContent(
         question=question,
         assessment=assessment,
@@ -188,7 +189,7 @@ def _latent_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
     cells = bags.cells(np.arange(len(bags)))
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.choice(len(z), min(_SHOWN_CELLS, len(z)), replace=False))
-    with warnings.catch_warnings():
+    with kept_threads(), warnings.catch_warnings():
         # umap says that TensorFlow is not there, and that a fixed seed makes it single-threaded
         warnings.simplefilter("ignore")
         import umap

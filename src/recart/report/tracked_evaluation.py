@@ -24,6 +24,7 @@ _WORDS = frozenset(
     {
         *("recart", "composition", "cluster_means", "pseudobulk", "quality_only", "batch_only"),
         *("clinical_only", "cell_types_given"),
+        *("composition_and_clinical", "cell_types_given_and_clinical"),
     }
 )
 
@@ -77,4 +78,4 @@ def _sensitivity(own: Assessed) -> np.ndarray[Any, Any]:
 
 
 def _word(own: Assessed) -> str:
-    return own.name.replace(" ", "_")
+    return own.name.replace(" + ", " and ").replace(" ", "_")

@@ -136,7 +136,10 @@ def _refused(key: str, own: Distribution, base: DictConfig) -> Iterator[Problem]
                 raise ValueError(_JOINT)
             build_head(config)
             MemberSettings(
-                lr=made.training.lr, dropout=made.model.dropout, latent=made.model.latent
+                lr=made.training.lr,
+                dropout=made.model.dropout,
+                latent=made.model.latent,
+                kl_weight=made.model.weights.kl,
             )
         except InputError as error:
             for problem in error.problems:

@@ -72,10 +72,16 @@ def encoder_key(config: DictConfig) -> str:
 
 
 def stack_key(config: DictConfig) -> str:
-    """The same but for what members of one stack may have of their own: learning rate, dropout."""
+    """The same but for what members of one stack may have of their own.
+
+    Learning rate, dropout and KL weight. Fewer latent dimensions would be a mask over those of a
+    wider model, which begins with other weights than one of that width.
+    """
     parts = {name: plain(config[name]) for name in OF_ENCODER}
     for part, key in (("training", "lr"), ("model", "dropout")):
         parts[part].pop(key, None)
+    if isinstance(weights := parts["model"].get("weights"), dict):
+        weights.pop("kl", None)
     return _digest(parts)
 
 

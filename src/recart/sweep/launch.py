@@ -21,8 +21,9 @@ from recart.problems import InputError, Problem
 from recart.sweep.check_space import check_sweep
 from recart.sweep.configurations import OF_ENCODER, plain_base
 from recart.sweep.development import development_of
+from recart.sweep.gain import gain_line
 from recart.sweep.outer_scores import check_not_seen
-from recart.sweep.page import write_page
+from recart.sweep.page import chances_of, write_page
 from recart.sweep.proposals import Proposals
 from recart.sweep.recipe import Sweep
 from recart.sweep.record import Record
@@ -30,8 +31,8 @@ from recart.sweep.rounds import Rounds
 from recart.sweep.runs import write_runs
 from recart.sweep.search import Search, standing_values
 from recart.sweep.space import Distribution
-from recart.sweep.tables import SUMMARY, write_tables
-from recart.sweep.tracked_sweep import track_sweep
+from recart.sweep.tables import read_folds, write_tables
+from recart.sweep.tracked_sweep import TrackedSweep
 from recart.training.cohort_setup import prepare_cohort
 from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.executor import Executor
@@ -47,7 +48,6 @@ from recart.training.run_directory import RunDirectory
 from recart.training.shared_store import SharedStore
 from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
 from recart.training.states import States
-from recart.training.trackers import tracked
 
 __all__ = ["run_sweep"]
 
@@ -98,9 +98,9 @@ def run_sweep(config: DictConfig) -> float:
         record_cohort(place, cohort)
         budget = sweep.budget_for(len(split.patients))
         check_not_seen(folder, budget)
-        place.write_json("budget.json", {"trials": budget * len(members(split))})  # for the status
         say(f"sweep directory: {folder}")
         say(f"{budget} configurations in each of {split.words}, {len(split.patients)} patients")
+        following = TrackedSweep(trackers, folder, config)
         searches = _searches(sweep, space, base, members(split), budget, folder)
         rounds = Rounds(
             shared=SharedStore(cohort.store, folder),
@@ -113,6 +113,7 @@ def run_sweep(config: DictConfig) -> float:
                 folder=folder,
                 states=States.of_run(place, cohort.key, settings),
             ),
+            places=following.places,
             donors=donors(space),
             folder=folder,
             stack=_stack(config, base, executor, cohort.store),
@@ -123,13 +124,14 @@ def run_sweep(config: DictConfig) -> float:
         record = Record(sweep.storage, folder, space, sweep.objectives)
         watchers = [own for own in callbacks if isinstance(own, EpochWatcher)]
         watchers.append(Heartbeat(folder))
-        try:
-            _search(searches, rounds, record, executor, watchers)
-        finally:
-            record.close()
-        rounds.complete(searches, executor, watchers)
+        with following.follow() as followers:
+            watchers += followers
+            try:
+                _search(searches, rounds, record, executor, watchers, place)
+            finally:
+                record.close()
+            rounds.complete(searches, executor, watchers)
         shutil.rmtree(place.states, ignore_errors=True)
-        again = (folder / SUMMARY).exists()
         write_runs(folder, searches, base, seeds)
         write_tables(
             folder,
@@ -147,11 +149,11 @@ def run_sweep(config: DictConfig) -> float:
             },
             {own.member.name: development_of(own.member, rounds.bags) for own in searches},
         )
-        if not again:
-            track_sweep(trackers, tracked(place.logs, base, {}, say), folder)
+        following.finish()
     page = write_page(folder)
     losses = [own.scores[own.chosen or 0].scores["inner_loss"] for own in searches]
     say(f"page: {page}")
+    say(gain_line(chances_of(read_folds(folder)[1], int(base.seed)).values()))
     say(f"swept. Next: python evaluate.py run={folder / 'chosen'}, and run={folder / 'default'}")
     return float(np.mean(losses))
 
@@ -215,7 +217,12 @@ def _options() -> dict[str, str]:
 
 
 def _search(
-    searches: Sequence[Search], rounds: Rounds, record: Record, executor: Any, displays: Any
+    searches: Sequence[Search],
+    rounds: Rounds,
+    record: Record,
+    executor: Executor,
+    watchers: Sequence[EpochWatcher],
+    place: RunDirectory,
 ) -> None:
     """Ask, run what is missing, tell, until every fold has had its budget."""
     while unfinished := [own for own in searches if not own.finished]:
@@ -223,7 +230,8 @@ def _search(
             asked = own.ask()
             if asked:
                 record.asked(own.member.name, asked[0].number, [each.values for each in asked])
-        rounds.run(unfinished, executor, displays)
+        place.write_json("budget.json", {"trials": sum(own.planned for own in searches)})
+        rounds.run(unfinished, executor, watchers)
         for own in unfinished:
             record.told(own.member.name, own.tell())
             own.clear(rounds.donors)

@@ -11,6 +11,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from recart.config.build import build
+from recart.sweep.front import front
 from recart.sweep.outer_scores import outer_scores
 from recart.sweep.plots import sweep_plots
 from recart.sweep.recipe import FEW, FEW_BUDGET, MANY_BUDGET
@@ -36,12 +37,15 @@ def write_page(folder: Path) -> Path:
     summary, folds = read_folds(folder)
     space = _space(folder)
     chances = chances_of(folds, int(summary["seed"]))
-    plots = sweep_plots(folds, space, chances)
+    objectives = list(summary["objectives"])
+    plots = sweep_plots(folds, space, chances, objectives)
     content = _render(
         summary=summary,
         folds=folds,
         chances=chances,
         means=_means(folds, chances),
+        tried=max(len(fold.values) for fold in folds),
+        fronts={fold.name: front(fold.scores, objectives) for fold in folds},
         keys=list(space),
         plots={name: _div(figure, name) for name, figure in plots.items()},
         script=_script(),

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from recart.report.canvas import INK, PALETTE, POSITIVE
+from recart.sweep.front import front
 from recart.sweep.selection import Selection
 from recart.sweep.space import Distribution
 from recart.sweep.tables import FoldTrials
@@ -29,8 +30,11 @@ def sweep_plots(
     folds: Sequence[FoldTrials],
     space: Mapping[str, Distribution],
     chances: Mapping[str, Selection],
+    objectives: Sequence[str] = ("inner_loss",),
 ) -> dict[str, go.Figure]:
     """History, importance, parallel coordinates and slices, by name, as far as they can be drawn.
+
+    Of several objectives also their front.
 
     Parameters
     ----------
@@ -40,6 +44,8 @@ def sweep_plots(
         Distributions by key.
     chances
         What luck gives in each fold, by its name.
+    objectives
+        What was made small.
     """
     from optuna.visualization import (
         plot_parallel_coordinate,
@@ -49,6 +55,8 @@ def sweep_plots(
 
     study = _pooled(folds, space, chances)
     found = {"history": _history(folds, chances)}
+    if len(objectives) > 1:
+        found["front"] = _front(folds, objectives)
     if len(study.get_trials(deepcopy=False)) < 3:
         return {name: _dressed(figure) for name, figure in found.items()}
     varied = _varied(study, space)
@@ -142,6 +150,34 @@ def _history(folds: Sequence[FoldTrials], chances: Mapping[str, Selection]) -> g
     _add_band(figure, chances)
     figure.add_hline(y=0, line={"color": "#5a6672", "width": 1, "dash": "dot"})
     figure.update_layout(xaxis_title="Trial", yaxis_title=_SCORE)
+    return figure
+
+
+def _front(folds: Sequence[FoldTrials], objectives: Sequence[str]) -> go.Figure:
+    """The first two objectives of every trial, each about its fold's mean; open: dominated."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for number, fold in enumerate(folds):
+        done = [own for own in fold.scores if own.state == "complete"]
+        best = front(done, objectives)
+        x, y = ([own.scores[name] for own in done] for name in objectives[:2])
+        symbol = ["circle" if own.trial in best else "circle-open" for own in done]
+        figure.add_trace(
+            go.Scatter(
+                x=[one - sum(x) / len(x) for one in x],
+                y=[one - sum(y) / len(y) for one in y],
+                mode="markers",
+                name=fold.name,
+                text=[f"trial {own.trial}" for own in done],
+                marker={"color": PALETTE[number % len(PALETTE)], "size": 9, "symbol": symbol},
+            )
+        )
+    first, second = (name.replace("_", " ") for name in objectives[:2])
+    about = "about the fold's mean"
+    figure.update_layout(
+        xaxis_title=f"{first.capitalize()} {about}", yaxis_title=f"{second.capitalize()} {about}"
+    )
     return figure
 
 

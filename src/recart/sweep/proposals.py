@@ -72,6 +72,11 @@ class Proposals:
         """Whether every trial of the budget, or of a smaller space, was told."""
         return self._ended and self.told == len(self.trials)
 
+    @property
+    def planned(self) -> int:
+        """Trials that there will be: the budget, or fewer of a space that has no more."""
+        return len(self.trials) if self._ended else self._budget
+
     def ask(self) -> list[int]:
         """Numbers of the trials of the next generation; all before were told."""
         if self._ended or self.told < len(self.trials):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import pandas as pd
 
@@ -16,6 +16,7 @@ from recart.sweep.configurations import stack_key
 from recart.sweep.pruners import Pruner
 from recart.sweep.scores import score_path
 from recart.sweep.search import Search, Trial
+from recart.sweep.tracked_sweep import job_places
 from recart.sweep.trial_job import TrialJob, Unit, trial_path
 from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.executor import Executor, Failure, Job
@@ -34,8 +35,9 @@ __all__ = ["Rounds"]
 class Rounds:
     """Runs what is missing of the present generation of every fold, all jobs in one pool.
 
-    `donors` says whether a later trial may take the encoder of an earlier one from its file;
-    `stack` gives how many encoders whose shapes agree are trained together, of so many in all.
+    `places` is told of each job, before it begins, what trackers may know of it. `donors` says
+    whether a later trial may take the encoder of an earlier one from its file; `stack` gives how
+    many encoders whose shapes agree are trained together, of so many in all.
     """
 
     shared: SharedStore
@@ -43,6 +45,7 @@ class Rounds:
     extras: pd.DataFrame
     pruner: Pruner
     trainers: Trainers
+    places: dict[str, Mapping[str, Any]]
     donors: bool
     folder: Path
     stack: Callable[[int], int]
@@ -133,6 +136,7 @@ class Rounds:
             f"{unit.member.name} trials {', '.join(str(fit.trial) for fit in unit.fits)}"
             for unit in own
         )
+        self.places[name] = job_places(units)
         return Job(name=name, work=work, imports=(*MEMBER_IMPORTS, *sorted(heads)))
 
     def _states(self, units: Sequence[tuple[Trial, Unit]]) -> States | None:
@@ -176,8 +180,10 @@ class Rounds:
 
 
 def _settings(trial: Trial) -> MemberSettings:
-    config = trial.config
-    return MemberSettings(lr=float(config.training.lr), dropout=float(config.model.dropout))
+    made = trial.recipes
+    return MemberSettings(
+        lr=made.training.lr, dropout=made.model.dropout, kl_weight=made.model.weights.kl
+    )
 
 
 def _problem(name: str, failure: Failure) -> Problem:

@@ -21,7 +21,8 @@ class Watch:
     Parameters
     ----------
     look
-        Given features, weights and the number of epochs; returns the inner loss of each trial.
+        Given features, weights, the number of epochs and the trials that go on; returns the inner
+        loss of each of these.
     bars
         The highest inner loss that may go on, by number of epochs; without one all go on.
     trials
@@ -37,7 +38,7 @@ class Watch:
 
     def __init__(
         self,
-        look: Callable[[Features, Mapping[str, Tensor], int], Sequence[float]],
+        look: Callable[[Features, Mapping[str, Tensor], int, Sequence[int]], Sequence[float]],
         bars: Mapping[int, float],
         trials: int,
     ) -> None:
@@ -47,11 +48,11 @@ class Watch:
 
     def see(self, features: Features, state: Mapping[str, Tensor], epochs: int) -> None:
         """Look at the trials that go on."""
-        for trial, loss in enumerate(self._look(features, state, epochs)):
-            if not self.pruned[trial]:
-                self.curves[trial][epochs] = loss
-                # what is not a number is not at most the bar
-                self.pruned[trial] = not loss <= self._bars.get(epochs, float("inf"))
+        live = [trial for trial, pruned in enumerate(self.pruned) if not pruned]
+        for trial, loss in zip(live, self._look(features, state, epochs, live), strict=True):
+            self.curves[trial][epochs] = loss
+            # what is not a number is not at most the bar
+            self.pruned[trial] = not loss <= self._bars.get(epochs, float("inf"))
 
 
 @final

@@ -83,6 +83,11 @@ class Search:
         """Whether all trials are done."""
         return self._proposals.finished
 
+    @property
+    def planned(self) -> int:
+        """How many trials there will be."""
+        return self._proposals.planned
+
     def ask(self) -> list[Trial]:
         """The trials of the present generation."""
         return [self.trial(number) for number in self._proposals.ask()]

@@ -79,8 +79,9 @@ class Database(Storage):
                 code="E-SWEEP-014",
                 column="sweep.storage.url",
                 what="the driver of this database is not installed",
-                mend="pip install 'recart[postgresql]' for postgresql+psycopg://, 'recart[mysql]' "
-                "for mysql+pymysql://; or keep trials in a file: sweep/storage=sqlite",
+                mend="in recart's checkout: pip install -e '.[postgresql]' for "
+                "postgresql+psycopg://, '.[mysql]' for mysql+pymysql://; or keep trials in a file: "
+                "sweep/storage=sqlite",
             )
             raise InputError([problem]) from None
         except Exception as error:  # each driver has errors of its own

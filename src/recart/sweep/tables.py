@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from recart.sweep.front import front
 from recart.sweep.scores import TrialScore, read_score
 from recart.sweep.search import Search
 from recart.sweep.space import Distribution
@@ -61,11 +62,11 @@ def write_tables(
     Parameters
     ----------
     about
-        What the summary says of the sweep.
+        What the summary says of the sweep; `objectives` among it.
     development
         Of each fold `groups` and `saying_nothing`, see `FoldTrials`.
     """
-    table = _trial_table(searches, space)
+    table = _trial_table(searches, space, about["objectives"])
     write_atomically(folder / TRIALS, table.to_csv(index=False).encode())
     chosen = table[table["chosen"]].drop(columns=["chosen", "state"])
     write_atomically(folder / CHOICE, chosen.to_csv(index=False).encode())
@@ -92,11 +93,15 @@ def read_folds(folder: Path) -> tuple[dict[str, Any], list[FoldTrials]]:
     return summary, folds
 
 
-def _trial_table(searches: Sequence[Search], space: Mapping[str, Distribution]) -> pd.DataFrame:
-    """One row a trial of a fold: its state, scores and values."""
+def _trial_table(
+    searches: Sequence[Search], space: Mapping[str, Distribution], objectives: Sequence[str]
+) -> pd.DataFrame:
+    """One row a trial of a fold: its state, scores and values; of several objectives the front."""
     rows = []
     for search in searches:
-        for score in search.scores:
+        scores = search.scores
+        best = front(scores, objectives)
+        for score in scores:
             trial = search.trial(score.trial)
             row: dict[str, Any] = {
                 "fold": search.member.name,
@@ -107,5 +112,7 @@ def _trial_table(searches: Sequence[Search], space: Mapping[str, Distribution]) 
                 "encoder_loss": score.scores.get("encoder_loss"),
                 "encoder": trial.encoder,
             }
+            if len(objectives) > 1:
+                row["front"] = score.trial in best
             rows.append(row | {key: trial.values.get(key) for key in space})
     return pd.DataFrame(rows)

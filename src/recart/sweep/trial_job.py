@@ -169,10 +169,14 @@ class TrialJob:
             )
             write_score(self.folder, score)
 
-    def _look(self, unit: Unit) -> Callable[[Features, Mapping[str, Tensor], int], list[float]]:
-        """What gives the inner loss of each trial with the encoder as it is after some epochs."""
+    def _look(
+        self, unit: Unit
+    ) -> Callable[[Features, Mapping[str, Tensor], int, Sequence[int]], list[float]]:
+        """What gives the inner loss of some trials with the encoder as it is after some epochs."""
 
-        def look(features: Features, state: Mapping[str, Tensor], epochs: int) -> list[float]:
+        def look(
+            features: Features, state: Mapping[str, Tensor], epochs: int, trials: Sequence[int]
+        ) -> list[float]:
             encoder = TrainedEncoder(
                 member=unit.member,
                 features=features,
@@ -182,7 +186,8 @@ class TrialJob:
                 history=[],
             )
             seen, labels = self._development(encoder)
-            return [fit.head.fit(seen, labels, unit.member.seed).inner_loss for fit in unit.fits]
+            heads = [unit.fits[trial].head for trial in trials]
+            return [head.fit(seen, labels, unit.member.seed).inner_loss for head in heads]
 
         return look
 

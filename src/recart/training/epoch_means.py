@@ -37,7 +37,8 @@ class EpochMeans(EpochWatcher):
     """Writes one row an epoch to the trackers: means over all members of all jobs.
 
     Epoch `e` is written when every job has trained it or has ended, so that rows are in order and
-    each is written once. Members of a stack weigh as much as members alone.
+    each is written once. Members of a stack weigh as much as members alone. Jobs that start when
+    others have ended, as the next trials of a sweep do, go on with the steps of those.
 
     Parameters
     ----------
@@ -49,11 +50,14 @@ class EpochMeans(EpochWatcher):
         self._loggers = loggers
         self._jobs: dict[str, _Job] = {}
         self._next = 0
+        self._before = 0  # steps of jobs that have ended
+        self._last = -1
 
     def start(self, members: Mapping[str, int], epochs: int) -> None:  # noqa: ARG002
         """Begin with the first epoch."""
         self._jobs = {name: _Job(members=count) for name, count in members.items()}
         self._next = 0
+        self._before = self._last + 1
 
     def advance(self, job: str, report: EpochReport) -> None:
         """Take in one epoch of one job."""
@@ -100,6 +104,7 @@ class EpochMeans(EpochWatcher):
         row = {name: value / weights[name] for name, value in sums.items()}
         row["members_done"] = float(sum(own.members_done for own in self._jobs.values()))
         row["epoch"] = self._next
+        self._last = self._before + step
         for logger in self._loggers:
-            logger.log_metrics(row, step)
+            logger.log_metrics(row, self._last)
             logger.save()

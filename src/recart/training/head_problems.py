@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recart.training.heads import Array, BagLatents
-from recart.training.ridge_selection import inner_folds
+from recart.training.inner_folds import inner_folds
 
 __all__ = [
     "HeadProblem",

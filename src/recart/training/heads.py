@@ -9,9 +9,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-__all__ = ["BOUNDS", "BagLatents", "ChosenHead", "FittedHead", "Head", "Token"]
+__all__ = ["BAGS", "BOUNDS", "BagLatents", "ChosenHead", "FittedHead", "Head", "Token"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+BAGS: Final = "bags"
+"""Under this name a bundle has the number of bags in place of their inner logits."""
 
 BOUNDS: Final = ("posterior:low", "posterior:high")
 """Outputs of a head that are bounds of the probability of response."""
@@ -108,9 +111,18 @@ class FittedHead(ABC):
 
 
 class ChosenHead(FittedHead):
-    """A head whose `chosen` records, beside its choices, the inner log loss and logits."""
+    """A head whose `chosen` records, beside its choices, the inner log loss and logits.
+
+    In a bundle there are no logits but their number, as `BAGS`.
+    """
 
     chosen: dict[str, Any]
+
+    @property
+    def fitted_bags(self) -> int | None:
+        """How many bags it was fitted to; None of a bundle of before, which does not say."""
+        told = self.chosen.get(BAGS, len(self.chosen["inner_logits"]))
+        return int(told) or None
 
     @property
     def inner_loss(self) -> float:

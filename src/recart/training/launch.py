@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from recart.config.check import check_config
 from recart.config.compose import run_folder
 from recart.data.bags import Bags, with_blocks
 from recart.data.folds import PatientColumns
+from recart.data.pseudonyms import Pseudonyms
 from recart.data.split import Split, members
 from recart.data.store import CohortStore
 from recart.interruption import goes_on_with
 from recart.problems import InputError, Problem
-from recart.training.cohort_setup import PreparedCohort, prepare_cohort
+from recart.training.cohort_setup import PreparedCohort, prepare_cohort, prepared_folder
 from recart.training.collapse import collapse_warning
 from recart.training.cross_validation import CrossValidation
 from recart.training.endpoints import endpoint_of
@@ -183,11 +185,17 @@ def split_of(run: RunDirectory, cohort: PreparedCohort, scheme: Any, seed: int) 
     patients = labelled["patient"].to_numpy()
     classes, grade = endpoint_of(cohort.bags).stratified_by(labelled)
     columns = _columns(cohort.store, cohort.bags)
+    columns = replace(columns, pseudonym=partial(_pseudonym, prepared_folder(run)))
     if grade.any():
         columns = replace(columns, grade=_by_patient(patients, grade, len(names)))
     split: Split = scheme.split(patients, classes, seed, names, columns)
     split.write(run.split, names)
     return split
+
+
+def _pseudonym(prepared: Path, patient: str) -> str:
+    """Of a patient's name in the data."""
+    return Pseudonyms(prepared / "pseudonym.key").patient(patient)
 
 
 def _by_patient(patients: np.ndarray[Any, Any], grade: np.ndarray[Any, Any], n: int) -> Any:

@@ -1,4 +1,4 @@
-"""MLflow: runs in a SQLite file of this machine, for its page that compares them."""
+"""MLflow: runs in a SQLite file of this machine or on a tracking server, for its page of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, final
@@ -15,11 +15,15 @@ from recart.problems import InputError, Problem
 from recart.training.epoch_means import EpochMeans
 from recart.training.epoch_reports import EpochWatcher
 from recart.training.redactor import redact_metrics
-from recart.training.trackers import Table, Tracked, Tracker
+from recart.training.trackers import Configuration, Table, Tracked, Tracker
 
 __all__ = ["MlflowTracker"]
 
 _NEEDED: Final = ("mlflow", "sqlalchemy", "alembic", "cryptography")
+_NEEDED_FOR_A_SERVER: Final = ("mlflow",)
+_SERVER: Final = ("http://", "https://")
+# MLflow's own patience with a server is a quarter of an hour a call
+_PATIENCE: Final = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 # Else MLflow writes the working directory into the store as where files would go; recart logs none.
 _NO_FILES: Final = "mlflow-artifacts:/"
 _LONGEST: Final = 500  # characters of a parameter
@@ -29,12 +33,14 @@ _LONGEST: Final = 500  # characters of a parameter
 class MlflowTracker(Tracker):
     """A run for each training and each evaluation, with metrics and the redacted configuration.
 
-    There is no server: what is written lies in a file, and nothing can be waited for.
+    What a server is sent is what the file would hold. Its account comes from the environment, as
+    MLflow reads it (`MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` and `_PASSWORD`).
 
     Parameters
     ----------
     store
-        The SQLite file, made where it is not there; all runs that name it can be compared.
+        The SQLite file, made where it is not there, or the address of a tracking server
+        (`https://...`); all runs that name it can be compared.
     experiment
         Name of the experiment in it.
     """
@@ -53,15 +59,20 @@ class MlflowTracker(Tracker):
         InputError
             If it is not installed.
         """
-        lacking = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+        needed = _NEEDED_FOR_A_SERVER if self._on_server else _NEEDED
+        lacking = [name for name in needed if importlib.util.find_spec(name) is None]
         if lacking:
             problem = Problem(
                 code="E-LOG-004",
                 column="logger.mlflow",
-                what=f"{', '.join(lacking)}, which MLflow's store needs, is not installed",
-                mend="pip install 'recart[mlflow]', or use logger=default",
+                what=f"{', '.join(lacking)}, which MLflow needs here, is not installed",
+                mend="pip install -e '.[mlflow]' in recart's checkout, or use logger=default",
             )
             raise InputError([problem])
+
+    @property
+    def _on_server(self) -> bool:
+        return self.store.startswith(_SERVER)
 
     @contextmanager
     def follow(self, run: Tracked) -> Iterator[EpochWatcher]:
@@ -72,7 +83,7 @@ class MlflowTracker(Tracker):
 
     def record(self, run: Tracked, tables: Mapping[str, Table]) -> None:
         """The numbers of each model, and its curves point by point."""
-        with self._run(run, "evaluation") as log:
+        with self._run(run, run.kind) as log:
             for row in tables.get("metrics", ()):
                 own = {f"{row['model']}/{k}": v for k, v in row.items() if isinstance(v, float)}
                 log.log_metrics(own)
@@ -82,26 +93,33 @@ class MlflowTracker(Tracker):
                         own = {f"{table}/{k}": v for k, v in row.items() if isinstance(v, float)}
                         log.log_metrics(own, step)
 
+    def compare(self, run: Tracked, tried: Sequence[Configuration]) -> None:
+        """A run for each: its values as parameters, its scores as metrics."""
+        for one in tried:
+            with self._run(run, "trial") as log:
+                log.parameters(one.values)
+                log.log_metrics(one.scores)
+
     @contextmanager
     def _run(self, run: Tracked, kind: str) -> Iterator[_RunLog]:
         # MLflow would tell its makers how it is used
         os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+        os.environ |= {**_PATIENCE, **os.environ}
         from mlflow.tracking import MlflowClient
 
-        path = Path(self.store).absolute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        address = f"sqlite:///{path}"
-        SqlAlchemyStore(address, _NO_FILES)
-        client = MlflowClient(tracking_uri=address)
+        client = MlflowClient(tracking_uri=self.store if self._on_server else self._file())
         there = client.get_experiment_by_name(self.experiment)
+        # a server knows where its files go
+        files = None if self._on_server else _NO_FILES
         number = (
-            client.create_experiment(self.experiment, artifact_location=_NO_FILES)
+            client.create_experiment(self.experiment, artifact_location=files)
             if there is None
             else there.experiment_id
         )
         tags = {"mlflow.user": "hidden", "group": run.group, "kind": kind}
+        if run.part:
+            tags["run"] = run.part
         made = client.create_run(number, tags=tags, run_name=f"recart-{run.group}-{kind}")
         state = "FAILED"
         try:
@@ -109,6 +127,16 @@ class MlflowTracker(Tracker):
             state = "FINISHED"
         finally:
             client.set_terminated(made.info.run_id, state)
+
+    def _file(self) -> str:
+        """The address of the SQLite file, which is made."""
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        path = Path(self.store).absolute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        address = f"sqlite:///{path}"
+        SqlAlchemyStore(address, _NO_FILES)
+        return address
 
 
 @final

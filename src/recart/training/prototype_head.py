@@ -17,8 +17,8 @@ from recart.training.cell_view import CellView
 from recart.training.endpoints.binary import BinaryEndpoint
 from recart.training.endpoints.endpoint import Endpoint
 from recart.training.heads import Array, BagLatents, ChosenHead, FittedHead, Head
+from recart.training.inner_folds import inner_folds
 from recart.training.prototype_features import Features, PrototypeFeatures
-from recart.training.ridge_selection import inner_folds
 
 __all__ = ["FittedPrototypeHead", "PrototypeHead"]
 

@@ -1,7 +1,8 @@
 """What of a configuration may leave the machine: numbers, and recart's own words.
 
 The list says what may pass, not what may not: a string that is not known to be harmless is hidden,
-whatever it is. Numbers pass, except where values of the cohort stand.
+whatever it is. A number passes where a class of recart takes a number: where names or values of the
+cohort may stand, a number may be the number of a patient.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from recart.config.schema import TrainConfig
 from recart.config.targets import parameters, resolve
 from recart.problems import Problem
 
-__all__ = ["HIDDEN", "redact", "redact_metrics", "redact_rows"]
+__all__ = ["HIDDEN", "redact", "redact_metrics", "redact_parts", "redact_rows"]
 
 HIDDEN: Final = "<hidden>"
 
@@ -31,6 +32,7 @@ _WORDS: Final = frozenset(
         *("32-true", "16-mixed", "bf16-mixed", "64-true"),
         *("offline", "online"),
         *("error", "sum", "first", "ensembl"),
+        *("inner_loss", "encoder_loss"),
     }
 )
 # Keys whose values are the cohort's, or the user's own words; nothing below them passes.
@@ -42,6 +44,10 @@ _OF_THE_COHORT: Final = frozenset(
 )
 # names of metrics: lower-case words of letters, with the numbers that some end in
 _NAME: Final = re.compile(r"lr-[A-Za-z]+|[a-z][a-z_]*[0-9]?(?:[/_-][a-z][a-z_]*[0-9]?){0,4}")
+# what an annotation holds where a number is a setting
+_NUMBER: Final = re.compile(r"\b(int|float|bool)\b")
+# values that a sweep tries: strings among them are hidden, numbers are those of settings
+_TRIED: Final = frozenset({"options"})
 _HASHES: Final = frozenset({"sha256", "commit", "store_key"})
 _HASH: Final = re.compile(r"[0-9a-f]{7,64}")
 
@@ -53,6 +59,14 @@ def redact(config: DictConfig) -> dict[str, Any]:
     """
     tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     return _mapping(typing.cast("dict[Any, Any]", tree), TrainConfig)
+
+
+def redact_parts(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Components by a name of recart's, `model/latent`; any other name becomes `entry_<n>`."""
+    return {
+        name if _NAME.fullmatch(name) else f"entry_{number}": _value(own, numbers=False)
+        for number, (name, own) in enumerate(parts.items())
+    }
 
 
 def redact_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -97,7 +111,8 @@ def _mapping(tree: dict[Any, Any], schema: Any) -> dict[str, Any]:
     elif TARGET in tree:
         target = resolve(tree[TARGET], "")
         if not isinstance(target, Problem):
-            hints = dict.fromkeys([TARGET, *parameters(target)], Any)
+            own = {name: found.annotation for name, found in parameters(target).items()}
+            hints = {TARGET: str, **own}
     result: dict[str, Any] = {}
     for number, (key, value) in enumerate(tree.items()):
         name = key if key in hints else f"entry_{number}"
@@ -111,15 +126,19 @@ def _mapping(tree: dict[Any, Any], schema: Any) -> dict[str, Any]:
         elif key in _HASHES and isinstance(value, str) and _HASH.fullmatch(value):
             result[name] = value
         else:
-            result[name] = _value(value)
+            numbers = bool(_NUMBER.search(str(hints.get(key)))) or (key in hints and key in _TRIED)
+            result[name] = _value(value, numbers=numbers)
     return result
 
 
-def _value(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float):
+def _value(value: Any, *, numbers: bool) -> Any:
+    """A value as it may leave; `numbers` says whether those are settings where it stands."""
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int | float):
+        return value if numbers else HIDDEN
     if isinstance(value, list | tuple):
-        return [_value(entry) for entry in value]
+        return [_value(entry, numbers=numbers) for entry in value]
     if isinstance(value, dict):
         return _mapping(value, None)
     return value if value in _WORDS else HIDDEN

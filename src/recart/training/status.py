@@ -88,11 +88,11 @@ def _show(folder: Path, console: Console) -> None:
     budget = _read(folder / "budget.json").get("trials")
     if budget is not None:
         _show_trials(scores, budget, console)
+        _show_rest(folder, scores, budget, beat, console)
     elif (folder / "split.json").is_file():
         members = member_status(folder, beat)
         _show_members(members, beat, console)
-        idle = not _alive(beat) and not _holder(_text(folder / "run.lock"))
-        if idle and any(own.state != "done" for own in members):
+        if _idle(folder, beat) and any(own.state != "done" for own in members):
             console.print(f"to go on: the same command with paths.run={folder}")
     else:
         console.print("it has no split yet: the cohort is being read, or was when it ended")
@@ -135,6 +135,28 @@ def _show_trials(scores: Sequence[Path], budget: int, console: Console) -> None:
     console.print(f"{len(scores)} of {budget} trials have a score{words and ': '}{words}")
     if folds:
         console.print(table)
+
+
+def _show_rest(
+    folder: Path, scores: Sequence[Path], budget: int, beat: dict[str, Any], console: Console
+) -> None:
+    """Of a sweep that runs the time left, of one that was broken off how it goes on."""
+    missing = budget - len(scores)
+    if _idle(folder, beat):
+        if missing > 0 or not (folder / "sweep.json").is_file():
+            console.print(f"to go on: the same command with paths.run={folder}")
+        return
+    began = (folder / "run.lock").stat().st_mtime if (folder / "run.lock").is_file() else 0.0
+    own = [path for path in scores if path.stat().st_mtime >= began]
+    if missing > 0 and own and began:
+        rate = len(own) / max(1e-3, time.time() - began)
+        said = f"{3600 * rate:.3g} trials an hour since it was started"
+        console.print(f"{said}; about {_span(missing / rate)} left at that rate")
+
+
+def _idle(folder: Path, beat: dict[str, Any]) -> bool:
+    """Whether nobody is at work in the folder, as far as files and this machine can say."""
+    return not _alive(beat) and not _holder(_text(folder / "run.lock"))
 
 
 def _show_jobs(beat: dict[str, Any], console: Console) -> None:

@@ -20,16 +20,19 @@ from recart.problems import InputError, Problem
 from recart.training.csv_metrics import CsvMetrics
 from recart.training.epoch_means import EpochMeans
 from recart.training.epoch_reports import EpochWatcher
-from recart.training.redactor import redact, redact_rows
+from recart.training.redactor import redact, redact_metrics, redact_rows
 from recart.training.tensorboard_events import EventFile
 from recart.training.tracker_thread import Aside, aside
 
 __all__ = [
+    "Configuration",
     "CsvTracker",
     "Table",
     "TensorBoardTracker",
     "Tracked",
     "Tracker",
+    "compare",
+    "in_group",
     "record",
     "tracked",
     "tracking",
@@ -38,6 +41,14 @@ __all__ = [
 _GROUP: Final = "group.json"
 
 Table = Sequence[Mapping[str, float | str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """One of several configurations that are compared: its own values, and its scores."""
+
+    values: Mapping[str, float | str]
+    scores: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +67,12 @@ class Tracked:
         By name; of each, trackers are told its fold, repeat, seed and settings.
     say
         Given a line on what a tracker could not do.
+    jobs
+        By name, what trackers are told of jobs that are no list of members.
+    kind
+        What tables are of: an `evaluation`, a `sweep`.
+    part
+        Which run of a sweep it is; empty where it is none.
     """
 
     folder: Path
@@ -63,9 +80,14 @@ class Tracked:
     group: str
     members: Mapping[str, Member] = field(default_factory=dict)
     say: Callable[[str], None]
+    jobs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    kind: str = "evaluation"
+    part: str = ""
 
     def places_of(self, job: str) -> dict[str, Any]:
         """Fold, repeat, seed and settings of the member of a job, or lists of them."""
+        if job in self.jobs:
+            return dict(self.jobs[job])
         members = [self.members[name] for name in job.split(", ") if name in self.members]
         found: dict[str, list[Any]] = {}
         for member in members:
@@ -102,6 +124,9 @@ class Tracker(ABC):
         `metrics` has a row a model; tables named `curve_<kind>` have a point a row.
         """
 
+    def compare(self, run: Tracked, tried: Sequence[Configuration]) -> None:  # noqa: B027
+        """Take in configurations, redacted already, where runs are set beside each other."""
+
 
 def tracked(
     folder: Path,
@@ -117,8 +142,21 @@ def tracked(
     path = folder / _GROUP
     if not path.exists():
         path.write_text(json.dumps({"group": secrets.token_hex(4)}))
-    group = str(json.loads(path.read_text())["group"])
-    return Tracked(folder=folder, settings=redact(config), group=group, members=members, say=say)
+    own = json.loads(path.read_text())
+    return Tracked(
+        folder=folder,
+        settings=redact(config),
+        group=str(own["group"]),
+        members=members,
+        say=say,
+        part=str(own.get("part", "")),
+    )
+
+
+def in_group(folder: Path, group: str, part: str) -> None:
+    """Let what will be tracked of the run whose logs lie in `folder` belong to a sweep's group."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _GROUP).write_text(json.dumps({"group": group, "part": part}))
 
 
 @contextmanager
@@ -156,6 +194,16 @@ def record(
     harmless = {name: redact_rows(rows, words) for name, rows in tables.items()}
     for name, tracker in trackers.items():
         aside(name, partial(tracker.record, run, harmless), run.say, tracker.limit)
+
+
+def compare(trackers: Mapping[str, Tracker], run: Tracked, tried: Sequence[Configuration]) -> None:
+    """Give configurations and their scores to each tracker; their values pass the redactor here."""
+    harmless = [
+        Configuration(values=redact_rows([own.values], ())[0], scores=redact_metrics(own.scores))
+        for own in tried
+    ]
+    for name, tracker in trackers.items():
+        aside(name, partial(tracker.compare, run, harmless), run.say, tracker.limit)
 
 
 @final

@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, final
@@ -19,7 +19,7 @@ from typing import Any, Final, final
 from recart.problems import InputError, Problem
 from recart.training.epoch_reports import EpochReport, EpochWatcher
 from recart.training.redactor import redact_metrics
-from recart.training.trackers import Table, Tracked, Tracker
+from recart.training.trackers import Configuration, Table, Tracked, Tracker
 from recart.training.wandb_upload import Uploads
 
 __all__ = ["WandbTracker"]
@@ -110,7 +110,7 @@ class WandbTracker(Tracker):
     def record(self, run: Tracked, tables: Mapping[str, Table]) -> None:
         """A run of its own, with the tables as CSV files, the curves also as W&B's own."""
         with self._uploads(run) as uploads:
-            own = self.begin(run, "evaluation", {})
+            own = self.begin(run, run.kind, {})
             place = Path(own.dir)
             for name, rows in tables.items():
                 _write_table(place / f"{name}.csv", rows)
@@ -125,6 +125,14 @@ class WandbTracker(Tracker):
                 own.summary.update({f"{row['model']}/{k}": v for k, v in row.items()})
             end(own, uploads, well=True)
 
+    def compare(self, run: Tracked, tried: Sequence[Configuration]) -> None:
+        """A W&B run for each: its values in the configuration, its scores in the summary."""
+        with self._uploads(run) as uploads:
+            for one in tried:
+                own = self.begin(run, "trial", {"trial": dict(one.values)})
+                own.summary.update(dict(one.scores))
+                end(own, uploads, well=True)
+
     @contextmanager
     def _uploads(self, run: Tracked) -> Iterator[Uploads]:
         uploads = Uploads(run.folder, self.patience, run.say, online=self.mode == "online")
@@ -138,6 +146,7 @@ class WandbTracker(Tracker):
 
         W&B's staging area, cache and settings stay in the run's folder, not in the user's home.
         """
+        part = {"run": run.part} if run.part else {}  # of a sweep, whose group they share
         with _quiet(run.folder):
             import wandb
 
@@ -150,7 +159,7 @@ class WandbTracker(Tracker):
                 group=f"recart-{run.group}",
                 job_type=kind,
                 dir=run.folder,
-                config={**run.settings, **more},
+                config={**run.settings, **part, **more},
                 reinit="create_new",
                 settings=_settings(run.folder),
             )

@@ -1,12 +1,14 @@
 """Sends W&B's offline runs to a server, in a process of its own and within a time.
 
 Run as a module, it calls `wandb sync` on the folders that it is given, and ends it with itself when
-nothing moves any more or who started it is gone.
+nothing moves any more or who started it is gone. W&B writes logs of it, with the user's name and
+whole paths in them, into the working directory: it works in the run's logs, and they are removed.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,12 +79,14 @@ class Uploads:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._started = time.monotonic()
-        command = [sys.executable, "-m", __name__, str(self._patience), *map(str, self._unsent())]
-        own = ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR")
+        folder = str(self._folder.absolute())
+        own = [str(self._patience), folder, *map(str, self._unsent())]
+        command = [sys.executable, "-m", __name__, *own]
+        places = ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR")
         kept = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
         environment = {
             **kept,
-            **dict.fromkeys(own, str(self._folder.absolute())),
+            **dict.fromkeys(places, folder),
             "WANDB_ERROR_REPORTING": "false",
         }
         self._process = subprocess.Popen(
@@ -100,12 +104,14 @@ def _taken_in(place: Path) -> bool:
     return any(place.glob("*.wandb.synced"))
 
 
-def _sync(patience: float, places: Sequence[Path]) -> None:
+def _sync(patience: float, folder: Path, places: Sequence[Path]) -> None:
     """Call `wandb sync`; end it when nothing moves for `patience` seconds or the parent is gone."""
     parent = os.getppid()
     # a session of its own: W&B starts processes that are to end with it
     process = subprocess.Popen(
-        [sys.executable, "-m", "wandb", "sync", *map(str, places)], start_new_session=True
+        [sys.executable, "-P", "-m", "wandb", "sync", *map(str, places)],
+        cwd=folder,
+        start_new_session=True,
     )
     sent, since = 0, time.monotonic()
     try:
@@ -119,7 +125,14 @@ def _sync(patience: float, places: Sequence[Path]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        _remove_logs(folder / "wandb")
+
+
+def _remove_logs(place: Path) -> None:
+    for log in place.glob("debug-*.log"):
+        log.unlink(missing_ok=True)
+    shutil.rmtree(place / "logs", ignore_errors=True)
 
 
 if __name__ == "__main__":
-    _sync(float(sys.argv[1]), [Path(place) for place in sys.argv[2:]])
+    _sync(float(sys.argv[1]), Path(sys.argv[2]), [Path(place) for place in sys.argv[3:]])

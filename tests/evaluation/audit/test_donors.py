@@ -82,6 +82,20 @@ def test_public_invariant_and_single_chains_are_set_aside(
     assert shared_clones(mait).set_aside["of MAIT or iNKT cells"] == 10 * 5 + 4 + 5
 
 
+def test_chains_of_one_locus_leave_the_rest_of_the_check(
+    simulate: Any, evaluated: Any, checks: Any
+) -> None:
+    cohort = simulate(0, patients=12)
+    beta = cohort.chains[cohort.chains["locus"] == "TRB"].reset_index(drop=True)
+    found = list(checks["identity"].findings(*evaluated(replace(cohort, chains=beta))))
+    said = {own.code: own for own in found}
+    assert said["A-ID-001"].severity is Severity.PASSED
+    assert said["A-ID-001"].evidence["most_shared_receptors"] == 0
+    assert said["A-ID-009"].severity is Severity.UNKNOWN
+    assert "0 patients have private receptors of both chains" in said["A-ID-009"].what
+    assert "A-ID-002" in said  # sex
+
+
 def test_a_store_of_before_the_names_compares_embeddings(
     make_store: Callable[..., CohortStore],
 ) -> None:

@@ -57,14 +57,40 @@ def test_what_comes_from_outside_is_unknown_until_it_is_declared(outside: Any) -
     found = outside(
         data__receptors=sceptr,
         data__reader={"_target_": "recart.data.readers.h5ad.H5adReader"},
-        features={"gene_list": "signature.txt"},
+        training={"start": {"pretrained": "signature.txt", "fitted_on": None}},
     )
     assert [f.code for f in found] == ["A-PR-002", "A-PR-003", "A-PR-005", "A-PR-006"]
     assert {f.severity for f in found} == {Severity.UNKNOWN}
     assert "250 genes" in found[1].what
     assert "signature.txt" not in "".join(f.what for f in found)
-    declared = outside(features={"gene_list": "signature.txt", "fitted_on": "another cohort"})
+    declared = outside(training={"start": {"pretrained": "x.txt", "fitted_on": "another cohort"}})
     assert [f.code for f in declared] == ["A-PR-006"]
+
+
+def test_genes_that_heads_read_say_where_they_come_from(
+    evaluated: Callable[..., Any], checks: Any, simulate: Any
+) -> None:
+    own, run = evaluated(simulate(0, patients=24))
+
+    def said(**settings: Any) -> list[tuple[str, Severity]]:
+        for key, value in settings.items():
+            OmegaConf.update(own.config, f"data.{key}", value, force_add=True)
+        found = checks["provenance"].findings(own, run)
+        return [(f.what, f.severity) for f in found if f.code == "A-PR-008"]
+
+    assert said() == []
+    ((what, severity),) = said(marker_genes=["panel:immune"])
+    assert severity is Severity.PASSED
+    assert "fitted to no data; most genes that the simulator moves" in what
+    assert "simulator" not in said(reader={"_target_": "recart.data.readers.H5adReader"})[0][0]
+    # a panel that is none is a name as any other
+    (_, passed), (what, severity) = said(marker_genes=["GZMB", "panel:immune", "panel:mine"])
+    assert (passed, severity) == (Severity.PASSED, Severity.UNKNOWN)
+    assert what.startswith("2 genes")
+    assert what.endswith("(GZMB, panel:mine), chosen on whose data is not known")
+    _, (what, severity) = said(marker_genes_from="the cohort of another centre")
+    assert severity is Severity.PASSED
+    assert what.endswith("chosen on the cohort of another centre")
 
 
 def test_the_best_of_many() -> None:

@@ -103,7 +103,7 @@ def test_without_its_extra_the_mend_is_said(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == package else found(name)
     )
-    with pytest.raises(InputError, match=rf"E-JOB-003.*pip install 'recart\[{group}\]'"):
+    with pytest.raises(InputError, match=rf"E-JOB-003.*pip install -e '\.\[{group}\]'"):
         build(compose([f"executor={group}"]).executor)
 
 

@@ -8,11 +8,13 @@ from recart.data.folds.leave_pair_out import LeavePairOut
 from recart.data.folds.patient_columns import PatientColumns
 from recart.data.folds.scheme import FoldScheme
 from recart.data.folds.stratified import StratifiedPatientKFold
+from recart.data.folds.table import FoldTable
 
 __all__ = [
     "ExternalCohort",
     "FixedSplit",
     "FoldScheme",
+    "FoldTable",
     "LeaveOnePatientOut",
     "LeaveOneSiteOut",
     "LeavePairOut",

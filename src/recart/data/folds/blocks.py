@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from recart.data.folds.patient_columns import PatientColumns
-from recart.problems import InputError, Problem
+from recart.problems import InputError, Problem, Problems
 
-__all__ = ["Codes", "blocks_of", "shared_blocks"]
+__all__ = ["BlockColumns", "Codes", "block_words", "blocks_of", "shared_blocks"]
 
 Codes = np.ndarray[Any, np.dtype[np.int64]]
+BlockColumns = str | Sequence[str] | None
+"""A column whose values tie patients together, several of them, or none."""
 
 
-def blocks_of(codes: Codes, column: str | None, columns: PatientColumns | None) -> Codes:
+def blocks_of(codes: Codes, block: BlockColumns, columns: PatientColumns | None) -> Codes:
     """Number of the block of each patient of `codes` (ascending); without a column, one each.
 
     Blocks are connected components: a patient with samples in two libraries ties the patients of
-    both together. A patient without a value shares with nobody.
+    both together, and with two columns, one's library and the other's family tie three. A patient
+    without a value shares with nobody.
 
     Raises
     ------
     InputError
-        If the column is not there.
+        If columns are not there.
     """
-    if column is None:
+    names = _names(block)
+    if not names:
         return np.arange(len(codes))
     if columns is None:
-        raise InputError([_no_tables(column)])
-    return components(codes, columns.values(column, codes))
+        raise InputError([_no_tables(", ".join(names))])
+    problems, tables = Problems(), []
+    for name in names:
+        try:
+            table = columns.values(name, codes)
+        except InputError as error:
+            problems.errors += error.problems
+        else:
+            # the same word in two columns is two values
+            tables.append(table.assign(value=f"{name}\0" + table["value"]))
+    problems.raise_if_any()
+    return components(codes, pd.concat(tables, ignore_index=True))
+
+
+def block_words(block: BlockColumns) -> str:
+    """The columns, for people; empty without any."""
+    return ", ".join(_names(block))
+
+
+def _names(block: BlockColumns) -> list[str]:
+    if block is None:
+        return []
+    return [str(name) for name in block] if isinstance(block, list | tuple) else [str(block)]
 
 
 def components(codes: Codes, values: pd.DataFrame) -> Codes:

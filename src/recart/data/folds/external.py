@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from recart.data.folds.blocks import Codes, blocks_of, shared_blocks
+from recart.data.folds.blocks import BlockColumns, Codes, block_words, blocks_of, shared_blocks
 from recart.data.folds.development import Labelled, Mask, check_validation
 from recart.data.folds.patient_columns import PatientColumns
 from recart.data.folds.scheme import FoldScheme
@@ -36,8 +36,8 @@ class ExternalCohort(FoldScheme):
     validation
         Share of the development patients that chooses the epoch; rounded, at least one per class.
     block
-        A further column, such as library or family: patients that share a value of it stay in one
-        part. It may not tie outside patients to the others. None: every patient for himself.
+        A further column, or several, such as library and family: patients that share a value stay
+        in one part. It may not tie outside patients to the others. None: every patient for himself.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ExternalCohort(FoldScheme):
         values: Sequence[str],
         repeats: int,
         validation: float,
-        block: str | None = None,
+        block: BlockColumns = None,
     ) -> None:
         check_validation(validation)
         if repeats < 1 or not values:
@@ -124,7 +124,7 @@ class ExternalCohort(FoldScheme):
             problems.error(
                 Problem(
                     code="E-FOLD-010",
-                    column=self._block or "",
+                    column=block_words(self._block),
                     count=int(tied.sum()),
                     what=f"{int(tied.sum())} other patients share a block with outside patients: "
                     "they are not outside",

@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from recart.data.folds.blocks import blocks_of, shared_blocks
+from recart.data.folds.blocks import BlockColumns, blocks_of, shared_blocks
 from recart.data.folds.development import Labelled, check_validation
 from recart.data.folds.patient_columns import PatientColumns
 from recart.data.folds.scheme import FoldScheme
@@ -30,12 +30,12 @@ class LeaveOnePatientOut(FoldScheme):
     validation
         Share of the development patients that chooses the epoch; rounded, at least one per class.
     block
-        Column of the samples or patients: who shares a value of it with the held-out patient,
+        Column, or columns, of samples or patients: who shares a value with the held-out patient,
         directly or through others, is left out of that fold's training. None: every patient for
         himself.
     """
 
-    def __init__(self, validation: float, block: str | None = None) -> None:
+    def __init__(self, validation: float, block: BlockColumns = None) -> None:
         check_validation(validation)
         self._validation = validation
         self._block = block

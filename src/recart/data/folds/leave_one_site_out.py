@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from recart.data.folds.blocks import Codes, blocks_of, shared_blocks
+from recart.data.folds.blocks import BlockColumns, Codes, block_words, blocks_of, shared_blocks
 from recart.data.folds.development import Labelled, check_validation
 from recart.data.folds.patient_columns import PatientColumns
 from recart.data.folds.scheme import FoldScheme
@@ -35,12 +35,12 @@ class LeaveOneSiteOut(FoldScheme):
     validation
         Share of the development patients that chooses the epoch; rounded, at least one per class.
     block
-        A further column, such as library or family: patients that share a value of it stay in one
-        part. It may not tie two sites together. None: every patient for himself.
+        A further column, or several, such as library and family: patients that share a value stay
+        in one part. It may not tie two sites together. None: every patient for himself.
     """
 
     def __init__(
-        self, column: str, repeats: int, validation: float, block: str | None = None
+        self, column: str, repeats: int, validation: float, block: BlockColumns = None
     ) -> None:
         check_validation(validation)
         if repeats < 1:
@@ -99,7 +99,7 @@ class LeaveOneSiteOut(FoldScheme):
         if tied:
             problem = Problem(
                 code="E-FOLD-010",
-                column=self._block or "",
+                column=block_words(self._block),
                 count=tied,
                 what=f"{tied} blocks have patients of several values of {self._column}: to hold "
                 "one out whole would hold out part of another",

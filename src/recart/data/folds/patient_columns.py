@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +29,15 @@ class PatientColumns:
     grade
         (patient) what folds are even in beside the classes, such as the level of an ordinal
         endpoint or the quarter of a follow-up time; None: nothing.
+    pseudonym
+        Of a patient's name in the data, for folds that stand in a table of the user's; None: not
+        known.
     """
 
     samples: pd.DataFrame
     patients: pd.DataFrame
     grade: np.ndarray[Any, Any] | None = None
+    pseudonym: Callable[[str], str] | None = None
 
     def values(self, column: str, codes: np.ndarray[Any, Any]) -> pd.DataFrame:
         """Columns `patient` (code) and `value` (text): every value of each patient, once.

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from recart.data.folds.blocks import Codes, blocks_of, shared_blocks
+from recart.data.folds.blocks import BlockColumns, Codes, block_words, blocks_of, shared_blocks
 from recart.data.folds.dealing import deal_blocks
 from recart.data.folds.development import Labelled
 from recart.data.folds.patient_columns import PatientColumns
@@ -37,12 +37,12 @@ class StratifiedPatientKFold(FoldScheme):
     validation
         Share of the development patients that chooses the epoch; rounded, at least one per class.
     block
-        Column of the samples or patients, such as library, site or family: patients that share a
-        value of it, directly or through others, stay in one part. Folds are then as even as blocks
+        Column, or columns, of samples or patients, such as library and family: patients that share
+        a value, directly or through others, stay in one part. Folds are then as even as blocks
         allow. None: every patient for himself.
     """
 
-    def __init__(self, k: int, repeats: int, validation: float, block: str | None = None) -> None:
+    def __init__(self, k: int, repeats: int, validation: float, block: BlockColumns = None) -> None:
         if k < 2 or repeats < 1 or not 0 < validation < 1:
             problem = Problem(
                 code="E-FOLD-001",
@@ -122,7 +122,7 @@ class StratifiedPatientKFold(FoldScheme):
             problems.append(
                 Problem(
                     code="E-FOLD-006",
-                    column=self._block or "",
+                    column=block_words(self._block),
                     what=f"{holding} blocks have patients of class {label} (the largest "
                     f"{int(largest)} of {int(counts_bc[:, column].sum())}): no way was found to "
                     f"deal them into {self._k} folds with both classes in each",

@@ -94,7 +94,7 @@ def on_arcsinh_scale(events: Events, cofactor: float) -> Events:
 
 
 _SPILL: Final = ("spill", "spillover")
-_INSTALL: Final = "pip install 'recart[cytometry]'"
+_INSTALL: Final = "pip install -e '.[cytometry]' in recart's checkout"
 
 
 def _compensated(values: Array, detectors: tuple[str, ...], spill: str, path: Path) -> Array:

@@ -15,6 +15,7 @@ __all__ = [
     "ensembl_id",
     "folded",
     "gene_id",
+    "gene_symbol",
     "known_ids",
     "without_suffix",
 ]
@@ -65,6 +66,12 @@ def gene_id(name: str) -> str:
     return ""
 
 
+def gene_symbol(ensembl: str) -> str:
+    """Symbol of today of an Ensembl id, with or without version; empty where it is not known."""
+    found = ensembl_id(bare_gene(ensembl))
+    return _symbol_of().get(int(found.removeprefix("ENSG")), "") if found else ""
+
+
 def known_ids(names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
     """Ensembl ids: as given, else by the shipped map; empty where neither knows."""
     return tuple(own or gene_id(name) for own, name in zip(ids, names, strict=True))
@@ -75,6 +82,11 @@ def _symbols() -> dict[str, int]:
     place = files(__package__) / "human_genes.tsv.gz"
     with place.open("rb") as packed, gzip.open(packed, "rt", encoding="utf-8") as lines:
         return {symbol: int(number) for symbol, number in _rows(lines)}
+
+
+@cache
+def _symbol_of() -> dict[int, str]:
+    return {number: symbol for symbol, number in _symbols().items()}
 
 
 @cache

@@ -101,7 +101,7 @@ def require(package: str, extra: str) -> None:
                     code="E-REC-012",
                     feature=package,
                     what=f"this receptor embedding needs the package {package}",
-                    mend=f"pip install 'recart[{extra}]', or choose "
+                    mend=f"pip install -e '.[{extra}]' in recart's checkout, or choose "
                     "data/receptors=physicochemical, which needs nothing",
                 )
             ]

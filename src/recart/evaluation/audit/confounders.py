@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 import pandas as pd
 
+from recart.evaluation.alignment import aligned_design, design_of
 from recart.evaluation.assessment import Assessed
 from recart.evaluation.audit.association import Permutations, cramers_v, holm, level_table
 from recart.evaluation.audit.check import Check
-from recart.evaluation.audit.evaluated_bags import labelled, per_patient, samples_of
+from recart.evaluation.audit.evaluated_bags import labelled, per_patient
 from recart.evaluation.audit.finding import Finding, Severity
 from recart.evaluation.baselines.confounders import DESIGN_COLUMNS
-from recart.evaluation.claims import aligned_columns
 from recart.evaluation.intervals import auroc_interval
 from recart.training.cohort_setup import PreparedCohort
 
@@ -31,9 +31,9 @@ __all__ = ["Confounders"]
 class Confounders(Check):
     """Batch, site and product against the endpoint, and models that see nothing else.
 
-    A design column of which every level holds one class forbids any claim. A model of the design
-    or of the quality of cells alone is a red flag where the lower bound of its AUROC is above .5,
-    or where it does as well as a model that seems to find a signal.
+    A design column that gives the label away, but for few exceptions, forbids any claim. A model
+    of the design or of the quality of cells alone is a red flag where the lower bound of its AUROC
+    is above .5, or where it does as well as a model that seems to find a signal.
 
     Attributes
     ----------
@@ -79,8 +79,7 @@ class Confounders(Check):
 
     def _design(self, cohort: PreparedCohort) -> Iterator[Finding]:
         store, bags = cohort.store, cohort.bags
-        given = [column for column in DESIGN_COLUMNS if column in store.samples]
-        if not given:
+        if not any(column in store.samples for column in DESIGN_COLUMNS):
             yield self._finding(
                 "A-CF-009",
                 Severity.UNKNOWN,
@@ -89,17 +88,14 @@ class Confounders(Check):
             )
             return
         rows = labelled(bags)
-        first = [samples_of(store, bags, int(n))[0] for n in rows]
-        design = store.samples.iloc[first][given].astype("object").reset_index(drop=True)
-        y = bags.table["label"].to_numpy()[rows]
-        for sentence in aligned_columns(design, [int(label) for label in y]):
+        for sentence in aligned_design(store, bags):
             yield self._finding(
                 "A-CF-001",
                 Severity.LEAK,
                 sentence,
                 "no method mends this: samples of both classes are needed at every level",
             )
-        yield from self._associations(per_patient(design, bags, rows))
+        yield from self._associations(per_patient(design_of(store, bags, rows), bags, rows))
 
     def _associations(self, table: pd.DataFrame) -> Iterator[Finding]:
         y = table["label"].to_numpy(dtype=float)

@@ -79,12 +79,17 @@ class Identity(Check):
                 yield self._one_donor(store, evaluated.split, pair, own, severity)
         if not found:
             yield self._nobody(store, clones)
-        if clones is None:
+        if clones is None or clones.pairs.empty:
             yield Finding(
                 check=self.name,
                 code="A-ID-009",
                 severity=Severity.UNKNOWN,
-                what="shared clonotypes were not looked for: the store knows no receptor sequences",
+                what="shared clonotypes were not looked for: "
+                + (
+                    "the store knows no receptor sequences"
+                    if clones is None
+                    else f"{clones.compared} patients have private receptors of both chains"
+                ),
             )
         yield from self._sex(store)
 
@@ -149,7 +154,7 @@ class Identity(Check):
         evidence: dict[str, object] = {"pairs": n * (n - 1) // 2}
         if clones is not None:
             evidence["receptors_set_aside"] = clones.set_aside
-            evidence["most_shared_receptors"] = int(clones.pairs["shared"].max())
+            evidence["most_shared_receptors"] = max(map(int, clones.pairs["shared"]), default=0)
         return Finding(
             check=self.name,
             code="A-ID-001",

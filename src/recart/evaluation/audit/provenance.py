@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
@@ -11,6 +10,8 @@ from omegaconf import OmegaConf
 from scipy.stats import norm
 
 from recart.data.clone_features import CLONE_FEATURES
+from recart.data.gene_panels import is_panel
+from recart.evaluation.audit.brought_in import DECLARED, brought_in
 from recart.evaluation.audit.check import Check
 from recart.evaluation.audit.finding import Finding, Severity
 from recart.training.member_file import ENCODER_LABELS
@@ -28,12 +29,9 @@ _AFTER: Final = ("head", "calibration", "threshold")
 _PRETRAINED: Final = {
     "Sceptr": "SCEPTR, trained by its authors on public paired receptors",
 }
-# Keys of a configuration that bring in something fitted elsewhere, and the one beside them that
-# says on whom.
-_OUTSIDE: Final = re.compile(
-    r"(?:^|_)(gene_list|genes_file|pretrained|checkpoint|imported|initial|weights|signature)(?:_|$)"
-)
-_DECLARED: Final = "fitted_on"
+# Genes that heads read by name, and on whose data they were chosen.
+_MARKERS: Final = "data.marker_genes"
+_MARKERS_FROM: Final = f"{_MARKERS}_from"
 # sd of the cross-validated AUROC of a model that knows nothing, times the root of its patients:
 # .17, .12 and .09 at 20, 40 and 80 patients
 _NULL_SPREAD: Final = 0.77
@@ -71,6 +69,7 @@ class Provenance(Check):
         yield from self._joint(evaluated)
         yield from self._receptors(evaluated)
         yield from self._genes(evaluated)
+        yield from self._markers(evaluated)
         yield from self._bag_features(evaluated)
         yield from self._outside(evaluated)
         yield self._looks(evaluated)
@@ -158,8 +157,7 @@ class Provenance(Check):
 
     def _genes(self, evaluated: Evaluated) -> Iterator[Finding]:
         genes = len(evaluated.cohort.store.genes)
-        reader = str(OmegaConf.select(evaluated.config, "data.reader._target_"))
-        if 0 < genes < self.whole_genome and ".simulate." not in reader:
+        if 0 < genes < self.whole_genome and not _simulated(evaluated.config):
             yield self._finding(
                 "A-PR-003",
                 Severity.UNKNOWN,
@@ -167,6 +165,39 @@ class Provenance(Check):
                 "with which knowledge of the outcome is not known",
                 "give all genes that were counted; recart chooses among them on training patients",
                 genes=genes,
+            )
+
+    def _markers(self, evaluated: Evaluated) -> Iterator[Finding]:
+        """Genes that heads read by name: a list that knows the held-out outcomes is a leak."""
+        asked = [str(own) for own in OmegaConf.select(evaluated.config, _MARKERS) or ()]
+        panels = [own for own in asked if is_panel(own)]
+        if panels:
+            yield self._finding(
+                "A-PR-008",
+                Severity.PASSED,
+                f"genes that heads read cell by cell: {', '.join(panels)}, which recart ships: "
+                "written by hand from what is known of immune cells, fitted to no data"
+                + (
+                    "; most genes that the simulator moves are among them"
+                    if _simulated(evaluated.config)
+                    else ""
+                ),
+                panels=panels,
+            )
+        own = [name for name in asked if name not in panels]
+        if own:
+            declared = OmegaConf.select(evaluated.config, _MARKERS_FROM)
+            yield self._finding(
+                "A-PR-008",
+                Severity.UNKNOWN if declared is None else Severity.PASSED,
+                f"{len(own)} genes that heads read cell by cell were named by the user "
+                f"({', '.join(own[:5])}{', ...' if len(own) > 5 else ''}), chosen on "
+                + ("whose data is not known" if declared is None else f"{declared}"),
+                ""
+                if declared is not None
+                else f"say so with {_MARKERS_FROM}; genes that were found on patients of this "
+                "cohort tell the heads who responded: leave them out",
+                genes=own,
             )
 
     def _bag_features(self, evaluated: Evaluated) -> Iterator[Finding]:
@@ -184,7 +215,7 @@ class Provenance(Check):
             )
 
     def _outside(self, evaluated: Evaluated) -> Iterator[Finding]:
-        for place, value, declared in _brought_in(
+        for place, value, declared in brought_in(
             OmegaConf.to_container(evaluated.config, resolve=True), ""
         ):
             yield self._finding(
@@ -192,7 +223,7 @@ class Provenance(Check):
                 Severity.UNKNOWN if declared is None else Severity.PASSED,
                 f"{place} was made elsewhere ({value}), on "
                 + ("whose data is not known" if declared is None else f"{declared}"),
-                f"say so with {_DECLARED} beside it" if declared is None else "",
+                f"say so with {DECLARED} beside it" if declared is None else "",
                 place=place,
             )
 
@@ -234,6 +265,10 @@ def best_of(count: int) -> float:
     return 0.0 if count < 2 else float(norm.ppf((count - 0.375) / (count + 0.25)))
 
 
+def _simulated(config: Any) -> bool:
+    return ".simulate." in str(OmegaConf.select(config, "data.reader._target_"))
+
+
 def _configurations(ledger: Any) -> int | None:
     """How many configurations a ledger counts: a number, or what it calls so."""
     if ledger is None or isinstance(ledger, bool):
@@ -247,17 +282,3 @@ def _configurations(ledger: Any) -> int | None:
         if isinstance(value, Sequence) and not isinstance(value, str):
             return len(value)
     return None
-
-
-def _brought_in(tree: Any, place: str) -> Iterator[tuple[str, str, str | None]]:
-    """Parts of a configuration that were fitted elsewhere: where, what kind, on whom."""
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            inner = f"{place}.{key}" if place else str(key)
-            if isinstance(value, str) and value and _OUTSIDE.search(str(key)):
-                declared = tree.get(_DECLARED)
-                yield inner, "a file", None if declared is None else str(declared)
-            yield from _brought_in(value, inner)
-    elif isinstance(tree, list):
-        for i, value in enumerate(tree):
-            yield from _brought_in(value, f"{place}[{i}]")

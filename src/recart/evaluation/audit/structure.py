@@ -16,8 +16,8 @@ from recart.data.split_rules import Kind
 from recart.data.store import CohortStore
 from recart.evaluation.audit.check import Check
 from recart.evaluation.audit.finding import Finding, Severity
+from recart.training.inner_folds import inner_folds
 from recart.training.jobs import labelled_bags
-from recart.training.ridge_selection import inner_folds
 
 if TYPE_CHECKING:
     from recart.evaluation.launch import Evaluated
@@ -172,18 +172,23 @@ class Structure(Check):
         )
 
     def _inner(self, evaluated: Evaluated) -> Finding:
-        """The head's inner folds of each outer fold, made again by the seeds of the members."""
-        k = OmegaConf.select(evaluated.config, "head.inner_folds")
-        if k is None:
+        """The inner folds of each member's head, made again: by its recipe, patients and seed."""
+        given = OmegaConf.select(evaluated.config, "head.inner_folds")
+        sizes = [getattr(m.recipe, "inner_folds", None) or given for m in evaluated.members]
+        told = [member.fitted_on.get("head") for member in evaluated.members]
+        if None in sizes or not all(told):
             return self._finding(
-                "A-ST-005", Severity.UNKNOWN, "the head names no inner folds that could be checked"
+                "A-ST-005",
+                Severity.UNKNOWN,
+                "heads do not name the inner folds or the patients that could be checked",
             )
-        bags = evaluated.cohort.bags
+        bags, names = evaluated.cohort.bags, evaluated.cohort.store.patients.index
         overlaps = single = count = 0
-        for fold in evaluated.split.folds:
-            rows = labelled_bags(bags, (*fold.train, *fold.validation))
+        for member, k in zip(evaluated.members, sizes, strict=True):
+            saw = names.get_indexer(pd.Index(sorted(member.fitted_on["head"]))).tolist()
+            rows = labelled_bags(bags, saw)
             patients, labels = (bags.table[c].to_numpy()[rows] for c in ("patient", "label"))
-            for test in inner_folds(labels, bags.groups[rows], int(k), fold.seed):
+            for test in inner_folds(labels, bags.groups[rows], int(k), member.seed):
                 rest = np.setdiff1d(np.arange(len(rows)), test)
                 count += 1
                 overlaps += bool(set(patients[test]) & set(patients[rest]))

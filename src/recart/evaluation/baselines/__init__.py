@@ -4,6 +4,7 @@ from recart.evaluation.baselines.baseline import Baseline
 from recart.evaluation.baselines.clinical import ClinicalOnly
 from recart.evaluation.baselines.cluster_means import ClusterMeans
 from recart.evaluation.baselines.composition import Composition
+from recart.evaluation.baselines.composition_with_clinical import CompositionWithClinical
 from recart.evaluation.baselines.confounders import BatchOnly, QualityOnly
 from recart.evaluation.baselines.pseudobulk import PseudobulkPCA
 from recart.evaluation.baselines.runner import Fold, cross_validate_baselines
@@ -14,6 +15,7 @@ __all__ = [
     "ClinicalOnly",
     "ClusterMeans",
     "Composition",
+    "CompositionWithClinical",
     "Fold",
     "PseudobulkPCA",
     "QualityOnly",

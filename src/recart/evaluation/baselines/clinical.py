@@ -101,6 +101,21 @@ class ClinicalOnly(Baseline):
         from sklearn.impute import SimpleImputer
         from sklearn.preprocessing import StandardScaler
 
+        x = self.features(store, bags, train, test)
+        y, endpoint = bag_targets(bags, train), bag_endpoint(bags)
+        return ridge_logits(
+            [("impute", SimpleImputer(keep_empty_features=True)), ("scale", StandardScaler())],
+            x[: len(train)],
+            y,
+            inner_folds(y, bag_groups(bags, train), seed, endpoint),
+            x[len(train) :],
+            endpoint,
+        )
+
+    def features(
+        self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray
+    ) -> FloatArray:
+        """(train and test, f) covariates that any bag of `train` has; NaN where missing."""
         rows = np.concatenate([train, test])
         owners = bag_patients(bags, rows)
         own = covariates(store, bags, self.columns).iloc[rows]
@@ -113,16 +128,8 @@ class ClinicalOnly(Baseline):
             for name in self.columns
         ]
         x = np.hstack([np.empty((len(rows), 0)), *parts])
-        seen = np.isfinite(x[: len(train)]).any(axis=0)
-        y, endpoint = bag_targets(bags, train), bag_endpoint(bags)
-        return ridge_logits(
-            [("impute", SimpleImputer(keep_empty_features=True)), ("scale", StandardScaler())],
-            x[: len(train), seen],
-            y,
-            inner_folds(y, bag_groups(bags, train), seed, endpoint),
-            x[len(train) :, seen],
-            endpoint,
-        )
+        known: FloatArray = x[:, np.isfinite(x[: len(train)]).any(axis=0)]
+        return known
 
 
 def _features(values: pd.Series, train: int) -> FloatArray:

@@ -64,12 +64,7 @@ class Composition(Baseline):
         """Logits of the bags `test`; see `Baseline.fit_predict`."""
         from sklearn.preprocessing import StandardScaler
 
-        counts = (
-            self._count_given(store, bags, train, test)
-            if self.given_types
-            else self.recipe.of_bags(store, bags, train, test, seed).counts
-        )
-        x = _centred_log_ratio(counts)
+        x = self.features(store, bags, train, test, seed)
         y, endpoint = bag_targets(bags, train), bag_endpoint(bags)
         return ridge_logits(
             [("scale", StandardScaler())],
@@ -79,6 +74,17 @@ class Composition(Baseline):
             x[len(train) :],
             endpoint,
         )
+
+    def features(
+        self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray, seed: int
+    ) -> FloatArray:
+        """(train and test, type) centred log-ratios; types are those of the bags `train`."""
+        counts = (
+            self._count_given(store, bags, train, test)
+            if self.given_types
+            else self.recipe.of_bags(store, bags, train, test, seed).counts
+        )
+        return _centred_log_ratio(counts)
 
     def _count_given(
         self, store: CohortStore, bags: Bags, train: IndexArray, test: IndexArray

@@ -1,4 +1,4 @@
-"""The regression that all baselines share: the endpoint's, with a ridge and one tuning budget."""
+"""The regression that all baselines share: the endpoint's, with a ridge chosen on inner folds."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from scipy.special import logit
 from recart.evaluation.baselines.baseline import FoldLogits, IndexArray
 from recart.evaluation.predictions import FloatArray
 from recart.training.endpoints import BinaryEndpoint, Endpoint
-from recart.training.ridge_selection import inner_folds as deal
+from recart.training.inner_folds import inner_folds as deal
 
 __all__ = ["INNER_FOLDS", "RIDGE_GRID", "inner_folds", "ridge_logits"]
 
-# Inverse ridge strength, strongest first: ties go to the simpler model. As many strengths and inner
-# folds as the default head has: the budget is the same.
+# Inverse ridge strength, strongest first: ties go to the simpler model. To its features a baseline
+# fits as many models, in as many inner folds, as the default head to each group of its own
+# (strengths times screens). The head has several groups, their weights and a slope: it has more to
+# choose from than a baseline.
 RIDGE_GRID = tuple(float(value) for value in np.logspace(-5, 1, 9))
 INNER_FOLDS = 5
 

@@ -13,7 +13,7 @@ __all__ = ["LACKING", "kaplan_meier", "survival_measures"]
 
 LACKING = (
     "C-index, time-dependent AUC and Brier score are computed by scikit-survival, which is not "
-    "installed: pip install 'recart[survival]', then evaluate again."
+    "installed: pip install -e '.[survival]' in recart's checkout, then evaluate again."
 )
 
 

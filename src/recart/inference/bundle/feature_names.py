@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from recart.data.names.gene_map import GENE_MAP_VERSION, gene_id
+from recart.data.names.gene_map import GENE_MAP_VERSION, gene_id, gene_symbol
 from recart.data.names.protein_aliases import (
     PROTEIN_ALIASES_VERSION,
     marker_aliases,
@@ -19,10 +19,12 @@ _GIVEN: Final = "cohort"
 
 
 def feature_names(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Every gene of any member with its Ensembl id, and every protein with its marker and aliases.
+    """Every gene of any member with id and symbol, and every protein with its marker and aliases.
 
-    A gene's id is that of the training cohort, else of recart's map, whichever `id_from` says;
-    empty where neither knows. `members` are the contents of their files.
+    A gene's Ensembl id is that of the training cohort, else of recart's map, whichever `id_from`
+    says; empty where neither knows. Its symbol is that of recart's map for this id, which the name
+    in the cohort need not be: an Ensembl id, or a symbol of before. `members` are the contents of
+    their files.
     """
     given: dict[str, str] = {}
     for own in members:
@@ -31,14 +33,7 @@ def feature_names(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name, known in zip(features["genes"], ids, strict=True):
             given[name] = given.get(name) or known
     return {
-        "genes": [
-            {
-                "name": name,
-                "ensembl": known or gene_id(name),
-                "id_from": _GIVEN if known else f"gene map {GENE_MAP_VERSION}",
-            }
-            for name, known in given.items()
-        ],
+        "genes": [_gene(name, known) for name, known in given.items()],
         "proteins": [_protein(name) for name in members[0]["features"]["proteins"]],
         "alias_table": PROTEIN_ALIASES_VERSION,
     }
@@ -47,6 +42,16 @@ def feature_names(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def given_id(gene: Mapping[str, str]) -> str:
     """The Ensembl id that the training cohort came with; empty where it had none."""
     return gene["ensembl"] if gene["id_from"] == _GIVEN else ""
+
+
+def _gene(name: str, known: str) -> dict[str, str]:
+    ensembl = known or gene_id(name)
+    return {
+        "name": name,
+        "ensembl": ensembl,
+        "id_from": _GIVEN if known else f"gene map {GENE_MAP_VERSION}",
+        "symbol": gene_symbol(ensembl),
+    }
 
 
 def _protein(name: str) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def _read(folder: Path) -> dict[str, Any]:
             file=folder.name,
             what=f"a bundle of layout {manifest.get('layout')}, written by recart {recart}; this "
             f"recart reads layout {LAYOUT}",
-            mend=f"pip install recart=={recart}, or ask for a bundle of layout {LAYOUT}",
+            mend=f"read it with recart {recart}, or ask for a bundle of layout {LAYOUT}",
         )
         raise InputError([problem])
     return manifest

@@ -70,7 +70,7 @@ def read_bundle(folder: Path) -> Bundle:
             file=folder.name,
             what=f"its members have layout {manifest['member_layout']}, of recart {recart}; this "
             f"recart reads {SCHEMA}",
-            mend=f"pip install recart=={recart}, or ask for a bundle of a newer version",
+            mend=f"read it with recart {recart}, or ask for a bundle of a newer version",
         )
         raise InputError([problem])
     features = _json(folder, "features.json")

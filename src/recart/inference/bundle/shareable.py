@@ -7,16 +7,18 @@ until somebody names it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from recart.inference.bundle.feature_names import given_id
+from recart.training.heads import BAGS
 
 __all__ = [
     "TRUST",
+    "batch_numbers",
     "inference_settings",
     "member_content",
     "nameless",
@@ -54,10 +56,22 @@ def inference_settings(config: DictConfig) -> dict[str, Any]:
     }
 
 
-def shareable_member(content: Mapping[str, Any], gene_row: Mapping[str, int]) -> dict[str, Any]:
+def batch_numbers(contents: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """A number for each batch that any member was trained on: the same one for all members.
+
+    In the order of their keyed names, which is none of the cohort's.
+    """
+    names = {name for own in contents for name in own["features"]["batches"]}
+    return {name: number for number, name in enumerate(sorted(names))}
+
+
+def shareable_member(
+    content: Mapping[str, Any], gene_row: Mapping[str, int], batch_number: Mapping[str, int]
+) -> dict[str, Any]:
     """A member's file without names: sets of patients become their sizes, batches integers.
 
-    `gene_row` numbers the genes of the bundle. Proteins are the same for all members.
+    `gene_row` numbers the genes of the bundle, `batch_number` its batches. Proteins are the same
+    for all members.
     """
     member, features = content["member"], content["features"]
     nameless = list(features["batches"]) == [""]  # the cohort had no batches
@@ -71,7 +85,7 @@ def shareable_member(content: Mapping[str, Any], gene_row: Mapping[str, int]) ->
             **{key: features[key] for key in _FEATURES if key in features},
             "genes": torch.tensor([gene_row[name] for name in features["genes"]]).int(),
             "has_gene_ids": bool(features.get("gene_ids")),
-            "batches": 0 if nameless else len(features["batches"]),
+            "batches": [] if nameless else [batch_number[own] for own in features["batches"]],
         },
         "encoder": dict(content["encoder"]),
         "head": without_scores(content["head"]),
@@ -88,7 +102,7 @@ def member_content(shared: Mapping[str, Any], names: Mapping[str, Any]) -> dict[
     """
     features = shared["features"]
     genes = [names["genes"][row] for row in features["genes"].tolist()]
-    batches = [f"training batch {i}" for i in range(features["batches"])] or [""]
+    batches = [f"training batch {number}" for number in features["batches"]] or [""]
     return {
         "member": {**{key: shared[key] for key in _MEMBER}, "held_out": []},
         "fitted_on": {},
@@ -115,11 +129,12 @@ def nameless(text: str) -> str:
 
 
 def without_scores(tree: Any) -> Any:
-    """The state of a head without scores of the patients that it was fitted to."""
+    """The state of a head without scores of the patients that it was fitted to: their number."""
     if isinstance(tree, dict):
-        return {
+        kept = {
             key: [] if key == _OF_PATIENTS else without_scores(own) for key, own in tree.items()
         }
+        return {**kept, BAGS: len(tree[_OF_PATIENTS])} if _OF_PATIENTS in tree else kept
     if type(tree) in (list, tuple):
         return type(tree)(without_scores(own) for own in tree)
     return tree

@@ -1,4 +1,4 @@
-"""Write a bundle: refused where the audit found a leak, whole or not at all, and nameless."""
+"""Write a bundle: not against its audit, whole or not at all, and nameless."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from omegaconf import DictConfig
 
 from recart import __version__
 from recart.config.build import build
-from recart.evaluation.audit.audit import Audit
 from recart.evaluation.audit.finding import Severity
 from recart.evaluation.launch import Evaluated
 from recart.inference.bundle.card import FIGURES, USE, bundle_card, use_note
 from recart.inference.bundle.feature_names import feature_names
 from recart.inference.bundle.manifest import seal
+from recart.inference.bundle.obstacles import obstacles, watermark
 from recart.inference.bundle.plain_tree import Shelf
 from recart.inference.bundle.shareable import (
     TRUST,
+    batch_numbers,
     inference_settings,
     nameless,
     shareable_member,
@@ -36,7 +37,6 @@ from recart.training.run_directory import RunDirectory
 
 __all__ = ["check_target", "write_bundle"]
 
-_FORCE: Final = "bundle_force=true writes it all the same, with a watermark on all that it gives"
 _PSEUDONYM: Final = re.compile(rb"\b[PSB]-[0-9a-f]{10}\b")
 
 
@@ -59,7 +59,7 @@ def check_target(path: Path) -> None:
 def write_bundle(evaluated: Evaluated, run: RunDirectory, path: Path, *, force: bool) -> str:
     """Write the members of an evaluated run, with all that new patients need, as a folder.
 
-    `force` writes it although the audit found a leak or did not run, with a watermark.
+    `force` writes it against the audit, see `obstacles`, with a watermark.
 
     Returns
     -------
@@ -68,35 +68,36 @@ def write_bundle(evaluated: Evaluated, run: RunDirectory, path: Path, *, force: 
     Raises
     ------
     InputError
-        If the run was not audited or the audit found a leak, or the folder can not be written.
+        If the audit did not pass, see `obstacles`, or the folder can not be written.
     """
     check_target(path)
-    reasons = _obstacles(evaluated.audit)
+    reasons = obstacles(evaluated.audit)
     if reasons and not force:
         raise InputError(reasons)
-    watermark = _watermark(evaluated.audit) if reasons else None
+    mark = watermark(evaluated.audit) if reasons else None
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.mkdir()
     try:
-        _fill(part, evaluated, run, watermark)
+        _fill(part, evaluated, run, mark)
         _check_nameless(part)
         versions = json.loads(run.versions.read_text(encoding="utf-8"))
         about = {"recart": versions.get("recart") or __version__, "member_layout": SCHEMA}
-        digest = seal(part, {**about, "watermark": watermark, "use": USE})
+        digest = seal(part, {**about, "watermark": mark, "use": USE})
         os.rename(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return digest
 
 
-def _fill(folder: Path, evaluated: Evaluated, run: RunDirectory, watermark: str | None) -> None:
+def _fill(folder: Path, evaluated: Evaluated, run: RunDirectory, mark: str | None) -> None:
     """Everything but the manifest."""
     shelf = Shelf()
     contents = [load_checkpoint(member_path(run.checkpoints, m.name)) for m in evaluated.members]
     features = feature_names(contents)
     row = {gene["name"]: number for number, gene in enumerate(features["genes"])}
+    batch = batch_numbers(contents)
     members = [
-        shelf.put(shareable_member(own, row), f"members.{own['member']['name']}")
+        shelf.put(shareable_member(own, row, batch), f"members.{own['member']['name']}")
         for own in contents
     ]
     trust_file = run.path / TRUST
@@ -117,7 +118,7 @@ def _fill(folder: Path, evaluated: Evaluated, run: RunDirectory, watermark: str 
     _write_tensors(folder / "weights.safetensors", shelf)
     receptors = _receptors(run, contents[0]["features"]["receptor_dim"])
     _write_json(folder / "features.json", {**features, "receptors": receptors})
-    claim = _claim(evaluated, watermark)
+    claim = _claim(evaluated, mark)
     _write_json(folder / "claim.json", claim)
     shutil.copyfile(run.versions, folder / "versions.json")
     figures = [run.figures / name for name in FIGURES if (run.figures / name).is_file()]
@@ -131,7 +132,7 @@ def _fill(folder: Path, evaluated: Evaluated, run: RunDirectory, watermark: str 
     _write_text(folder / "USE.md", use_note(claim))
 
 
-def _claim(evaluated: Evaluated, watermark: str | None) -> dict[str, Any]:
+def _claim(evaluated: Evaluated, mark: str | None) -> dict[str, Any]:
     """What may be said of the model, and what the audit found, without its evidence."""
     assessment, audit = evaluated.assessment, evaluated.audit
     own, metrics = assessment.claim, assessment.model.metrics
@@ -156,7 +157,7 @@ def _claim(evaluated: Evaluated, watermark: str | None) -> dict[str, Any]:
                 if one.severity is not Severity.PASSED
             ],
         },
-        "watermark": watermark,
+        "watermark": mark,
         "use": USE,
     }
 
@@ -173,29 +174,6 @@ def _receptors(run: RunDirectory, dim: int) -> dict[str, Any]:
         return {"dim": 0, "name": None, "fingerprint": None}
     name = build(run.config.data.receptors).name
     return {"dim": dim, "name": name, "fingerprint": run.receptors}
-
-
-def _obstacles(audit: Audit) -> list[Problem]:
-    """Why the run may not leave the lab."""
-    if not audit.findings:
-        what = "the run was not audited in this evaluation, which is not a pass"
-        mend = f"leave audit=none out, or use audit=full. {_FORCE}"
-        return [Problem(code="E-BUNDLE-009", what=what, mend=mend)]
-    return [
-        Problem(
-            code="E-BUNDLE-008",
-            what=f"no bundle is written: the audit found a leak, {leak.code} ({leak.check}): "
-            f"{leak.what}",
-            mend=f"{leak.mend or 'mend the leak and train again'}. {_FORCE}",
-        )
-        for leak in audit.leaks
-    ]
-
-
-def _watermark(audit: Audit) -> str:
-    leaks = ", ".join(dict.fromkeys(leak.code for leak in audit.leaks))
-    why = f"although its audit found a leak ({leaks})" if leaks else "without an audit"
-    return f"FORCED: this model was given away {why}. What it says means nothing."
 
 
 def _check_nameless(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from recart.inference.new_patients import NewPatients
+from recart.inference.records.further import FURTHER
 from recart.problems import InputError, Problem
 
 __all__ = [
@@ -37,7 +38,8 @@ class Asked:
     Attributes
     ----------
     about
-        What is said of the model: versions, hash of the members, claim level, use, a watermark.
+        What is said of the model: versions, hash of the members, endpoint, claim level, use, a
+        watermark.
     positive, negative
         Names of the two classes of what is predicted.
     unit
@@ -46,6 +48,10 @@ class Asked:
         Of the files that were read; of the counts where there was none, as of a simulated cohort.
     made
         When, in ISO 8601 with the offset from UTC.
+    further
+        Names of the two classes of each further outcome that is predicted beside.
+    owners
+        Identifier of the patient of each sample, where the unit is a sample; None: not known.
     """
 
     about: Mapping[str, str]
@@ -54,6 +60,8 @@ class Asked:
     unit: str
     input_sha256: str
     made: str
+    further: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    owners: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def check_kinds(names: Sequence[str]) -> None:
@@ -118,10 +126,18 @@ def _record(
         "use": about.pop("use", "research use only: not for decisions on patients"),
         "made": asked.made,
         "subject": subject,
+        "patient": subject if asked.unit == "patient" else asked.owners.get(bag),
         "unit": asked.unit,
         "status": "predicted" if predicted else "refused",
         "reasons": [] if predicted else reasons,
-        "question": {"positive": asked.positive, "negative": asked.negative},
+        "question": {
+            "endpoint": about.get("endpoint") or None,
+            "positive": asked.positive,
+            "negative": asked.negative,
+            "further": {
+                name: {"positive": yes, "negative": no} for name, (yes, no) in asked.further.items()
+            },
+        },
         "prediction": _prediction(row) if predicted else None,
         "drivers": _drivers(bag, new) if predicted else None,
         "claim_level": row.get("claim_level") or about.pop("claim_level", "") or None,
@@ -149,9 +165,7 @@ def _record(
 
 
 def _prediction(row: pd.Series[Any]) -> dict[str, Any]:
-    more = [
-        name for name in row.index if str(name).startswith(("level:", "survival:", "posterior:"))
-    ]
+    more = [name for name in row.index if str(name).partition(":")[0] in FURTHER]
     return {
         "probability": row["probability"],
         "lowest_member": row["probability_min"],

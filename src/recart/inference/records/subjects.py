@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from recart.data.pseudonyms import Pseudonyms
 from recart.data.readers.tables import read_table
 from recart.problems import InputError, Problem, Problems
 
-__all__ = ["OWN", "PSEUDONYM", "subjects_of"]
+__all__ = ["OWN", "PSEUDONYM", "owners_of", "subjects_of"]
 
 PSEUDONYM, OWN = "pseudonym", "own"
 
@@ -46,6 +48,36 @@ def subjects_of(
     return _of_table(bags, Path(how))
 
 
+def owners_of(
+    patients: Mapping[str, str], how: str, pseudonyms: Pseudonyms, id_map: Path
+) -> dict[str, str | None]:
+    """The identifier of the patient of every sample; None where a table has no row for the patient.
+
+    Parameters
+    ----------
+    patients
+        Names of patients, by those of their samples.
+    how, pseudonyms, id_map
+        As in `subjects_of`, which names the samples first.
+    """
+    if how == OWN:
+        return dict(patients)
+    if how == PSEUDONYM:
+        named: dict[str, str | None] = {
+            sample: pseudonyms.patient(own) for sample, own in patients.items()
+        }
+        pseudonyms.write_id_map(id_map)
+        return named
+    given = _identifiers(read_table(how, Problems()))
+    return {sample: given.get(own) or None for sample, own in patients.items()}
+
+
+def _identifiers(frame: pd.DataFrame | None) -> dict[str, str]:
+    if frame is None or frame.shape[1] < 2:
+        return {}
+    return dict(zip(frame.iloc[:, 0].astype(str), frame.iloc[:, 1].astype(str), strict=True))
+
+
 def _of_table(bags: Sequence[str], path: Path) -> dict[str, str]:
     problems = Problems()
     frame = read_table(str(path), problems)
@@ -54,7 +86,7 @@ def _of_table(bags: Sequence[str], path: Path) -> dict[str, str]:
     if frame is None or frame.shape[1] < 2:
         what = "has fewer than two columns"
     else:
-        given = dict(zip(frame.iloc[:, 0].astype(str), frame.iloc[:, 1].astype(str), strict=True))
+        given = _identifiers(frame)
         lacking = tuple(bag for bag in bags if not given.get(bag))
         chosen = {bag: given[bag] for bag in bags if bag not in lacking}
         if not lacking and len(set(chosen.values())) == len(bags):

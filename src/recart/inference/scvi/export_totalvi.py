@@ -4,28 +4,37 @@
 
 `scvi.model.TOTALVI.load(FOLDER, adata=...)` opens it, with cells whose genes and proteins are in
 the order of the member. Batches are called by their number; no name of one goes on.
+
+Of a cell whose sample lacks some of the proteins TOTALVI gives other latents than the member does:
+its encoder divides by the mean over all proteins, missing ones as zeros, and recart's by the mean
+over those that were measured. Export says so where samples of training were of this kind.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from recart.data.features import Features
+from recart.data.store import CohortStore, open_store
 from recart.inference.scvi.weights import Sizes, to_totalvi
 from recart.models.encoder import JointEncoder
 from recart.models.rna import NegativeBinomial, ZeroInflated
 from recart.models.totalvi import TotalVIStack
 from recart.problems import InputError, Problem
 
-__all__ = ["as_totalvi", "check_exportable"]
+if TYPE_CHECKING:
+    from recart.training.run_directory import RunDirectory
+
+__all__ = ["as_totalvi", "check_exportable", "panel_warning"]
 
 PROTEINS = "protein"  # key of obsm
 
@@ -80,6 +89,34 @@ def _problems(features: Features, stack: TotalVIStack) -> Iterator[Problem]:
             "the member uses fewer latent dimensions than the model has",
             "train it with model.latent set to its own number",
         )
+
+
+def panel_warning(features: Features, store: CohortStore | None) -> str:
+    """What to beware of where the panels of training were not all the same; empty where they were.
+
+    Parameters
+    ----------
+    features
+        Of the member.
+    store
+        The cohort that it was trained on; None where it is not to be had.
+    """
+    of_partial = (
+        "of cells of a partial panel TOTALVI gives other latents than recart, which takes the mean "
+        "over measured proteins; compare only cells that have all of them"
+    )
+    if store is None:
+        unknown = (
+            "the prepared cohort is not there: whether all samples had all proteins is not known"
+        )
+        return f"{unknown}; {of_partial}"
+    own = store.patients.index.get_indexer(pd.Index(features.spec.patients))
+    trained = np.isin(store.samples["patient"].to_numpy(), own[own >= 0])
+    partial = trained & ~store.protein_measured.all(axis=1)
+    if not partial.any():
+        return ""
+    found = f"{partial.sum()} of {trained.sum()} samples of training lack some of the proteins"
+    return f"{found}: {of_partial}"
 
 
 def as_totalvi(features: Features, stack: TotalVIStack) -> Any:
@@ -157,9 +194,21 @@ def _examples(features: Features) -> Any:
     return adata
 
 
+def _cohort(run: RunDirectory) -> CohortStore | None:
+    """The cohort that the run was trained on, cells left on disk; None where it is gone."""
+    from recart.training.cohort_setup import prepared_folder
+
+    key = json.loads((run.path / "cohort.json").read_text(encoding="utf-8"))["key"]
+    try:
+        return open_store(prepared_folder(run) / f"{key}.zarr", in_memory=False)
+    except InputError:
+        return None
+
+
 def main() -> None:
     """Export; exit status 2 with every problem where it can't be."""
     from recart.training.launch import load_members
+    from recart.training.progress import say
     from recart.training.run_directory import RunDirectory
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -168,12 +217,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where TOTALVI.save writes")
     options = parser.parse_args()
     try:
-        members = {own.name: own for own in load_members(RunDirectory.open(options.run))}
+        run = RunDirectory.open(options.run)
+        members = {own.name: own for own in load_members(run)}
         if options.member not in members:
             parser.error(f"no such member; there are {', '.join(members)}")
         own = members[options.member]
         with torch.no_grad():
             as_totalvi(own.features, own.stack).save(options.folder, save_anndata=False)
+        if warning := panel_warning(own.features, _cohort(run)):
+            say(f"warning: {warning}")
     except InputError as error:
         parser.error(str(error))
 

@@ -50,7 +50,7 @@ def cohort_numbers(facts: RunFacts) -> str:
 def question(facts: RunFacts) -> str:
     """What was asked."""
     own = facts.question
-    how = "on an outside cohort" if facts.fit.outside else "by internal validation"
+    how = "on an outside cohort" if facts.fit.elsewhere else "by internal validation"
     return (
         f"{own.endpoint}: {own.positive} against {own.negative}, one prediction a {own.unit}, "
         f"from {own.decision}. A model is developed, and evaluated {how}."
@@ -128,21 +128,40 @@ def initial_predictors(facts: RunFacts) -> str:
 
 
 def predictors(facts: RunFacts) -> str:
-    """What is measured of each cell."""
-    parts = ["RNA counts"]
+    """What is measured of each cell, and which covariates the head reads beside."""
+    rna = "log-normalised RNA" if facts.config.data.normalised else "RNA counts"
+    parts = [rna] * bool(facts.cohort.genes)
     parts += [f"{facts.cohort.proteins} surface proteins"] * bool(facts.cohort.proteins)
     parts += ["T cell receptor sequences"] * bool(facts.cohort.receptor_dim)
-    return f"Of each cell: {', '.join(parts)}. No clinical variable enters the model."
+    own = covariates(facts)
+    beside = (
+        f"The head also reads covariates of the patient or sample: {', '.join(own)}."
+        if own
+        else "No clinical variable enters the model."
+    )
+    return f"Of each cell: {', '.join(parts)}. {beside}"
+
+
+def covariates(facts: RunFacts) -> list[str]:
+    """Columns that the head reads, gates of flow cytometry among them."""
+    return [str(name) for name in facts.config.data.get("covariates") or ()]
 
 
 def judged_predictors(facts: RunFacts) -> str:
-    """Predictors that need judgement: none."""
-    del facts  # every predictor of recart is a measurement
-    return "No predictor needs anybody's judgement: all are counts or sequences from sequencing."
+    """Predictors that need judgement: none of sequencing; of covariates the run can not know."""
+    own = covariates(facts)
+    if not own:
+        return (
+            "No predictor needs anybody's judgement: all are counts or sequences from sequencing."
+        )
+    return (
+        "Counts and sequences from sequencing need nobody's judgement. Who measured the covariates "
+        f"({', '.join(own)}), and with what judgement, the run does not know."
+    )
 
 
 def missing_data(facts: RunFacts) -> str:
-    """What is missing by modality, and that it is masked."""
+    """What is missing by modality, what is masked, and what is filled in."""
     own = facts.cohort
     parts = []
     if own.proteins:
@@ -150,10 +169,27 @@ def missing_data(facts: RunFacts) -> str:
     if own.receptor_dim:
         parts.append(f"{own.samples - own.with_receptor} of {own.samples} lack receptors")
     said = f"{'; '.join(parts)}. " if parts else ""
+    filled = [
+        "proteins that a sample's panel lacks, for the head" * bool(own.proteins),
+        "genes that new data lack, for encoder and head" * bool(own.genes),
+    ]
+    text = (
+        f"{said}Where the encoder is trained, what was not measured is masked: it enters neither "
+        "the encoder nor its objective. "
+    )
+    if any(filled):
+        text += (
+            "Filled in from the rest of the cell, as each member's decoder expects it, are "
+            f"{' and '.join(filter(None, filled))}. "
+        )
+    if covariates(facts):
+        text += (
+            "A covariate that a patient lacks counts as the mean of the training patients, and "
+            "that it is missing as a feature. "
+        )
     return (
-        f"{said}What was not measured is masked: it enters neither the encoder nor its objective, "
-        "and is not filled in. Patients without a value of the endpoint are not evaluated; their "
-        "number stands in the flow."
+        f"{text}Patients without a value of the endpoint are not evaluated; their number stands in "
+        "the flow."
     )
 
 

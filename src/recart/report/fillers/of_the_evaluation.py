@@ -71,8 +71,8 @@ def evaluation_method(facts: RunFacts) -> str:
     """How the model was evaluated."""
     if facts.fit.outside:
         return (
-            f"{facts.fit.split}: nobody of the outside cohort took part in any fitting or choice; "
-            "the mean of the models predicts it."
+            f"{facts.fit.split}: none of these patients took part in any fitting or choice; the "
+            "mean of the models predicts them."
         )
     return (
         f"Cross-validation by patient, {facts.fit.split}, the whole pipeline refitted in each: "
@@ -188,8 +188,8 @@ def train_against_test(facts: RunFacts) -> str:
     parts = facts.fit.parts
     if facts.fit.outside:
         return (
-            "Evaluated on an outside cohort, with the same endpoint, rules and predictors. "
-            f"Training {parts['train']} a model, outside {parts['held_out']}."
+            f"Evaluated on {_held_out(facts)}, with the same endpoint, rules and predictors. "
+            f"Training {parts['train']} a model, held out {parts['held_out']}."
         )
     return (
         "None by design: in cross-validation patients are in training and in evaluation in turn, "
@@ -213,11 +213,15 @@ def claim(facts: RunFacts) -> str:
 def known_limits(facts: RunFacts) -> str:
     """Limits that every such evaluation has."""
     metrics = facts.assessment.model.metrics
+    where = "of an outside cohort" if facts.fit.elsewhere else "and no outside cohort"
     return (
-        f"{metrics.n_patients} patients, "
-        f"{'of an outside cohort' if facts.fit.outside else 'and no outside cohort'}; association, "
-        "no cause. The report lists what is not claimed."
+        f"{metrics.n_patients} patients, {where}; association, no cause. The report lists what is "
+        "not claimed."
     )
+
+
+def _held_out(facts: RunFacts) -> str:
+    return "an outside cohort" if facts.fit.elsewhere else "patients who were held out for good"
 
 
 def _span(interval: Interval, signed: bool = False) -> str:

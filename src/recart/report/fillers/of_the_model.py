@@ -238,6 +238,7 @@ def poor_input(facts: RunFacts) -> str:
     del facts
     return (
         "embed.py checks new input as training input was checked, refuses what is no count or no "
-        "cell, masks what was not measured, and flags patients with few cells or few of the genes "
-        "and proteins that the model reads."
+        "cell, masks what was not measured, fills in genes and proteins that the model reads as "
+        "its decoder expects them, and flags patients with few cells, or few of these genes and "
+        "proteins."
     )

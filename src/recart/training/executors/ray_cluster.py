@@ -62,7 +62,7 @@ class RayCluster(Executor):
                 code="E-JOB-003",
                 column="executor",
                 what="Ray is not installed",
-                mend="pip install 'recart[ray]', or choose another executor",
+                mend="pip install -e '.[ray]' in recart's checkout, or choose another executor",
             )
             raise InputError([problem])
         if cpus <= 0 or gpus < 0 or (at_once is not None and at_once < 1):

@@ -282,7 +282,7 @@ def _require(cluster: str) -> None:
             code="E-JOB-003",
             column="executor",
             what="submitit, which submits to SLURM, is not installed",
-            mend="pip install 'recart[slurm]', or choose another executor",
+            mend="pip install -e '.[slurm]' in recart's checkout, or choose another executor",
         )
     elif cluster == "slurm" and shutil.which("srun") is None:
         problem = Problem(
