@@ -13,7 +13,7 @@ from torch import Tensor
 from recart.models.prototypes import Prototypes
 from recart.training.bag_sums import BagSums, Slot
 
-__all__ = ["Changes"]
+__all__ = ["Changes", "pairs_in_tissues"]
 
 # In cells: a change counts in full where its two means have many more. Between 10 and 50 the AUROC
 # of simulated cohorts moves by .02.
@@ -94,6 +94,24 @@ class Changes:
         total = (total - cells * self.usual_sjf[rows]).sum(1)
         cells = cells.sum(1)
         return total / cells.clamp_min(1e-9), cells
+
+
+def pairs_in_tissues(slots: Sequence[Slot]) -> Iterator[tuple[str, int, list[int]]]:
+    """Title, row of a tissue's later slot, and rows of its earlier ones.
+
+    Earlier slots of several stages are pooled, so that a patient who lacks a tissue's first time
+    point has a change too.
+    """
+    for late, one in enumerate(slots):
+        early = [
+            row
+            for row, other in enumerate(slots)
+            if 0 <= other.stage < one.stage and other.tissue == one.tissue
+        ]
+        if len({slots[row].stage for row in early}) > 1:
+            yield f"{one.name} - before", late, early
+        else:
+            yield from ((f"{one.name} - {slots[row].name}", late, [row]) for row in early)
 
 
 def _word(slots: Sequence[Slot]) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from recart.models.prototypes import Prototypes, centred_log_ratio, shrunken_means
 from recart.training.bag_sums import BagSums, Slot, slots_of, sum_bags
 from recart.training.cell_view import CellView
-from recart.training.changes import Changes
+from recart.training.changes import Changes, pairs_in_tissues
 from recart.training.heads import BagLatents
 
 __all__ = ["CellSums", "Features", "PrototypeFeatures"]
@@ -219,14 +219,10 @@ class PrototypeFeatures:
                 [f"{self.slots[slot].name}:{k}" for slot in own for k in index],
             )
         ]
-        if pairs := list(self._pairs()):
-            titles = [
-                f"{self.slots[late].name} - "
-                + ("before" if len(early) > 1 else self.slots[early[0]].name)
-                for late, early in pairs
-            ]
+        if pairs := list(pairs_in_tissues(self.slots)):
+            titles = [title for title, _, _ in pairs]
             change = torch.cat(
-                [fractions[late] - self._fractions(sums, early) for late, early in pairs], dim=1
+                [fractions[late] - self._fractions(sums, early) for _, late, early in pairs], dim=1
             )
             labels = [f"{title}:{k}" for title in titles for k in index]
             parts.append(("changes of fractions", change, labels))
@@ -262,22 +258,6 @@ class PrototypeFeatures:
         positive, cells = car.unbind(-1)
         share = torch.where(cells > 0, torch.log((positive + 0.5) / (cells + 1)), torch.nan)
         return [("CAR+ shares", share, [slot.name or "all" for slot in self.car_slots])]
-
-    def _pairs(self) -> Iterator[tuple[int, list[int]]]:
-        """A tissue's later slots, each with the earlier ones; pooled if these are several stages.
-
-        So a patient who lacks a tissue's first time point has a change too.
-        """
-        for late, one in enumerate(self.slots):
-            early = [
-                row
-                for row, other in enumerate(self.slots)
-                if 0 <= other.stage < one.stage and other.tissue == one.tissue
-            ]
-            if len({self.slots[row].stage for row in early}) > 1:
-                yield late, early
-            else:
-                yield from ((late, [row]) for row in early)
 
     def _of_patient(self, bags: BagLatents) -> list[tuple[str, Tensor, list[str]]]:
         """Extras by group, their logarithms, and whether each was not measured."""
