@@ -38,9 +38,9 @@ class NewPatients:
     `expansion` (c) is the expansion class of each cell's clone in its bag, `none` without a clone,
     `outside` where no bag has the cell, rows as the cells were read. `embedding` (n, f) are the bag
     features of the reference member. `drivers` are what drives the scores; where asked for,
-    `attribution` is what each cell adds to its patient's, and `pictures` are cells to be drawn, under the reference member. Where the model has its
-    `Trust`, `cell_flags` (c) are `recart_ood` and `recart_ood_score`, rows as the cells were read,
-    `patients` has the columns of `Trust`, and `facts` what refusals were decided by. `unit` is what
+    `attribution` is what each cell adds to its patient's, and `pictures` are cells to be drawn,
+    under the reference member. Where the model has its `Trust`, `cell_flags` (c) are `recart_ood`
+    and `recart_ood_score`, rows as the cells were read, `patients` has the columns of `Trust`, and `facts` what refusals were decided by. `unit` is what
     a bag is, `patient` or `sample`: only with it is a name one of the two.
     """
 
