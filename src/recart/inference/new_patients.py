@@ -31,17 +31,18 @@ __all__ = ["NewPatients", "embed_new_patients"]
 class NewPatients:
     """What is exported.
 
-    `latents` (c, l) are posterior means of every cell under the reference member, rows as the
-    cells were read. `patients` has one row per bag: prediction, spread over members, coverage,
-    flags, and where the endpoint is more than yes or no, `level:` and `survival:` columns, and of a
-    head with a posterior its bounds, `posterior:low` and `posterior:high` (means over members).
-    `expansion` (c) is the expansion class of each cell's clone in its bag, `none` without a clone,
-    `outside` where no bag has the cell, rows as the cells were read. `embedding` (n, f) are the bag
-    features of the reference member. `drivers` are what drives the scores; where asked for,
-    `attribution` is what each cell adds to its patient's, and `pictures` are cells to be drawn,
-    under the reference member. Where the model has its `Trust`, `cell_flags` (c) are `recart_ood`
-    and `recart_ood_score`, rows as the cells were read, `patients` has the columns of `Trust`, and `facts` what refusals were decided by. `unit` is what
-    a bag is, `patient` or `sample`: only with it is a name one of the two.
+    `latents` (c, l) are posterior means of every cell under the reference member, rows as the cells
+    were read. `patients` has one row per bag: prediction, spread over members, coverage, flags, and
+    where the endpoint is more than yes or no, `level:` and `survival:` columns, and of a head with
+    a posterior its bounds, `posterior:low` and `posterior:high` (means over members). `expansion`
+    (c) is the expansion class of each cell's clone in its bag, `none` without a clone, `outside`
+    where no bag has the cell, rows as the cells were read. `embedding` (n, f) are the bag features
+    of the reference member. `drivers` are what drives the scores; where asked for, `attribution` is
+    what each cell adds to its patient's, and `pictures` are cells to be drawn, under the reference
+    member. Where the model has its `Trust`, `cell_flags` (c) are `recart_ood` and
+    `recart_ood_score`, rows as the cells were read, `patients` has the columns of `Trust`, and
+    `facts` what refusals were decided by. `unit` is what a bag is, `patient` or `sample`: only with
+    it is a name one of the two.
     """
 
     latents: np.ndarray[Any, np.dtype[np.float32]]
