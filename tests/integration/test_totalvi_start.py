@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from recart.config.compose import compose
-from recart.evaluation.audit.provenance import _brought_in
+from recart.evaluation.audit.brought_in import brought_in
 from recart.models.encoder import JointEncoder
 from recart.models.totalvi import Sizes, TotalVI
 from recart.training.launch import load_members, train_run
@@ -64,8 +64,8 @@ def test_members_begin_there_and_the_audit_says_that_its_data_are_unknown(
         torch.testing.assert_close(
             own.encoder.mean.weight[0], tensors["encoder.mean.weight"][0], atol=1e-6, rtol=0
         )
-    brought = list(_brought_in(OmegaConf.to_container(run.config, resolve=True), ""))
+    brought = list(brought_in(OmegaConf.to_container(run.config, resolve=True), ""))
     assert ("training.start.pretrained", "a file", None) in brought
     told = compose([*_settings(place, "told", *more), "training.start.fitted_on=public PBMC"])
-    brought = list(_brought_in(OmegaConf.to_container(told, resolve=False), ""))
+    brought = list(brought_in(OmegaConf.to_container(told, resolve=False), ""))
     assert ("training.start.pretrained", "a file", "public PBMC") in brought

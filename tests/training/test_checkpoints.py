@@ -30,7 +30,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert content["names"] == ["x", "y"]
     assert content["nested"] == CONTENT["nested"]
     plain = torch.load(path, weights_only=True)  # so others can read it as safely
-    assert plain["schema"] == 4
+    assert plain["schema"] == 5
     assert [p.name for p in tmp_path.iterdir()] == ["member.ckpt"]
 
 
