@@ -133,7 +133,8 @@ def test_a_bundle_of_every_kind_says_what_its_run_says(
     assert table.pop("watermark").str.startswith("FORCED").all()
     pd.testing.assert_frame_equal(of_run, table, check_exact=True)
     assert by_run == by_bundle
-    assert len(by_run) == (0 if "cells" in kind else len(table))
+    # heads without prototypes have no cell states to compare a patient in
+    assert len(by_run) == (0 if "cells" in kind or kind == "mixed" else len(table))
     assert not [own for own in by_run if re.search(r"of (0|these)\b", own)]
     assert table["probability"].between(0, 1).all()
     assert columns <= set(table.columns[table.notna().all()])

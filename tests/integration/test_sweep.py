@@ -201,12 +201,14 @@ def poisoned(cohort: Cohort, patients: Sequence[str]) -> Cohort:
 
 
 def test_held_out_patients_change_no_score_and_no_choice(place: Place, swept: Path) -> None:
-    ids = pd.read_csv(next((place.folder / "prepared").glob("*.ids.csv")))
     split = json.loads((swept / "split.json").read_text())
     held_out = set(split["folds"][0]["held_out"])
-    columns = {str(column): ids[column].astype(str) for column in ids}
-    pseudonyms = next(own for own in columns.values() if held_out <= set(own))
-    names = next(own for own in columns.values() if own.str.startswith("QQPERSON").any())
+    # other tests may have prepared other cohorts in the same folder
+    tables = [pd.read_csv(own, dtype=str) for own in (place.folder / "prepared").glob("*.ids.csv")]
+    ids, pseudonyms = next(
+        (own, own[name]) for own in tables for name in own if held_out <= set(own[name])
+    )
+    names = next(ids[own] for own in ids if ids[own].str.startswith("QQPERSON").any())
     patients = [name for name, own in zip(names, pseudonyms, strict=True) if own in held_out]
     assert len(patients) == len(held_out)
     file = write_h5mu(poisoned(simulate(16, seed=3), patients), place.folder / "poisoned.h5mu")
