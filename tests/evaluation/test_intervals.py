@@ -84,6 +84,12 @@ def test_interval_is_widened_on_the_log_odds_scale(make_predictions: Any) -> Non
     assert reach(wide) == pytest.approx(1.4 * reach(plain))
 
 
+@pytest.mark.parametrize(("n", "factor"), [(40, "1.6"), (80, "1.6"), (110, "1.5"), (160, "1.4")])
+def test_fewer_patients_widen_more(make_predictions: Any, n: int, factor: str) -> None:
+    interval = auroc_interval(aggregate(make_predictions(n=n), "model"))
+    assert interval.method == f"logit DeLong, SE x {factor}"
+
+
 def test_both_classes_are_needed() -> None:
     with pytest.raises(ValueError, match="3 positive and 0 negative"):
         delong_variance(np.ones(3), np.arange(3.0))
