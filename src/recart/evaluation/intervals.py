@@ -152,8 +152,8 @@ def auroc_interval(
     DeLong 82-87 %, patient bootstrap 81-89 %, DeLong with its standard error times 1.4 96-98 %.
     Through the default head, which blends regressions, at ten repeats times 1.4 covers 91 and 88 %
     (n = 20, 40), times 1.6 97, 97 and 98 % (n = 20, 40, 80) but 100 % at 150, where times 1.4
-    covers 99 % (`benchmarks/interval_coverage.py`); in between it is interpolated. Of pairs held out
-    together (n = 16, 24, 28; ridge): plain 81-91 %, times 1.4 96-99.6 %
+    covers 99 % (`benchmarks/interval_coverage.py`); in between it is interpolated. Of pairs held
+    out together (n = 16, 24, 28; ridge): plain 81-91 %, times 1.4 96-99.6 %
     (`benchmarks/pair_coverage.py`), so that times 1.6 is wider than need be. Of an outside cohort
     (n = 16, 24, 40; ridge) without a factor 93-98 %, of one site in five at a time (n = 20, 40, 80;
     ridge) times 1.6 98-99.8 % (`benchmarks/kind_coverage.py`).
