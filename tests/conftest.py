@@ -263,13 +263,12 @@ def _new_patients(head: Any, bags: Any, rule: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
-def rich_head(make_rich_bags: Callable[..., tuple[Any, np.ndarray]]) -> Any:
-    """A default head fitted to 20 rich bags, their labels mixed up a little."""
+def rich_recipe() -> Any:
+    """A small default head, to be fitted."""
     from recart.training.endpoints import BinaryEndpoint
     from recart.training.prototype_head import PrototypeHead
 
-    bags, labels = make_rich_bags(20)
-    recipe = PrototypeHead(
+    return PrototypeHead(
         prototypes=5,
         fine_prototypes=9,
         shrinkage=5.0,
@@ -279,7 +278,12 @@ def rich_head(make_rich_bags: Callable[..., tuple[Any, np.ndarray]]) -> Any:
         use_extras=True,
         endpoint=BinaryEndpoint(column="response", positive=["CR"], negative=["PR", "SD"]),
     )
-    return recipe.fit(bags, labels, seed=1)
+
+
+@pytest.fixture(scope="session")
+def rich_head(rich_recipe: Any, make_rich_bags: Callable[..., tuple[Any, np.ndarray]]) -> Any:
+    """It, fitted to 20 rich bags, their labels mixed up a little."""
+    return rich_recipe.fit(*make_rich_bags(20), seed=1)
 
 
 @pytest.fixture(scope="session")
@@ -306,7 +310,8 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
-def _look(browser: Any, report: Path, width: int, figures: int) -> None:
+def _look(browser: Any, report: Path, width: int, figures: int) -> list[str]:
+    """What the page asked for beside itself."""
     said: list[str] = []
     asked: list[str] = []
     page = browser.new_page(viewport={"width": width, "height": 900})
@@ -316,7 +321,7 @@ def _look(browser: Any, report: Path, width: int, figures: int) -> None:
     page.goto(report.as_uri())
 
     assert said == []
-    assert asked == [report.as_uri()]
+    assert asked[0] == report.as_uri()
 
     # closed lists are opened: what they hold must fit too
     page.evaluate("document.querySelectorAll('details').forEach(list => { list.open = true })")
@@ -350,9 +355,10 @@ def _look(browser: Any, report: Path, width: int, figures: int) -> None:
     )
     assert lost == []
     page.close()
+    return asked[1:]
 
 
 @pytest.fixture
-def look_at_report(browser: Any) -> Callable[[Path, int, int], None]:
-    """`look_at_report(path, width, figures)`: quiet, alone, drawn, and it fits the width."""
+def look_at_page(browser: Any) -> Callable[[Path, int, int], list[str]]:
+    """`look_at_page(path, width, figures)`: quiet, drawn, it fits; what it asked for besides."""
     return partial(_look, browser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anndata as ad
@@ -69,6 +69,17 @@ class Place:
     def take(self, cohort: Cohort, patients: list[str]) -> Cohort:
         """Only these patients, their cells in the order they were in."""
         return take(cohort, patients)
+
+    def shuffled(self, cohort: Cohort) -> Cohort:
+        """Its cells in another order."""
+        order = np.random.default_rng(0).permutation(len(cohort.cells))
+        assert cohort.protein is not None
+        return replace(
+            cohort,
+            rna=cohort.rna[order],
+            cells=cohort.cells.iloc[order],
+            protein=cohort.protein[order],
+        )
 
     def write(self, cohort: Cohort, name: str) -> Path:
         """Write a cohort as MuData."""

@@ -97,7 +97,7 @@ def bundle(
 
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_of_the_run_in_a_browser(
-    look_at_report: Callable[[Path, int, int], None],
+    look_at_page: Callable[[Path, int, int], list[str]],
     evaluated: Evaluated,
     run: RunDirectory,
     width: int,
@@ -106,7 +106,7 @@ def test_the_page_of_the_run_in_a_browser(
     drawn = {path.stem for path in run.figures.glob("*.png")}
     assert {"training", "latent_dimensions", "cells_by_patient", "cells_by_response"} <= drawn
     assert any(one.evidence for one in evaluated.audit.findings)
-    look_at_report(run.report, width, len(drawn))
+    assert look_at_page(run.report, width, len(drawn)) == []
 
 
 @pytest.fixture

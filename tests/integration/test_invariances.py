@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,17 +90,9 @@ def test_a_patient_alone_is_the_patient_among_others(
 
 
 def test_the_order_of_cells_changes_rounding_only(
-    embed: Embed, plain: Path, new_patients: Cohort, tmp_path: Path
+    embed: Embed, plain: Path, new_patients: Cohort, place: Any, tmp_path: Path
 ) -> None:
-    order = np.random.default_rng(0).permutation(len(new_patients.cells))
-    assert new_patients.protein is not None
-    shuffled = replace(
-        new_patients,
-        rna=new_patients.rna[order],
-        cells=new_patients.cells.iloc[order],
-        protein=new_patients.protein[order],
-    )
-    embed(shuffled, tmp_path / "shuffled.h5mu")
+    embed(place.shuffled(new_patients), tmp_path / "shuffled.h5mu")
     _same(plain, tmp_path / "shuffled.h5mu", 1e-5)
 
 

@@ -95,9 +95,9 @@ def full_page(make_content: Any, tmp_path: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_in_a_browser(
-    look_at_report: Callable[[Path, int, int], None], full_page: Path, width: int
+    look_at_page: Callable[[Path, int, int], list[str]], full_page: Path, width: int
 ) -> None:
-    look_at_report(full_page, width, 8)
+    assert look_at_page(full_page, width, 8) == []
 
 
 @pytest.mark.slow

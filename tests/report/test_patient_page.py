@@ -20,7 +20,6 @@ from recart.inference.records.patient_record import Asked, patient_records
 from recart.report.patient_files import write_patient_files
 from recart.report.patient_words import driver_words, group_words
 from recart.report.reference_map import ReferenceMap, state_words
-from recart.training.prototype_head import PrototypeHead
 
 
 @pytest.fixture
@@ -160,21 +159,13 @@ def test_a_patient_has_the_same_page_in_any_company(embedded: Embedded) -> None:
     assert (embedded.folder / "P_0_co.html").read_text() == together
 
 
-def test_a_bundle_says_of_the_cohort_what_its_run_says(embedded: Embedded, rich_head: Any) -> None:
+def test_a_bundle_says_of_the_cohort_what_its_run_says(
+    embedded: Embedded, rich_recipe: Any, rich_head: Any
+) -> None:
     state = without_scores(rich_head.state())
     assert state["chosen"]["inner_logits"] == []
-    recipe = PrototypeHead(
-        prototypes=5,
-        fine_prototypes=9,
-        shrinkage=5.0,
-        cells=900,
-        strengths=[0.1],
-        inner_folds=3,
-        use_extras=True,
-        endpoint=rich_head.endpoint,
-    )
     pages = []
-    for head in (rich_head, recipe.restore(state)):
+    for head in (rich_head, rich_recipe.restore(state)):
         model: Any = SimpleNamespace(members=[SimpleNamespace(head=head)], trust=None)
         write_patient_files(replace(embedded, model=model), ["html"])
         pages.append((embedded.folder / "P_0_co.html").read_text())
@@ -183,7 +174,7 @@ def test_a_bundle_says_of_the_cohort_what_its_run_says(embedded: Embedded, rich_
     assert re.search(r"of one more patient like them [0-3] would", _text(pages[0]))
     # a bundle of before does not know how many there were, and says nothing of it
     del state["chosen"]["bags"]
-    model = SimpleNamespace(members=[SimpleNamespace(head=recipe.restore(state))], trust=None)
+    model = SimpleNamespace(members=[SimpleNamespace(head=rich_recipe.restore(state))], trust=None)
     write_patient_files(replace(embedded, model=model), ["html"])
     told = _text((embedded.folder / "P_0_co.html").read_text())
     assert "second highest of these; strokes: their mean." in told

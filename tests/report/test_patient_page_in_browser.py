@@ -45,38 +45,9 @@ def pages(make_new_patients: Callable[[], Any], rich_head: Any, tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 400])
-def test_a_patients_page_in_a_browser(browser: Any, pages: list[Path], width: int) -> None:
+def test_a_patients_page_in_a_browser(
+    look_at_page: Callable[[Path, int, int], list[str]], pages: list[Path], width: int
+) -> None:
     for path, drawn in zip(pages, (3, 2), strict=True):
-        said: list[str] = []
-        asked: list[str] = []
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        page.on("console", lambda message, said=said: said.append(message.text))
-        page.on("pageerror", lambda error, said=said: said.append(str(error)))
-        page.on("request", lambda request, asked=asked: asked.append(request.url))
-        page.goto(path.as_uri())
-
-        assert said == []
-        assert asked[0] == path.as_uri()
-        assert all(url.startswith("data:") for url in asked[1:])  # pictures inside the page
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        beyond = """width => [...document.querySelectorAll('main *')]
-            .filter(one => !one.closest('.scroll, svg'))
-            .filter(one => one.getBoundingClientRect().right > width + 1)
-            .map(one => one.outerHTML.slice(0, 80))"""
-        assert page.evaluate(beyond, width) == []
-        sizes = page.evaluate(
-            """[...document.querySelectorAll('figure svg')].map(svg => {
-                const outer = svg.getBoundingClientRect();
-                const inner = svg.querySelector('g').getBoundingClientRect();
-                return [outer.width, outer.height, inner.width, inner.height];
-            })"""
-        )
-        assert len(sizes) == page.evaluate("document.querySelectorAll('figure').length") == drawn
-        assert all(side > 60 for size in sizes for side in size), sizes
-        small = page.evaluate(
-            """[...document.querySelectorAll('main p, main td, main dd, main li, main figcaption')]
-                .filter(one => one.textContent.trim())
-                .map(one => parseFloat(getComputedStyle(one).fontSize))"""
-        )
-        assert min(small) >= 12
-        page.close()
+        asked = look_at_page(path, width, drawn)
+        assert all(url.startswith("data:") for url in asked)  # pictures inside the page
