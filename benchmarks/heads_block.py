@@ -16,6 +16,7 @@ HIDDEN = ["protein_only", "clonal_expansion", "rare_population", "pre_to_post", 
 _MECHANISMS = ["composition", "rna_state", *HIDDEN, "null"]
 SOME = (MULTIMIL, MIXMIL)  # minutes a fit: they see some cohorts only
 _ORACLE = "oracle, carrying cells"
+_FEWEST = 3  # cohorts that an entry scored, to be compared with the default at all
 
 
 def figure(values: pd.Series) -> str:
@@ -42,17 +43,18 @@ class Block:
         self.mechanisms += sorted(set(self.aurocs) - set(_MECHANISMS))
 
     def entries(self, mechanism: str) -> pd.DataFrame:
-        """(cohort, entry): the default's cohorts, entries that scored all of them, no oracles."""
+        """(cohort, entry): the default's cohorts, entries that scored some of them, no oracles."""
         own = self.aurocs[mechanism]
-        own = own[[name for name in own if not name.startswith("oracle") and name not in SOME]]
+        own = own[[name for name in own if not name.startswith("oracle")]]
         own = own[[name for name in own if not name.endswith(WITHOUT_GENES)]]
-        return own[own[self.default].notna()].dropna(axis=1)
+        return own[own[self.default].notna()].dropna(axis=1, thresh=_FEWEST)
 
     def best(self, mechanism: str, among: list[str] | None = None) -> tuple[str, pd.Series]:
-        """The best by its mean, and the default minus it in each cohort."""
+        """The best against the default in the cohorts both scored; the default minus it in each."""
         own = self.entries(mechanism)
-        name = str(own[among or list(own)].mean().idxmax())
-        return name, own[self.default] - own[name]
+        ahead = own[among or list(own)].sub(own[self.default], axis=0)
+        name = str(ahead.mean().idxmax())
+        return name, -ahead[name].dropna()
 
     def gap(self, mechanism: str) -> pd.Series:
         """The oracle that knows the carrying cells minus the default."""

@@ -63,13 +63,15 @@ class Plain(Pseudonyms):
         return patient
 
 
-def simulated(mechanism: str, patients: int, strength: float, seed: int) -> CachedCohort:
-    """One cohort with its encoder, baselines and oracles."""
+def simulated(
+    mechanism: str, patients: int, strength: float, seed: int, more_cells: int | None = None
+) -> CachedCohort:
+    """One cohort with its encoder, baselines and oracles; `more_cells`: of a sample, if given."""
     later = mechanism in AFTER_INFUSION
     off = dict.fromkeys((own.name for own in fields(Effects)), 0.0)
     reader = SimulatedCohort(
         patients=patients + HELD_OUT,
-        cells_per_sample=200 if later else 300,
+        cells_per_sample=more_cells or (200 if later else 300),
         genes=_GENES,
         seed=seed,
         strength=strength,
@@ -84,7 +86,7 @@ def simulated(mechanism: str, patients: int, strength: float, seed: int) -> Cach
     cohort, truth = reader.simulate()
     day = float(_LAST_DAY if later else 1)
     cells = int((1 - _VALIDATION) * patients * reader.cells_per_sample * (2.5 if later else 1.0))
-    epochs = round(_STEPS / (cells / _BATCH))
+    epochs = max(round(_STEPS / (cells / _BATCH)), 2)
     length = [f"training.epochs={epochs}", f"training.warmup_epochs={epochs // 4}"]
     config = compose(
         [
@@ -107,7 +109,7 @@ def simulated(mechanism: str, patients: int, strength: float, seed: int) -> Cach
     found = oracles(cohort, truth, mechanism, day)
     order = cohort.patients.index.get_indexer(bags.table.index)
     return CachedCohort(
-        mechanism=mechanism,
+        mechanism=_named(mechanism, more_cells),
         patients=patients,
         strength=strength,
         seed=seed,
@@ -116,6 +118,10 @@ def simulated(mechanism: str, patients: int, strength: float, seed: int) -> Cach
         folds=[fold],
         oracles={name: score[order] for name, score in found.items()},
     )
+
+
+def _named(mechanism: str, more_cells: int | None) -> str:
+    return f"{mechanism} of {more_cells}" if more_cells else mechanism
 
 
 def _deal(labels: Array, patients: int, seed: int) -> tuple[Array, Array]:
@@ -212,6 +218,7 @@ def main() -> None:
     parser.add_argument("--strengths", type=float, nargs="+", default=[1.0])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--mechanisms", nargs="+", default=ALL, choices=ALL)
+    parser.add_argument("--cells", type=int, help="a sample, instead of 300 or 200")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -221,11 +228,13 @@ def main() -> None:
                 for mechanism in options.mechanisms:
                     if mechanism == "null" and strength != 1:
                         continue  # it has no strength
-                    path = cohort_path(options.folder, mechanism, patients, strength, seed)
+                    named = _named(mechanism, options.cells)
+                    path = cohort_path(options.folder, named, patients, strength, seed)
                     if path.exists():
                         continue
                     start = time.process_time()
-                    save_cohort(simulated(mechanism, patients, strength, seed), path)
+                    made = simulated(mechanism, patients, strength, seed, options.cells)
+                    save_cohort(made, path)
                     spent = time.process_time() - start
                     sys.stdout.write(f"{path.name} {spent:.0f} CPU s\n")
                     sys.stdout.flush()

@@ -29,6 +29,8 @@ Array = np.ndarray[Any, Any]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 _CHUNK: Final = 1024
+# Bytes a member keeps: each has its own, and a job has many; the rest is decoded when it is read.
+_KEPT: Final = 1 << 28
 
 
 def lacks_proteins(bound: BoundFeatures, store: CohortStore) -> Array:
@@ -78,6 +80,7 @@ class ImputedMarkers(Sequence[Floats]):
         self._lacking = lacks_proteins(bound, store)
         self._genes, self._places = imputable_genes(bound, store, named)
         self._kept: dict[int, Floats] = {}
+        self._left = _KEPT
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -92,9 +95,13 @@ class ImputedMarkers(Sequence[Floats]):
         """One bag's markers; or those of a range of the bags."""
         if isinstance(at, slice):
             return [self[n] for n in range(*at.indices(len(self)))]
-        if at not in self._kept:
-            self._kept[at] = self._filled(at)
-        return self._kept[at]
+        if at in self._kept:
+            return self._kept[at]
+        found = self._filled(at)
+        if found.nbytes <= self._left:
+            self._left -= found.nbytes
+            self._kept[at] = found
+        return found
 
     def _filled(self, n: int) -> Floats:
         cells, given = self._cells[n], self._markers[n]
