@@ -160,3 +160,15 @@ def test_the_encoder_gets_expected_counts_where_genes_are_missing(
     nothing = replace(store, rna=store.rna[:, :0], genes=())
     none = gather(nothing, [bind(features, nothing)], [cells], width=50)
     assert with_missing_genes(stack, none) is none
+
+
+def test_a_member_keeps_what_fits_and_decodes_the_rest_again(
+    stack: TotalVIStack, features: Features, store: CohortStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = _panel(store, list(range(40)), [5, 0, 2])
+    whole = _seen(stack, features, part).markers
+    monkeypatch.setattr("recart.training.imputed_markers._KEPT", whole[0].nbytes)
+    few = _seen(stack, features, part).markers
+    assert [np.array_equal(few[n], whole[n], equal_nan=True) for n in (0, 1, 1)] == [True] * 3
+    assert few[0] is few[0]
+    assert few[1] is not few[1]
