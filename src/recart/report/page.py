@@ -68,6 +68,7 @@ def _render(content: ReportContent) -> str:
         ranking=_drawn(ranking_figures(assessment), "ranking"),
         worth=_drawn(probability_figures(assessment, content.question), "worth"),
         each=_drawn(patient_figures(assessment, content.question), "each"),
+        whole=next((own for own in content.outcomes if own.leads and own.model.values), None),
         outcomes=[
             (outcome, _drawn(outcome_figures(outcome), f"outcome{number}-"))
             for number, outcome in enumerate(content.outcomes)
