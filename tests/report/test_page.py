@@ -269,7 +269,7 @@ def test_a_whole_endpoint_is_told_before_its_yes_and_no(
     first, rival, face = (
         words.index(f"{own.measure[0].upper()}{own.measure[1:]} of the model"),
         words.index(f"Best baseline, {own.baselines[0].name}"),
-        words.index("AUROC of the model, CR"),
+        words.index("AUROC, CR"),
     )
     assert first < rival < face < words.index(content.assessment.claim.text)
     assert words[first + 1 : first + 3] == ["0.61", "95% interval 0.40 to 0.80"]
