@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recart.evaluation.outcomes import CENSORED
 from recart.report.question import FlowStep, LeftOut
 from recart.training.cohort_setup import PreparedCohort
 
@@ -55,6 +56,8 @@ def cohort_flow(cohort: PreparedCohort, data: Any) -> tuple[FlowStep, ...]:
     if bags.outcome is not None:
         reasons = _by_reason(bags.flow, data.unit)
         steps = (replace(passed, left_out=_difference(passed, admitted, _not_admitted(data))),)
+        if any(one.reason.startswith(CENSORED) for one in reasons):
+            evaluated = replace(evaluated, name="known as yes or no: evaluated")
         return (read, *steps, replace(admitted, left_out=reasons), evaluated)
     unknown = f"no value of {data.endpoint}"
     if data.exclude:

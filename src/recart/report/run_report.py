@@ -105,6 +105,7 @@ def report_content(
             findings=findings,
             own_values=own_values(run.path),
             times=training_times(run.path),
+            outcomes=evaluated.outcomes,
         )
     )
     said, withheld = within_the_claim(study, assessment.claim.level, question)
