@@ -38,7 +38,7 @@ def goal_lines(
                 (behind.mean() >= -_NEAR, f"{mechanism}, {where}: {behind.mean():+.3f} to {name}")
             )
             name, ahead = block.best(mechanism, SIMPLE)
-            if mechanism in HIDDEN:
+            if mechanism.partition(" of ")[0] in HIDDEN:  # of more cells
                 above.append(
                     (ahead.mean() >= _ABOVE, f"{mechanism}, {where}: {ahead.mean():+.3f} to {name}")
                 )

@@ -23,7 +23,7 @@ from recart.evaluation.intervals import auroc_interval
 from recart.evaluation.metrics import metrics
 from recart.evaluation.predictions import aggregate
 
-__all__ = ["KEYS", "score_all", "scores_table"]
+__all__ = ["KEYS", "panel", "score_all", "scores_table"]
 
 KEYS = ["mechanism", "patients", "strength", "seed"]
 
@@ -36,7 +36,7 @@ def score_all(
     """Score what is not scored yet, and baselines and oracles from the cohorts' own files."""
     folder.mkdir(parents=True, exist_ok=True)
     known = {name: _read(folder, name) for name in ("", *found)}
-    panel = _panel()
+    named = panel()
     for name in again:
         known[name] = {}
     for path in cohorts:
@@ -50,7 +50,7 @@ def score_all(
         for name, entry in wanted.items():
             start = time.process_time()
             row = {key: getattr(cohort, key) for key in KEYS}
-            read = replace(cohort, genes=frozenset() if name.endswith(WITHOUT_GENES) else panel)
+            read = replace(cohort, genes=frozenset() if name.endswith(WITHOUT_GENES) else named)
             row |= _auroc(read, name, entry)
             row["seconds"] = time.process_time() - start
             known[name][path.stem] = row
@@ -71,7 +71,7 @@ def scores_table(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _panel() -> frozenset[str]:
+def panel() -> frozenset[str]:
     """Genes that heads read by default."""
     asked = compose().data.marker_genes
     return frozenset(gene for word in asked for gene in PANELS.get(word.partition(":")[2], (word,)))
