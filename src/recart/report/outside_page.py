@@ -101,6 +101,7 @@ def _render(evaluated: EvaluatedOutside) -> str:
                 "left_out": features_left_out(evaluated.new.store.dropped),
                 "subgroups": measured.subgroups,
             },
+            recognised=evaluated.model.trust is not None,
             reasons=refusals(evaluated),
             model=None if assessment is None else assessment.model,
             columns=COLUMNS,
