@@ -45,7 +45,7 @@ def evaluate(config: DictConfig) -> Path:
     checks, policy = build_each(config.audit), build(config.refusal)
     permuted = config.permutations, config.permute_within, config.permutation_repeats
     with run.locked():
-        evaluated = evaluate_run(run, checks, *permuted, config.place_columns)
+        evaluated = evaluate_run(run, checks, *permuted, config.place_columns, config.subgroups)
         write_trust(fit_trust(evaluated, policy), run)
         page = write_run_report(evaluated, run, study)
         track_evaluation(evaluated, run)

@@ -127,6 +127,11 @@ def test_measures_are_those_of_what_embed_predicts(
         assert sets["bags"] == 17
     assert [sets["level"] for sets in told["sets"]] == [0.8, 0.9]
 
+    # places and products are told, batches are names of the laboratory's own
+    assert {own["column"] for own in told["subgroups"]} == {"site", "product"}
+    of_site = [own for own in told["subgroups"] if own["column"] == "site"]
+    assert sum(own["positive"] + own["negative"] for own in of_site) == 17
+
     # nobody is named, and the model is as it was
     for name in ("evaluation.html", "evaluation.json"):
         text = (tmp_path / "out" / name).read_text()

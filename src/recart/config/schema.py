@@ -177,6 +177,8 @@ class EvaluateConfig:
         Column of samples or patients within whose values labels are permuted; None: among all.
     place_columns
         Columns that name places: patients that one of them sets apart are an outside cohort.
+    subgroups
+        Columns of samples or patients within whose values the model is measured, too.
     bundle
         Folder of a bundle to be written; None writes none.
     bundle_force
@@ -198,6 +200,7 @@ class EvaluateConfig:
     permutation_repeats: int = MISSING
     permute_within: str | None = None
     place_columns: list[str] = MISSING
+    subgroups: list[str] = MISSING
     bundle: str | None = None
     bundle_force: bool = False
     data: DataConfig = field(default_factory=DataConfig)

@@ -53,6 +53,7 @@ def report_numbers(content: ReportContent) -> dict[str, Any]:
         "model_card": [asdict(section) for section in content.card],
         "provenance": dict(content.provenance),
         "notes": list(content.notes),
+        "subgroups": [asdict(one) for one in content.subgroups],
         "outcomes": [_outcome(one) for one in content.outcomes],
     }
     return {name: plain_numbers(value) for name, value in numbers.items()}

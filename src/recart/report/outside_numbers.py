@@ -53,6 +53,7 @@ def outside_numbers(evaluated: EvaluatedOutside) -> dict[str, Any]:
         "threshold": measured.threshold,
         "model": None if assessment is None else assessed_numbers(assessment.model),
         "resamples": None if assessment is None else len(assessment.resampling.weights),
+        "subgroups": [asdict(own) for own in measured.subgroups],
         "sets": [asdict(own) for own in measured.sets],
         "before": None if evaluated.before is None else asdict(evaluated.before),
         "provenance": provenance(evaluated),

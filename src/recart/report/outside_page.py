@@ -99,7 +99,9 @@ def _render(evaluated: EvaluatedOutside) -> str:
             content={
                 "flow": outside_flow(evaluated),
                 "left_out": features_left_out(evaluated.new.store.dropped),
+                "subgroups": measured.subgroups,
             },
+            recognised=evaluated.model.trust is not None,
             reasons=refusals(evaluated),
             model=None if assessment is None else assessment.model,
             columns=COLUMNS,

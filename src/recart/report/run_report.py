@@ -106,6 +106,7 @@ def report_content(
             own_values=own_values(run.path),
             times=training_times(run.path),
             outcomes=evaluated.outcomes,
+            subgroups=evaluated.subgroups,
         )
     )
     said, withheld = within_the_claim(study, assessment.claim.level, question)
@@ -124,6 +125,7 @@ def report_content(
         provenance=_provenance(evaluated, run),
         notes=withheld,
         outcomes=evaluated.outcomes,
+        subgroups=evaluated.subgroups,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from omegaconf import DictConfig
 
@@ -29,6 +30,9 @@ from recart.training.executors.cores import allowed_cores
 from recart.training.progress import say
 
 __all__ = ["EvaluatedOutside", "check_folder", "evaluate_outside"]
+
+# columns whose values are names that a laboratory gave, and that the page is not to tell
+_OWN_NAMES: Final = ("batch", "patient", "sample")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +115,7 @@ def evaluate_outside(config: DictConfig) -> EvaluatedOutside:
         endpoint=model.about["endpoint"],
         names=_names(endpoint, values),
         trained=None if model.trust is None else model.trust.sets,
+        by=[name for name in config.subgroups if name not in _OWN_NAMES],
         seed=config.seed,
     )
     content = ContentDigest()

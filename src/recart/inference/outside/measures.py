@@ -18,6 +18,7 @@ from recart.evaluation.alignment import aligned_design
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.claims import Claim, ClaimLevel
 from recart.evaluation.design import FoldDesign
+from recart.evaluation.subgroups import Subgroup, subgroups
 from recart.inference.outside.set_coverage import SetCoverage, set_coverage
 from recart.inference.trust.conformal import ConformalSets
 from recart.training.decision_rule import DecisionRule
@@ -52,6 +53,8 @@ class Measured:
         What may be said.
     sets
         Coverage of the prediction sets, by level; empty where the model has none.
+    subgroups
+        Measures within parts of the patients; empty where there is no assessment.
     threshold
         Probability above which the members together call a bag positive.
     """
@@ -61,6 +64,7 @@ class Measured:
     assessment: Assessment | None
     claim: Claim
     sets: tuple[SetCoverage, ...]
+    subgroups: tuple[Subgroup, ...]
     threshold: float
 
     def count(self, standing: Standing, label: int | None = None) -> int:
@@ -79,6 +83,7 @@ def measure(
     endpoint: str,
     names: tuple[str, str],
     trained: ConformalSets | None,
+    by: Sequence[str],
     seed: int,
 ) -> Measured:
     """Measure what was predicted, as it was predicted.
@@ -97,6 +102,8 @@ def measure(
         Of the outcome and of its two classes, for the wording.
     trained
         Knows how many of the training patients were positive; None: not known.
+    by
+        Columns of the patients or samples within whose values is measured, too.
     seed
         Of the patient resamples.
     """
@@ -138,6 +145,7 @@ def measure(
         assessment=assessment,
         claim=_cannot_tell(y, endpoint, names) if assessment is None else assessment.claim,
         sets=tuple(set_coverage(rows, list(y), names)),
+        subgroups=() if assessment is None else subgroups(assessment.model.scores, store, bags, by),
         threshold=threshold,
     )
 
