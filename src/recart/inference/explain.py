@@ -26,7 +26,7 @@ __all__ = ["Drivers", "Explanation", "combine", "explain_head", "shared_name"]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 # groups whose features stand for prototypes or latents, which differ from member to member
-_OF_MEMBER: Final = re.compile(r"fractions( of \d+)?|means")
+_OF_MEMBER: Final = re.compile(r"fractions( of \d+)?|(bag )?means")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ __all__ = ["TOLD", "driver_words", "flag_words", "group_words", "reason_words"]
 TOLD: Final = 0.005  # what adds less is printed as nothing
 _ALL: Final = "all cell states"  # what `shared_name` calls what no member shares with another
 _GROUPS: Final = {
+    "bag means": "mean of all cells",
     "fractions": "shares of cell states",
     "means": "mean state of the cells",
     "proteins": "surface proteins",

@@ -15,7 +15,14 @@ from recart.training.endpoints.endpoint import Endpoint
 from recart.training.heads import Array
 from recart.training.inner_problems import InnerProblems, inner_problems
 from recart.training.null_residuals import null_residuals
-from recart.training.ridge_experts import SCREENS, Expert, correlations, fit_expert
+from recart.training.ridge_experts import (
+    PLAIN,
+    SCREENS,
+    Expert,
+    Screen,
+    correlations,
+    fit_expert,
+)
 
 __all__ = ["Blend", "fit_blends"]
 
@@ -26,6 +33,9 @@ _STACK: Final = 8
 _TEMPER: Final = 0.15
 # Least share of explained variance that an expert is credited with, so that some rank remains.
 _LEAST: Final = 0.03
+# Experts that the plain ridge on a simple group counts as, a priori: else a signal that a handful
+# of numbers show is outvoted by all that describe cells in detail, with few patients (`_weights`).
+_SIMPLE: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +58,18 @@ class Blend:
     strengths: list[float]
 
 
+class _Group(NamedTuple):
+    """Columns of a group that vary, its screens, and how many experts each counts as a priori."""
+
+    columns: Tensor
+    screens: Sequence[Screen]
+    prior: float
+
+
 class _Placed(NamedTuple):
-    """An expert, its group, and the group's columns."""
+    """An expert, and the number of its group."""
 
     group: int
-    column: Tensor
     expert: Expert
 
 
@@ -64,6 +81,7 @@ def fit_blends(
     folds: Sequence[Sequence[Array]],
     strengths: Tensor,
     endpoint: Endpoint,
+    simple: int = 0,
 ) -> list[Blend]:
     """Fit every labelling of the same bags; each is what it is alone, to rounding.
 
@@ -78,19 +96,28 @@ def fit_blends(
         Rows of the inner test folds of each of `labels`; rows in none take no part.
     strengths
         (s) ridge strengths to choose from, by squared error on inner folds.
+    simple
+        The first so many groups have few features: a plain ridge takes them whole.
     """
     scaling = BagScaling.fit(features, groups_f, shared)
     x_nf = scaling.apply(features)
+    groups = [
+        _Group(
+            ((groups_f == group) & torch.isfinite(scaling.scale)).nonzero().squeeze(-1),
+            *(((PLAIN,), _SIMPLE) if group < simple else (SCREENS, 1.0)),
+        )
+        for group in range(int(groups_f.max()) + 1)
+    ]
     found: list[Blend] = []
     for start in range(0, len(labels), _STACK):
         part = slice(start, start + _STACK)
-        found += _fit(x_nf, groups_f, scaling, labels[part], folds[part], strengths, endpoint)
+        found += _fit(x_nf, groups, scaling, labels[part], folds[part], strengths, endpoint)
     return found
 
 
 def _fit(
     x_nf: Tensor,
-    groups_f: Tensor,
+    groups: Sequence[_Group],
     scaling: BagScaling,
     labels: Sequence[Tensor],
     folds: Sequence[Sequence[Array]],
@@ -100,24 +127,24 @@ def _fit(
     y_pn = torch.nan_to_num(torch.stack(list(labels)).double())
     inner = inner_problems(folds, len(x_nf))
     residual_qn = null_residuals(y_pn[inner.labelling_q], inner.weight_qn)
-    experts = _experts(x_nf, groups_f, scaling, residual_qn, inner.weight_qn, strengths)
-    best_epv, weight_epv = _weights([own.expert for own in experts], inner, residual_qn)
-    score_pn = _scores([own.expert for own in experts], inner, best_epv, weight_epv)
-    groups = int(groups_f.max()) + 1
+    placed = _experts(x_nf, groups, residual_qn, inner.weight_qn, strengths)
+    experts = [own.expert for own in placed]
+    prior_e = torch.tensor([groups[own.group].prior for own in placed], dtype=torch.float64)
+    best_epv, weight_epv = _weights(experts, prior_e, inner, residual_qn)
+    score_pn = _scores(experts, inner, best_epv, weight_epv)
     blends = []
     for p, own_folds in enumerate(folds):
         fitted = fit_slope(score_pn[p], y_pn[p], own_folds, endpoint)
         coefficients = torch.zeros(x_nf.shape[1], dtype=torch.float64)
-        shares, heaviest, chosen = ([0.0] * groups for _ in range(3))
+        shares, heaviest, chosen = ([0.0] * len(groups) for _ in range(3))
         whole = int(inner.whole_pv[p, -1])
-        for (group, column, expert), weight_pv, best_pv in zip(
-            experts, weight_epv, best_epv, strict=True
-        ):
+        for (group, expert), weight_pv, best_pv in zip(placed, weight_epv, best_epv, strict=True):
             weight, best = float(weight_pv[p, -1]), int(best_pv[p, -1])
             shares[group] += weight
             if weight > heaviest[group]:
                 heaviest[group], chosen[group] = weight, float(strengths[best])
-            coefficients[column] += fitted.slope * weight * expert.coefficients(whole, best)
+            own = fitted.slope * weight * expert.coefficients(whole, best)
+            coefficients[groups[group].columns] += own
         # scores are about the mean of the bags fitted to
         inside = inner.weight_qn[whole]
         blends.append(
@@ -137,32 +164,25 @@ def _fit(
 
 def _experts(
     x_nf: Tensor,
-    groups_f: Tensor,
-    scaling: BagScaling,
+    groups: Sequence[_Group],
     residual_qn: Tensor,
     weight_qn: Tensor,
     strengths: Tensor,
 ) -> list[_Placed]:
     """Every screen on every group of which a feature varies."""
     experts = []
-    for group in range(int(groups_f.max()) + 1):
-        column = ((groups_f == group) & torch.isfinite(scaling.scale)).nonzero().squeeze(-1)
-        if len(column):
-            own = x_nf[:, column]
+    for number, group in enumerate(groups):
+        if len(group.columns):
+            own = x_nf[:, group.columns]
             correlation_qf = correlations(own, residual_qn, weight_qn)
-            experts += [
-                _Placed(
-                    group,
-                    column,
-                    fit_expert(own, correlation_qf, residual_qn, weight_qn, screen, strengths),
-                )
-                for screen in SCREENS
-            ]
+            for screen in group.screens:
+                fitted = fit_expert(own, correlation_qf, residual_qn, weight_qn, screen, strengths)
+                experts.append(_Placed(number, fitted))
     return experts
 
 
 def _weights(
-    experts: Sequence[Expert], inner: InnerProblems, residual_qn: Tensor
+    experts: Sequence[Expert], prior_e: Tensor, inner: InnerProblems, residual_qn: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Best strength and weight (e, p, v) of every expert, by its error in what a view knows."""
     target_pvn, known_pvn = residual_qn[inner.whole_pv], inner.weight_qn[inner.whole_pv]
@@ -177,7 +197,7 @@ def _weights(
         best.append(best_pv)
     loss_epv = torch.stack(losses)
     log_epv = loss_epv.log()
-    weight_epv = (1 - loss_epv).clamp_min(_LEAST)
+    weight_epv = (1 - loss_epv).clamp_min(_LEAST) * prior_e[:, None, None]
     weight_epv = weight_epv * torch.exp(-_TEMPER * known_pvn.sum(-1) * (log_epv - log_epv.amin(0)))
     return torch.stack(best), weight_epv / weight_epv.sum(0)
 

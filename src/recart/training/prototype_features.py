@@ -1,4 +1,4 @@
-"""Numbers of a bag under prototypes, by group: shares of cells, means, changes, clones."""
+"""Numbers of a bag by group: its mean, shares of cells and means on prototypes, changes, clones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["CellSums", "Features", "PrototypeFeatures"]
 class Features(NamedTuple):
     """(n, f) features in float64, NaN where not measured; the group (f) and the name of each.
 
-    The first `shared` of `group_names` are pooled over prototypes and have one unit each.
+    The first `shared` of `group_names` have one unit each; the first `simple` have few features.
     """
 
     values: Tensor
@@ -30,6 +30,7 @@ class Features(NamedTuple):
     names: list[str]
     group_names: list[str]
     shared: int
+    simple: int
 
 
 class CellSums(NamedTuple):
@@ -51,7 +52,8 @@ class PrototypeFeatures:
     `view` is what prototypes see of a cell. `prototypes` are coarse ones, which have shares of
     cells and means of latents and markers, and fine ones, which have shares only. `usual_kf` are
     the mean latents and markers of development cells on each coarse prototype, against which bags
-    are compared; `shrinkage` is in cells. Slots, markers and extras are matched by name: those
+    are compared, and `usual_l` the mean latents of all of them (empty in older files, which have
+    no bag means); `shrinkage` is in cells. Slots, markers and extras are matched by name: those
     that a bag lacks are not measured in it, and those that development bags lacked are ignored.
     `changes` says what became of cells over time.
     Shares and counts among the extras are skewed, so their logarithms stand beside them, after
@@ -62,6 +64,7 @@ class PrototypeFeatures:
     prototypes: tuple[Prototypes, ...]
     shrinkage: float
     usual_kf: Tensor
+    usual_l: Tensor
     slots: tuple[Slot, ...]
     changes: Changes
     marker_names: tuple[str, ...]
@@ -83,14 +86,16 @@ class PrototypeFeatures:
         slots = tuple(slots_of(bags))
         names = tuple(bags.marker_names) if len(bags.markers) else ()
         sums = sum_bags(prototypes[0], view, bags, slots, names)
-        usual = sums.sums[:, 0].sum(0) / sums.counts[:, 0].sum(0).clamp_min(1e-9)
+        total, counts = sums.sums[:, 0].sum(0), sums.counts[:, 0].sum(0)
+        latents = total.shape[1] - len(names)
         extras = tuple(bags.extra_names) if use_extras else ()
         groups = tuple(bags.extra_groups) or ("extras",) * len(bags.extra_names)
         return cls(
             view=view,
             prototypes=tuple(prototypes),
             shrinkage=shrinkage,
-            usual_kf=usual,
+            usual_kf=total / counts.clamp_min(1e-9),
+            usual_l=total[:, :latents].sum(0) / counts[:, :latents].sum(0).clamp_min(1e-9),
             slots=slots,
             changes=Changes.fit(prototypes[0], slots, sums),
             marker_names=names,
@@ -119,7 +124,9 @@ class PrototypeFeatures:
 
     def of_sums(self, sums: CellSums, bags: BagLatents) -> Features:
         """Features of bags by their sums, and by the extras of `bags`."""
-        parts = list(self._of_all_cells(sums.coarse))
+        parts = self._of_the_bag(sums.coarse)
+        simple = len(parts)
+        parts += self._of_all_cells(sums.coarse)
         for own, mass in zip(self.prototypes[1:], sums.fine, strict=True):
             label = f"fractions of {len(own.centres_kl)}"
             parts.append((label, centred_log_ratio(mass), self._indices(own)))
@@ -127,14 +134,14 @@ class PrototypeFeatures:
         parts += self._of_car(sums.car)
         shared = len(parts)
         parts += self._of_patient(bags)
+        sizes = torch.tensor([value.shape[1] for _, value, _ in parts])
         return Features(
             values=torch.cat([value for _, value, _ in parts], dim=1),
-            groups_f=torch.cat(
-                [torch.full((value.shape[1],), i) for i, (_, value, _) in enumerate(parts)]
-            ),
+            groups_f=torch.arange(len(parts)).repeat_interleave(sizes),
             names=[f"{group}:{name}" for group, _, names in parts for name in names],
             group_names=[group for group, _, _ in parts],
             shared=shared,
+            simple=simple,
         )
 
     def state(self) -> dict[str, Any]:
@@ -145,6 +152,7 @@ class PrototypeFeatures:
             "widths": [own.width for own in self.prototypes],
             "shrinkage": self.shrinkage,
             "usual_kf": self.usual_kf,
+            "usual_l": self.usual_l,
             "slots": [tuple(slot) for slot in self.slots],
             "changes": self.changes.state(),
             "marker_names": list(self.marker_names),
@@ -163,6 +171,7 @@ class PrototypeFeatures:
             prototypes=tuple(Prototypes(centres_kl=c, width=w) for c, w in pairs),
             shrinkage=state["shrinkage"],
             usual_kf=state["usual_kf"],
+            usual_l=state.get("usual_l", torch.zeros(0, dtype=torch.float64)),
             slots=slots,
             changes=Changes.restore(state["changes"], slots),
             marker_names=tuple(state["marker_names"]),
@@ -197,6 +206,13 @@ class PrototypeFeatures:
         """(n, k) of the cells of some slots together; NaN where a bag has none of them."""
         there = sums.cells[:, slots].sum(1, keepdim=True) > 0
         return torch.where(there, centred_log_ratio(sums.mass[:, slots].sum(1)), torch.nan)
+
+    def _of_the_bag(self, sums: BagSums) -> list[tuple[str, Tensor, list[str]]]:
+        """The bag's mean latents less the usual ones, as if `shrinkage` usual cells were there."""
+        latents = len(self.usual_l)
+        total, cells = sums.sums[:, 0, :, :latents].sum(1), sums.mass[:, 0].sum(1, keepdim=True)
+        moved = (total - cells * self.usual_l) / (cells + self.shrinkage)
+        return [("bag means", moved, [str(i) for i in range(latents)])] if latents else []
 
     def _of_all_cells(self, sums: BagSums) -> Iterator[tuple[str, Tensor, list[str]]]:
         index = self._indices(self.prototypes[0])

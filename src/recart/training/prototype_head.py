@@ -32,6 +32,7 @@ class PrototypeHead(Head):
     `cells` development cells, drawn equally from every bag. `shrinkage` is in cells. Each group of
     features has regressions of its own, at the ridge strength of `strengths` with the least error
     over `inner_folds` stratified folds of the development patients; they are blended by that error.
+    The simple model, a ridge on a bag's mean latents, is one of them, and outweighs several.
     `use_extras` lets clone statistics and covariates in. `endpoint` is what is predicted; bags
     whose target is not known (NaN) shape the prototypes only.
     """
@@ -131,6 +132,7 @@ class PrototypeHead(Head):
             [self._inner_folds(own, patients, seed) for own in labels],
             torch.tensor(list(self.strengths), dtype=torch.float64),
             self.endpoint,
+            pooled.values.simple,
         )
 
     def _inner_folds(self, targets: Array, patients: Array, seed: int) -> list[Array]:

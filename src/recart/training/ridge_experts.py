@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["SCREENS", "Expert", "Screen", "correlations", "fit_expert"]
+__all__ = ["PLAIN", "SCREENS", "Expert", "Screen", "correlations", "fit_expert"]
 
 
 class Screen(NamedTuple):
@@ -22,6 +22,7 @@ class Screen(NamedTuple):
     kept: int
 
 
+PLAIN: Final = Screen(0, 0)
 # A plain ridge spreads a signal of one feature over thousands; a screened one finds it.
 SCREENS: Final = (Screen(2, 256), Screen(4, 16))
 

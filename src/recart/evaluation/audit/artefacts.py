@@ -31,7 +31,10 @@ _NAMES: Final = {
     "best_epoch": "chosen epoch",
     "best_loss": "loss at the chosen epoch",
     "history": "training log",
-    **{f"head.features.{name}": "prototypes" for name in ("centres", "widths", "view", "usual_kf")},
+    **{
+        f"head.features.{name}": "prototypes"
+        for name in ("centres", "widths", "view", "usual_kf", "usual_l")
+    },
     "head.features": "features of bags",
     "head.mean": "feature scaling",
     "head.scale": "feature scaling",
