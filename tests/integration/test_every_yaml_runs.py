@@ -2,8 +2,9 @@
 
 Left out, with what runs them: checks of the audit (test_audited_run), readers of files
 (test_pipeline, test_real_data), a fixed split (test_pipeline), experiments on real data
-(test_real_data), sweeps (test_sweep, test_sweep_kinds), refusals (test_refusal), a TOTALVI to start
-from (test_totalvi_start), Ray (test_everywhere_the_same: a process speaks to one cluster).
+(test_real_data), FCS files and their gates (test_fcs_cohort), sweeps (test_sweep,
+test_sweep_kinds), refusals (test_refusal), a TOTALVI to start from (test_totalvi_start), Ray
+(test_everywhere_the_same: a process speaks to one cluster).
 """
 
 from __future__ import annotations
