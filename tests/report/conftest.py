@@ -16,6 +16,7 @@ from recart.evaluation.design import PARTITION, FoldDesign
 from recart.evaluation.intervals import Interval
 from recart.evaluation.outcomes import Measured, OutcomeAssessment
 from recart.evaluation.outside import Place
+from recart.evaluation.subgroups import Subgroup
 from recart.report.content import ReportContent
 from recart.report.question import FlowStep, LeftOut, Question
 
@@ -115,6 +116,33 @@ def make_content(make_assessment: Any) -> Callable[..., ReportContent]:
         )
 
     return make
+
+
+@pytest.fixture
+def parts_of_patients() -> tuple[Subgroup, ...]:
+    """One that was measured, one of too few, and a column of too many values."""
+    interval = Interval(low=0.41, high=0.83, level=0.95, method="logit DeLong, SE x 1.6")
+    few = "too few: fewer than 8 patients of a class"
+    return (
+        Subgroup(
+            column="sex",
+            value="f",
+            negative=11,
+            positive=12,
+            auroc=0.64,
+            interval=interval,
+            observed=0.52,
+            expected=0.57,
+        ),
+        Subgroup(column="sex", value="not given", negative=9, positive=7, refusal=few),
+        Subgroup(
+            column="a_column_whose_name_is_long",
+            value="27 values",
+            negative=20,
+            positive=20,
+            refusal="more than 12 values are no groups",
+        ),
+    )
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from recart.evaluation.claims import ClaimLevel
 from recart.evaluation.needed_baselines import NEEDED
 from recart.evaluation.outcomes import OutcomeAssessment
 from recart.evaluation.permutation import Permutation
+from recart.evaluation.subgroups import Subgroup
 from recart.report.confounding import confounder_rows
 from recart.report.model_card import CardSection
 from recart.report.numbers import report_numbers
@@ -313,3 +314,18 @@ def test_the_same_run_gives_the_same_page(make_content: Any, tmp_path: Path) -> 
         write_report(make_content(), tmp_path / f"{name}.html")
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+
+
+def test_parts_of_the_patients_stand_with_their_numbers_or_the_reason(
+    make_content: Any, parts_of_patients: tuple[Subgroup, ...], tmp_path: Path
+) -> None:
+    content = make_content(parts={"subgroups": parts_of_patients})
+    write_report(content, tmp_path / "report.html")
+    text = " ".join(" ".join(_read(tmp_path / "report.html").words).split())
+    assert "sex: f 12 11 0.64 0.41 to 0.83 0.52 0.57" in text
+    assert "sex: not given 7 9 too few: fewer than 8 patients of a class" in text
+    assert "27 values 20 20 more than 12 values are no groups" in text
+    told = json.loads((tmp_path / "report.json").read_text())["subgroups"]
+    assert [own["auroc"] for own in told] == [0.64, None, None]
+    write_report(make_content(), tmp_path / "none.html")
+    assert "Subgroup" not in _read(tmp_path / "none.html").words

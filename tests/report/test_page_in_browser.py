@@ -10,13 +10,19 @@ import pytest
 
 from recart.evaluation.audit.finding import Finding, Severity
 from recart.evaluation.outcomes import OutcomeAssessment
+from recart.evaluation.subgroups import Subgroup
 from recart.report.checklists import CHECKLISTS, Checklist
 from recart.report.model_card import model_card
 from recart.report.page import write_report
 
 
 @pytest.fixture
-def full_page(make_content: Any, outcomes: tuple[OutcomeAssessment, ...], tmp_path: Path) -> Path:
+def full_page(
+    make_content: Any,
+    outcomes: tuple[OutcomeAssessment, ...],
+    parts_of_patients: tuple[Subgroup, ...],
+    tmp_path: Path,
+) -> Path:
     """A page with every section, its names and texts long."""
     findings = tuple(
         Finding(
@@ -38,6 +44,7 @@ def full_page(make_content: Any, outcomes: tuple[OutcomeAssessment, ...], tmp_pa
             "findings": findings,
             "card": model_card({}, {}),
             "outcomes": outcomes,
+            "subgroups": parts_of_patients,
             "checklists": tuple(Checklist.load(name).fill({}, {}) for name in CHECKLISTS),
         },
     )

@@ -15,6 +15,7 @@ from recart.evaluation.assessment import Assessment
 from recart.evaluation.audit.finding import Finding
 from recart.evaluation.launch import Evaluated
 from recart.evaluation.outcomes import OutcomeAssessment
+from recart.evaluation.subgroups import Subgroup
 from recart.report.question import FlowStep, Question
 from recart.training.cohort_setup import PreparedCohort
 from recart.training.run_directory import RunDirectory
@@ -96,7 +97,8 @@ class RunFacts:
     `digests` are those of the configuration and the split, `versions` those of the software.
     `own_values` are settings that members have of their own, by member: a sweep chose them.
     `times` are those of training, one a start; empty where they were not recorded. `outcomes` are
-    the measures of endpoints that are more than yes or no.
+    the measures of endpoints that are more than yes or no, `subgroups` those within parts of the
+    patients.
     """
 
     config: Any
@@ -111,6 +113,7 @@ class RunFacts:
     own_values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     times: tuple[TrainingTime, ...] = ()
     outcomes: tuple[OutcomeAssessment, ...] = ()
+    subgroups: tuple[Subgroup, ...] = ()
 
 
 def cohort_facts(cohort: PreparedCohort, data: Any) -> CohortFacts:

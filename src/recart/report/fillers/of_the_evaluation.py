@@ -187,11 +187,20 @@ def fold_spread(facts: RunFacts) -> str | None:
 
 
 def subgroups(facts: RunFacts) -> str:
-    """Subgroups that could be looked at."""
+    """Subgroups that were looked at, and that could be."""
+    measured = list(dict.fromkeys(one.column for one in facts.subgroups if one.auroc is not None))
     found = [name for name in facts.cohort.columns if _SENSITIVE.search(name)]
+    left = [name for name in found if name not in measured]
+    parts = []
+    if measured:
+        parts.append(f"AUROC and mean probability were computed by {', '.join(measured)}.")
     if not found:
-        return "The patient table names neither sex nor age, so performance can't be told by them."
-    return f"The patient table has {', '.join(found)}; performance by these was not computed."
+        parts.append(
+            "The patient table names neither sex nor age, so performance can't be told by them."
+        )
+    if left:
+        parts.append(f"The patient table has {', '.join(left)}; nothing was computed by these.")
+    return " ".join(parts)
 
 
 def train_against_test(facts: RunFacts) -> str:
