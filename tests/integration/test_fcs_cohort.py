@@ -96,7 +96,8 @@ def test_a_cohort_without_genes_runs_to_its_claim_with_its_gates(tmp_path: Path)
     assert roc_auc_score(label[known], gates["gate:cytotoxic"][known]) > 0.7
     for member in found.members:
         assert member.head.chosen["shares"]["covariates"] > 0
-        assert {"gate:cytotoxic", "gate:cytotoxic:missing"} & set(member.head.chosen["features"])
+        named = {f"covariates:gate:cytotoxic{kind}" for kind in ("", ":log", ":missing")}
+        assert named <= set(member.head.chosen["features"])
     last = found.members[0].history[-1]
     assert last["train_rna"] == 0
     assert last["train_protein"] < found.members[0].history[0]["train_protein"]
