@@ -237,14 +237,14 @@ def hidden(store: CohortStore, genes: float, proteins: float) -> CohortStore:
 
 # shares of genes and of the panel that are hidden -> how far cells may move at most
 MOST = {
-    (0.01, 0): 0.1,
-    (0.02, 0): 0.1,
-    (0.05, 0): 0.15,
-    (0.1, 0): 0.2,
-    (0.2, 0): 0.3,
-    (0.4, 0): 0.5,
-    (0, 0.5): 0.5,
-    (0, 1): 0.6,
+    (0.01, 0): 0.05,
+    (0.02, 0): 0.05,
+    (0.05, 0): 0.1,
+    (0.1, 0): 0.1,
+    (0.2, 0): 0.15,
+    (0.4, 0): 0.25,
+    (0, 0.5): 0.15,
+    (0, 1): 0.15,
 }
 
 
