@@ -1,10 +1,10 @@
-"""Evaluate a run on its held-out patients.
+"""Evaluate a run on its held-out patients, or a finished model on labelled patients of elsewhere.
 
     python evaluate.py run=outputs/<run> [audit=full] [bundle=<folder>]
+    python evaluate.py run=<run or bundle> data.path=<file> data.endpoint=<column> output=<folder>
 
-The only door to held-out patients. Writes predictions, metrics, figures and the report into the
-run's folder, and what `embed.py` needs to refuse patients that are unlike the cohort; with `bundle`
-the model as a folder that may leave the lab.
+The only door to held-out patients. Writes a report, what `embed.py` refuses by, and with `bundle`
+a model that may leave the lab; on labelled patients of elsewhere nothing is fitted.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from recart.config.command import run_command
 def evaluate(config: DictConfig) -> Path:
     """Evaluate; returns the page of the report."""
     from recart.config.build import build, build_each
-    from recart.config.check import check_config
+    from recart.config.check import asks_outside, check_config
     from recart.config.schema import EvaluateConfig
     from recart.report.study import find_study, read_study
     from recart.training.run_directory import RunDirectory
 
+    if asks_outside(config):
+        from recart.report.outside_page import report_outside
+
+        return report_outside(config)
     check_config(config, EvaluateConfig)
     run = RunDirectory.open(Path(config.run))  # before imports that take seconds
     study = read_study(find_study(run.path, config.study))
@@ -39,12 +43,10 @@ def evaluate(config: DictConfig) -> Path:
     if config.bundle is not None:
         check_target(Path(config.bundle))
     checks, policy = build_each(config.audit), build(config.refusal)
+    permuted = config.permutations, config.permute_within, config.permutation_repeats
     with run.locked():
-        permuted = config.permutations, config.permute_within, config.permutation_repeats
-        evaluated = evaluate_run(run, checks, *permuted, config.place_columns)
-        say("measuring what unlike patients are, for embed.py")
+        evaluated = evaluate_run(run, checks, *permuted, config.place_columns, config.subgroups)
         write_trust(fit_trust(evaluated, policy), run)
-        say("drawing the report")
         page = write_run_report(evaluated, run, study)
         track_evaluation(evaluated, run)
     say(f"audit: {evaluated.audit.summary}")

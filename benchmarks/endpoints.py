@@ -2,9 +2,9 @@
 
 Simulated cohorts whose log hazard and levels follow a propensity that the cells know, all samples
 admitted. So that many cohorts take minutes, cells are encoded by principal components of RNA and of
-surface proteins, fitted once a cohort without any label; the shipped head is then fitted and its
-strength chosen in each of five folds, and scores are held-out ones, standardised by fold as in an
-evaluation. It reads what it reads in a run, proteins, named genes and samples beside latents;
+surface proteins in place of the trained encoder, fitted to the development patients of each of five
+folds like the shipped head after them; scores are held-out ones, standardised by fold as in an
+evaluation. The head reads what it reads in a run, proteins, named genes and samples beside latents;
 `bare` is the same head on latents alone. The oracle knows each patient's latent numbers
 (`Truth.patients["oracle"]`). A line a cohort is printed as it is done.
 """
@@ -15,12 +15,13 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from cached_cohorts import auroc, shipped_head
+from scipy import sparse, stats
 from sklearn.decomposition import PCA, TruncatedSVD
 
 from recart.config.compose import compose
@@ -58,39 +59,69 @@ def simulated(n: int, seed: int, strength: float, cells: int) -> tuple[Cohort, T
     ).simulate()
 
 
-def encoded(cohort: Cohort, seed: int) -> BagLatents:
-    """Bags of all cells of each patient: principal components, tokens and markers."""
-    counts = cohort.rna.tocsr().astype(np.float32)
-    size = np.asarray(counts.sum(axis=1)).ravel()
-    genes = [
-        name for name in panel_genes(compose().data.marker_genes) if name in cohort.genes.index
-    ]
-    named = counts[:, cohort.genes.index.get_indexer(genes)].toarray()
-    named = np.log1p(GENE_SUM * named / np.maximum(size, 1)[:, None])
-    counts = counts.multiply(1000 / np.maximum(size, 1)[:, None]).tocsr()
-    counts.data = np.log1p(counts.data)
-    rna = TruncatedSVD(11, random_state=seed).fit_transform(counts)[:, 1:]
-    protein = np.log1p(np.asarray(cohort.protein, dtype=np.float32))
-    markers = np.hstack([protein - protein.mean(axis=1, keepdims=True), named]).astype(np.float32)
-    protein = PCA(10, random_state=seed).fit_transform(protein - protein.mean(axis=0))
-    z = np.hstack([rna / rna.std(), protein / protein.std()]).astype(np.float32)
-    samples = cohort.samples.loc[cohort.cells["sample"].astype(str)]
-    late = (samples["timepoint"] == "post").tolist()
-    kind_of_cell = list(zip(late, samples["tissue"].astype(str), strict=True))
-    kinds = sorted(set(kind_of_cell))
-    token = np.array([kinds.index(kind) for kind in kind_of_cell])
-    own = [np.flatnonzero(samples["patient"] == patient) for patient in cohort.patients.index]
-    return BagLatents(
-        latents=[z[rows] for rows in own],
-        extras=np.zeros((len(cohort.patients), 0)),
-        extra_names=[],
-        patients=np.arange(len(cohort.patients)),
-        token_of_cell=[token[rows] for rows in own],
-        tokens=[Token("post" if after else "pre", int(after), at, "") for after, at in kinds],
-        markers=[markers[rows] for rows in own],
-        marker_names=[f"protein:{name}" for name in cohort.proteins]
-        + [f"gene:{name}" for name in genes],
-    )
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """Cells of a cohort before anything is fitted: log values, whose they are, and their sample."""
+
+    rna: sparse.csr_matrix
+    protein: Array
+    own: list[Array]  # rows of each patient
+    token: Array
+    tokens: list[Token]
+    markers: Array
+    marker_names: list[str]
+
+    @classmethod
+    def of(cls, cohort: Cohort) -> Cells:
+        """Every step is inside one cell."""
+        counts = cohort.rna.tocsr().astype(np.float32)
+        size = np.asarray(counts.sum(axis=1)).ravel()
+        genes = [
+            name for name in panel_genes(compose().data.marker_genes) if name in cohort.genes.index
+        ]
+        named = counts[:, cohort.genes.index.get_indexer(genes)].toarray()
+        named = np.log1p(GENE_SUM * named / np.maximum(size, 1)[:, None])
+        counts = counts.multiply(1000 / np.maximum(size, 1)[:, None]).tocsr()
+        counts.data = np.log1p(counts.data)
+        protein = np.log1p(np.asarray(cohort.protein, dtype=np.float32))
+        centred = protein - protein.mean(axis=1, keepdims=True)
+        samples = cohort.samples.loc[cohort.cells["sample"].astype(str)]
+        late = (samples["timepoint"] == "post").tolist()
+        kind_of_cell = list(zip(late, samples["tissue"].astype(str), strict=True))
+        kinds = sorted(set(kind_of_cell))
+        return cls(
+            rna=counts,
+            protein=protein,
+            own=[np.flatnonzero(samples["patient"] == one) for one in cohort.patients.index],
+            token=np.array([kinds.index(kind) for kind in kind_of_cell]),
+            tokens=[Token("post" if after else "pre", int(after), at, "") for after, at in kinds],
+            markers=np.hstack([centred, named]).astype(np.float32),
+            marker_names=[f"protein:{name}" for name in cohort.proteins]
+            + [f"gene:{name}" for name in genes],
+        )
+
+    def encoded(self, development: Array, seed: int) -> BagLatents:
+        """All bags, by components and scales of the cells of the development patients."""
+        rows = np.concatenate([self.own[int(patient)] for patient in development])
+        latents = []
+        for values, fit, first in (
+            (self.rna, TruncatedSVD(11, random_state=seed), 1),  # the first is the mean
+            (self.protein, PCA(10, random_state=seed), 0),
+        ):
+            fit.fit(values[rows])
+            found = fit.transform(values)[:, first:]
+            latents.append(found / found[rows].std())
+        z = np.hstack(latents).astype(np.float32)
+        return BagLatents(
+            latents=[z[rows] for rows in self.own],
+            extras=np.zeros((len(self.own), 0)),
+            extra_names=[],
+            patients=np.arange(len(self.own)),
+            token_of_cell=[self.token[rows] for rows in self.own],
+            tokens=self.tokens,
+            markers=[self.markers[rows] for rows in self.own],
+            marker_names=self.marker_names,
+        )
 
 
 def bare(bags: BagLatents) -> BagLatents:
@@ -113,24 +144,42 @@ def part(bags: BagLatents, rows: Array) -> BagLatents:
 
 
 def held_out(
-    bags: BagLatents, endpoint: Endpoint, targets: Array, seed: int, repeats: int
-) -> Array:
-    """(n) scores of the shipped head from folds that left the patient out; mean of repeats."""
-    own = [_one_repeat(bags, endpoint, targets, seed + 10_000 * r) for r in range(repeats)]
-    return np.mean(own, axis=0)
+    cells: Cells,
+    endpoint: Endpoint,
+    targets: Array,
+    seed: int,
+    repeats: int,
+    seen: Callable[[BagLatents], BagLatents] = lambda bags: bags,
+) -> dict[str, Array]:
+    """(repeat, n) scores from folds that left the patient out; `risk` where there is one."""
+    own = [_one_repeat(cells, endpoint, targets, seed + 10_000 * r, seen) for r in range(repeats)]
+    return {name: np.stack([one[name] for one in own]) for name in own[0]}
 
 
-def _one_repeat(bags: BagLatents, endpoint: Endpoint, targets: Array, seed: int) -> Array:
+def _one_repeat(
+    cells: Cells,
+    endpoint: Endpoint,
+    targets: Array,
+    seed: int,
+    seen: Callable[[BagLatents], BagLatents],
+) -> dict[str, Array]:
     head = replace(shipped_head(), endpoint=endpoint, use_extras=False)
     n = len(targets)
     # folds that are the same for every endpoint would favour none; these are even in the targets
     classes, grade = endpoint.strata(targets)
-    fold, logit = np.empty(n, dtype=np.int64), np.empty(n)
+    fold = np.empty(n, dtype=np.int64)
+    found: dict[str, Array] = {}
     for number, test in enumerate(inner_folds(classes, np.arange(n), FOLDS, seed, grade)):
         train = np.setdiff1d(np.arange(n), test)
+        bags = seen(cells.encoded(train, seed))
         fitted = head.fit(part(bags, train), targets[train], seed)
-        fold[test], logit[test] = number, fitted.logits(part(bags, test))
-    return scores(logit, fold)
+        rest = part(bags, test)
+        told = {"log odds": fitted.logits(rest)}
+        told |= {name: own for name, own in fitted.outputs(rest).items() if name == "risk"}
+        fold[test] = number
+        for name, own in told.items():
+            found.setdefault(name, np.empty(n))[test] = own
+    return {name: scores(own, fold) for name, own in found.items()}
 
 
 def scores(logit: Array, fold: Array) -> Array:
@@ -141,52 +190,61 @@ def scores(logit: Array, fold: Array) -> Array:
 
 def survival(
     n: int, seed: int, strength: float, cells: int, repeats: int, *, with_bare: bool
-) -> tuple[float, ...]:
-    """C-index (IPCW) of the oracle, of the head, and of the head on latents alone."""
+) -> dict[str, float]:
+    """C-index (IPCW) of the oracle and of the head, by log odds and by risk."""
     cohort, truth = simulated(n, seed, strength, cells)
     table = cohort.patients
     endpoint = SurvivalEndpoint(time="pfs_months", event="pfs_event", months=MONTHS, landmark=12.0)
     targets = table[["pfs_months", "pfs_event"]].to_numpy(dtype=float)
-    bags = encoded(cohort, seed)
-    found = [-truth.patients["oracle"].to_numpy()]
-    for own in (bags, bare(bags))[: 1 + with_bare]:
-        found.append(held_out(own, endpoint, targets, seed, repeats))
-    measured = [survival_measures(targets[:, 0], targets[:, 1], own, MONTHS) for own in found]
-    return tuple(own["C-index (IPCW)"] for own in measured)
+    own = Cells.of(cohort)
+    found = {"oracle": -truth.patients["oracle"].to_numpy()}
+    for name, score in held_out(own, endpoint, targets, seed, repeats).items():
+        found[f"{name}, folds once"] = score[0]
+        if repeats > 1:
+            found[f"{name}, mean of {repeats} repeats"] = score.mean(axis=0)
+    if with_bare:
+        on_latents = held_out(own, endpoint, targets, seed, 1, bare)
+        found["latents alone, folds once"] = on_latents["log odds"][0]
+    return {
+        name: survival_measures(targets[:, 0], targets[:, 1], score, MONTHS)["C-index (IPCW)"]
+        for name, score in found.items()
+    }
 
 
-def ordinal(n: int, seed: int, strength: float, cells: int, repeats: int) -> tuple[float, ...]:
+def ordinal(n: int, seed: int, strength: float, cells: int, repeats: int) -> dict[str, float]:
     """AUROC at the cut and concordance over levels, of the ordinal and of the binary head."""
     cohort, truth = simulated(n, seed, strength, cells)
     endpoint = OrdinalEndpoint(column="best_response", levels=LEVELS, cut="VGPR")
     level = cohort.patients["best_response"].map(LEVELS.index).to_numpy()
-    bags, face = encoded(cohort, seed), endpoint.binary(level)
-    found = []
-    for own, targets in ((endpoint, level), (BinaryEndpoint(), face)):
-        found.append(held_out(bags, own, targets, seed, repeats))
-    found.append(truth.patients["oracle"].to_numpy())
+    every, face = Cells.of(cohort), endpoint.binary(level)
+    found = {"oracle": truth.patients["oracle"].to_numpy()}
+    for name, own, targets in (("ordinal", endpoint, level), ("binary", BinaryEndpoint(), face)):
+        score = held_out(every, own, targets, seed, repeats)["log odds"]
+        found[name] = score.mean(axis=0)
     once = np.ones((1, n))
-    concordance = [
-        float(ordinal_draws(level.astype(float), own, once, LEVELS)["concordance"][0])
-        for own in found
-    ]
-    return (*(auroc(face, own) for own in found), *concordance)
+    rows = {f"AUROC >= VGPR, {name}": auroc(face, score) for name, score in found.items()}
+    for name, score in found.items():
+        draws = ordinal_draws(level.astype(float), score, once, LEVELS)
+        rows[f"concordance, {name}"] = float(draws["concordance"][0])
+    return rows
 
 
-def rows_of(measure: Callable[[int], tuple[float, ...]], seeds: Iterable[int]) -> Array:
-    """(measure, cohort) of each seed, told as it is known."""
+def measured(measure: Callable[[int], dict[str, float]], seeds: Iterable[int]) -> pd.DataFrame:
+    """A row a cohort, told as it is known."""
     rows = []
     for seed in seeds:
         rows.append(measure(seed))
-        sys.stdout.write(f"{seed} {' '.join(f'{value:.4f}' for value in rows[-1])}\n")
+        told = ", ".join(f"{name} {value:.4f}" for name, value in rows[-1].items())
+        sys.stdout.write(f"{seed} {told}\n")
         sys.stdout.flush()
-    return np.array(rows).T
+    return pd.DataFrame(rows)
 
 
-def shown(name: str, values: Array) -> str:
-    """Mean over cohorts with its 95% interval."""
-    mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
-    return f"  {name}: {mean:.3f} ({mean - 2 * error:.3f} to {mean + 2 * error:.3f})\n"
+def show(name: str, values: pd.Series) -> None:
+    """Mean over cohorts with its 95% interval, t over cohorts."""
+    mean, n = values.mean(), len(values)
+    half = stats.t.ppf(0.975, n - 1) * values.std() / np.sqrt(n)
+    sys.stdout.write(f"  {name}: {mean:.3f} +- {half:.3f}\n")
 
 
 def main() -> None:
@@ -207,22 +265,21 @@ def main() -> None:
     how = (options.strength, options.cells, options.repeats)
     if options.only != "ordinal":
         n = options.survival_patients
-        oracle, ours, *rest = rows_of(
-            lambda seed: survival(n, seed, *how, with_bare=options.bare), seeds
-        )
+        table = measured(lambda seed: survival(n, seed, *how, with_bare=options.bare), seeds)
         sys.stdout.write(f"survival, {n} patients, {len(seeds)} cohorts, C-index (IPCW)\n")
-        sys.stdout.write(shown("head", ours) + shown("oracle", oracle))
-        sys.stdout.write(shown("oracle minus head (goal: at most .03)", oracle - ours))
-        for latents in rest:
-            sys.stdout.write(shown("head minus bare", ours - latents))
+        for name in table:
+            show(name, table[name])
+        for name in table.columns[1:]:
+            show(f"oracle minus {name} (goal: at most .03)", table["oracle"] - table[name])
     if options.only != "survival":
         n = options.ordinal_patients
-        rows = rows_of(lambda seed: ordinal(n, seed, *how), seeds)
+        table = measured(lambda seed: ordinal(n, seed, *how), seeds)
         sys.stdout.write(f"ordinal, {n} patients, {len(seeds)} cohorts\n")
-        for measure, own in (("AUROC >= VGPR", rows[:3]), ("concordance", rows[3:])):
-            for name, value in zip(("ordinal", "binary", "oracle"), own, strict=True):
-                sys.stdout.write(shown(f"{measure}, {name}", value))
-            sys.stdout.write(shown(f"{measure}, ordinal minus binary", own[0] - own[1]))
+        for name in table:
+            show(name, table[name])
+        for name in ("AUROC >= VGPR", "concordance"):
+            gain = table[f"{name}, ordinal"] - table[f"{name}, binary"]
+            show(f"{name}, ordinal minus binary", gain)
 
 
 if __name__ == "__main__":

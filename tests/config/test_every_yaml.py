@@ -102,7 +102,8 @@ def test_the_entry_points_compose_as_they_are() -> None:
     assert list(evaluate) == [
         *("run", "study", "audit", "refusal"),
         *("permutations", "permutation_repeats", "permute_within", "place_columns"),
-        *("bundle", "bundle_force"),
+        "subgroups",
+        *("bundle", "bundle_force", "data", "output", "seed"),
     ]
 
 

@@ -8,10 +8,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from recart.data.split import Kind
-from recart.evaluation.outcomes.measured import assess_outcome
+from recart.evaluation.outcomes.measured import assess_outcome, outcomes_of
 from recart.evaluation.outcomes.ordinal import ordinal_draws, ranked_probability
 from recart.evaluation.outcomes.survival import kaplan_meier, survival_measures
-from recart.training.endpoints import OrdinalEndpoint
+from recart.training.endpoints import BinaryEndpoint, OrdinalEndpoint, SeveralEndpoints
 
 LEVELS = ["PD", "PR", "CR"]
 
@@ -98,3 +98,14 @@ def test_an_assessment_measures_what_the_table_holds() -> None:
     assert interval.low < found.model.values["concordance"] < interval.high
     assert found.baselines[0].name == "coin"
     assert "ranked probability score" in found.model.values
+    assert found.leads
+    assert (found.measure, found.value) == ("concordance", found.model.values["concordance"])
+    assert found.rival is found.baselines[0]
+    parts = {"response": BinaryEndpoint(column="response"), "best": endpoint}
+    table["log_odds:best"] = table["logit"]
+    names = {name: f"{name}:best" for name in table if name.startswith(("level", "target"))}
+    (beside,) = outcomes_of(
+        table.rename(columns=names), {}, SeveralEndpoints(parts=parts), seed=0, kind=Kind.PARTITION
+    )
+    assert beside.value == found.value
+    assert not beside.leads

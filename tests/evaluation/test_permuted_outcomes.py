@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -170,3 +171,4 @@ def test_what_is_said_names_the_measure() -> None:
     assert told.level is ClaimLevel.NOT_IDENTIFIABLE
     assert "Permutation p 0.010" in told.text
     assert "the C-index (Harrell) is 0.50 on average" in told.text
+    assert claim_of(replace(outcome, leads=False), face, permutation) is face

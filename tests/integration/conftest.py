@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recart.config.build import build
+from recart.config.build import build, build_each
 from recart.config.compose import compose
 from recart.data.cohort import Cohort
 from recart.data.simulate import SimulatedCohort
+from recart.evaluation.launch import Evaluated, evaluate_run
 from recart.training.launch import train_run
 from recart.training.run_directory import RunDirectory
 
@@ -167,7 +168,6 @@ def trained(place: Place) -> Path:
 @pytest.fixture(scope="session")
 def trusted(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the trained run, evaluated."""
-    from recart.evaluation.launch import evaluate_run
     from recart.inference.trust.fit import fit_trust, write_trust
 
     folder = tmp_path_factory.mktemp("trusted") / "run"
@@ -176,6 +176,47 @@ def trusted(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     policy = build(compose([f"run={folder}"], "evaluate").refusal)
     write_trust(fit_trust(evaluate_run(run), policy), run)
     return folder
+
+
+@pytest.fixture(scope="session")
+def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A copy of the trained run, to be evaluated."""
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    shutil.copytree(trained, folder)
+    return RunDirectory.open(folder)
+
+
+@pytest.fixture(scope="session")
+def evaluated(run: RunDirectory) -> Evaluated:
+    """The run with audit, trust and report."""
+    import torch
+
+    from recart.inference.trust.fit import fit_trust, write_trust
+    from recart.report.run_report import write_run_report
+
+    config = compose([f"run={run.path}"], entry="evaluate")
+    found = evaluate_run(run, build_each(config.audit))
+    policy = build(config.refusal)
+    # so small a cohort allows no prediction; whoever was in it is refused all the same
+    lenient = replace(policy, rules={"in_training": policy.rules["in_training"]})
+    write_trust(fit_trust(found, lenient), run)
+    threads = torch.get_num_threads()
+    write_run_report(found, run)
+    assert torch.get_num_threads() == threads  # UMAP's numba would have set it to all cores
+    return found
+
+
+@pytest.fixture(scope="session")
+def bundle(
+    evaluated: Evaluated, run: RunDirectory, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The bundle, in a place that nothing else is in."""
+    from recart.inference.bundle.write import write_bundle
+
+    path = tmp_path_factory.mktemp("elsewhere") / "released"
+    assert not evaluated.audit.leaks
+    write_bundle(evaluated, run, path, force=False)
+    return path
 
 
 @pytest.fixture(scope="session")

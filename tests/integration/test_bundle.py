@@ -23,22 +23,19 @@ import torch
 from safetensors.torch import load_file
 
 import recart
-from recart.config.build import build, build_each
 from recart.config.compose import compose, config_folder
 from recart.data.checks import Limits
 from recart.data.cohort import Cohort
 from recart.evaluation.audit.audit import Audit
 from recart.evaluation.audit.finding import Finding, Severity
-from recart.evaluation.launch import Evaluated, evaluate_run
+from recart.evaluation.launch import Evaluated
 from recart.inference.bundle.manifest import MANIFEST, seal
 from recart.inference.bundle.read import read_bundle
 from recart.inference.bundle.write import write_bundle
 from recart.inference.launch import embed_run
 from recart.inference.outputs.differential_expression import differential_expression
 from recart.inference.outputs.predictive_check import posterior_predictive_check
-from recart.inference.trust.fit import fit_trust, write_trust
 from recart.problems import InputError
-from recart.report.run_report import write_run_report
 from recart.training.member_configuration import OWN_VALUES
 from recart.training.run_directory import RunDirectory
 
@@ -59,40 +56,6 @@ STOPPED = Finding(
     what="the check stopped with ValueError; what it was to find is not known",
     mend="mend what stopped it, or report it",
 )
-
-
-@pytest.fixture(scope="module")
-def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """A copy of the trained run, to be evaluated."""
-    folder = tmp_path_factory.mktemp("evaluated") / "run"
-    shutil.copytree(trained, folder)
-    return RunDirectory.open(folder)
-
-
-@pytest.fixture(scope="module")
-def evaluated(run: RunDirectory) -> Evaluated:
-    """The run with audit, trust and report."""
-    config = compose([f"run={run.path}"], entry="evaluate")
-    found = evaluate_run(run, build_each(config.audit))
-    policy = build(config.refusal)
-    # so small a cohort allows no prediction; whoever was in it is refused all the same
-    lenient = replace(policy, rules={"in_training": policy.rules["in_training"]})
-    write_trust(fit_trust(found, lenient), run)
-    threads = torch.get_num_threads()
-    write_run_report(found, run)
-    assert torch.get_num_threads() == threads  # UMAP's numba would have set it to all cores
-    return found
-
-
-@pytest.fixture(scope="module")
-def bundle(
-    evaluated: Evaluated, run: RunDirectory, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The bundle, in a place that nothing else is in."""
-    path = tmp_path_factory.mktemp("elsewhere") / "released"
-    assert not evaluated.audit.leaks
-    write_bundle(evaluated, run, path, force=False)
-    return path
 
 
 @pytest.mark.parametrize("width", [1280, 400])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from dataclasses import replace
@@ -20,8 +21,11 @@ from recart.evaluation.launch import Evaluated, evaluate_run
 from recart.inference.bundle.write import write_bundle
 from recart.inference.launch import embed_new
 from recart.inference.trust.fit import fit_trust, write_trust
+from recart.problems import InputError
+from recart.report.outside_page import report_outside
 from recart.report.patient_files import write_patient_files
 from recart.training.launch import train_run
+from recart.training.readouts import build_endpoint
 from recart.training.run_directory import RunDirectory
 
 PROTOTYPES = ["head.prototypes=3", "head.fine_prototypes=4", "head.inner_folds=2"]
@@ -138,6 +142,17 @@ def test_a_bundle_of_every_kind_says_what_its_run_says(
     assert not [own for own in by_run if re.search(r"of (0|these)\b", own)]
     assert table["probability"].between(0, 1).all()
     assert columns <= set(table.columns[table.notna().all()])
+    asked = [f"run={bundle}", f"data.path={new_file}", f"output={tmp_path / 'outside'}"]
+    config = compose([*asked, "data.limits.min_cells=2"], entry="evaluate")
+    if build_endpoint(run.config).kind == "binary":
+        report_outside(config)
+        told = json.loads((tmp_path / "outside/evaluation.json").read_text())
+        assert sum(told["counts"]["evaluated"].values()) == len(table)
+        assert told["watermark"].startswith("FORCED")
+        assert "FORCED" in (tmp_path / "outside/evaluation.html").read_text()
+    else:
+        with pytest.raises(InputError, match=r"E-EVAL-030.*only models of two classes"):
+            report_outside(config)
     assert len(table) == (table["n_samples"].sum() if "sample" in kind else 2)
     for record in records.values():
         question = record["question"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ from scipy.special import expit
 from recart.data.split import Kind
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.design import PARTITION, FoldDesign
+from recart.evaluation.intervals import Interval
+from recart.evaluation.outcomes import Measured, OutcomeAssessment
 from recart.evaluation.outside import Place
+from recart.evaluation.subgroups import Subgroup
 from recart.report.content import ReportContent
 from recart.report.question import FlowStep, LeftOut, Question
 
@@ -113,3 +116,75 @@ def make_content(make_assessment: Any) -> Callable[..., ReportContent]:
         )
 
     return make
+
+
+@pytest.fixture
+def parts_of_patients() -> tuple[Subgroup, ...]:
+    """One that was measured, one of too few, and a column of too many values."""
+    interval = Interval(low=0.41, high=0.83, level=0.95, method="logit DeLong, SE x 1.6")
+    few = "too few: fewer than 8 patients of a class"
+    return (
+        Subgroup(
+            column="sex",
+            value="f",
+            negative=11,
+            positive=12,
+            auroc=0.64,
+            interval=interval,
+            observed=0.52,
+            expected=0.57,
+        ),
+        Subgroup(column="sex", value="not given", negative=9, positive=7, refusal=few),
+        Subgroup(
+            column="a_column_whose_name_is_long",
+            value="27 values",
+            negative=20,
+            positive=20,
+            refusal="more than 12 values are no groups",
+        ),
+    )
+
+
+@pytest.fixture
+def outcomes() -> tuple[OutcomeAssessment, ...]:
+    """Levels and times to an event of forty patients, with measures."""
+    rng = np.random.default_rng(0)
+    levels = ("a level of a rather long name", "PR", "CR")
+    shares = rng.dirichlet([1, 1, 1], 40)
+    table = pd.DataFrame(
+        {
+            "patient": [f"P-{n:03d}" for n in range(40)],
+            "score": rng.normal(size=40),
+            "level": np.arange(40) % 3,
+            "time": rng.exponential(12.0, 40),
+            "event": (np.arange(40) % 4 > 0).astype(float),
+            **{f"level:{own}": share for own, share in zip(levels, shares.T, strict=True)},
+        },
+        index=[f"B-{n:03d}" for n in range(40)],
+    )
+    months = (6.0, 12.0, 24.0)
+
+    def measured(name: str, measures: Sequence[str], value: float) -> Measured:
+        interval = Interval(low=0.4, high=0.8, level=0.95, method="patient bootstrap, percentile")
+        return Measured(
+            name=name,
+            values=dict.fromkeys(measures, value),
+            intervals=dict.fromkeys(measures, interval),
+        )
+
+    asked = {
+        "ordinal": ["concordance", *(f"auroc >= {own}" for own in levels[1:])],
+        "survival": ["C-index (IPCW)", *(f"AUC, month {own:g}" for own in months)],
+    }
+    return tuple(
+        OutcomeAssessment(
+            name=f"an_endpoint_of_a_long_name_{kind}",
+            kind=kind,
+            levels=levels if kind == "ordinal" else (),
+            months=months if kind == "survival" else (),
+            model=measured("recart", measures, 0.61),
+            baselines=(measured("a baseline of a rather long name", measures, 0.62),),
+            table=table,
+        )
+        for kind, measures in asked.items()
+    )

@@ -11,6 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from recart.evaluation.audit.finding import Finding, Severity
+from recart.evaluation.subgroups import Subgroup
 from recart.report.audit_table import audit_groups
 from recart.report.checklists import CHECKLISTS, Checklist, FilledItem, Status, asked_of_study
 from recart.report.facts import CohortFacts, FitFacts, RunFacts
@@ -273,3 +274,12 @@ def test_what_a_sweep_chose_is_told_and_settings_are_not_called_the_same(
     for told in (of_the_model.parameters, of_the_model.regularisation):
         assert "the same in all folds" not in told(swept)
         assert "head: MixedHead; model.latent: 20, 5" in told(swept)
+
+
+def test_what_was_measured_by_subgroup_is_told(
+    make_facts: Any, parts_of_patients: tuple[Subgroup, ...]
+) -> None:
+    without = what_the_run_knows(make_facts())["subgroups"]
+    assert without == "The patient table has age; nothing was computed by these."
+    known = what_the_run_knows(replace(make_facts(), subgroups=parts_of_patients))["subgroups"]
+    assert known.startswith("AUROC and mean probability were computed by sex. The patient table")

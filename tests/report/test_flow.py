@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recart.data.bags import Admission, make_bags
 from recart.data.store import CohortStore
+from recart.evaluation.outcomes import CENSORED, face_of
 from recart.report.flow import admission_in_words, cohort_flow, features_left_out
 from recart.training.cohort_setup import PreparedCohort
 from recart.training.endpoints import SurvivalEndpoint
@@ -110,6 +111,16 @@ def test_whom_an_outcome_leaves_out_is_counted_by_its_rule(
         "no pfs or event, or not evaluable": 1,
     }
     assert (admitted.patients, evaluated.patients) == (12, 9)
+    assert evaluated.name == "with a label: evaluated"
+    # one of these was followed for two months without an event: in no yes or no at six
+    _, _, admitted, evaluated = cohort_flow(face_of(cohort), data)
+    told = {one.reason: one.patients for one in admitted.left_out}
+    assert sum(filter(None, told.values())) == 4
+    (censored,) = [reason for reason in told if reason.startswith(CENSORED)]
+    assert told[censored] == 1
+    assert "event by month 6 nor none by month 6" in censored
+    assert evaluated.name == "known as yes or no: evaluated"
+    assert evaluated.patients == 8
 
 
 def test_admission_is_said_in_words(data: DictConfig) -> None:

@@ -14,10 +14,13 @@ import pytest
 from recart.evaluation.audit.finding import Finding, Severity
 from recart.evaluation.claims import ClaimLevel
 from recart.evaluation.needed_baselines import NEEDED
+from recart.evaluation.outcomes import OutcomeAssessment
 from recart.evaluation.permutation import Permutation
+from recart.evaluation.subgroups import Subgroup
 from recart.report.confounding import confounder_rows
 from recart.report.model_card import CardSection
 from recart.report.numbers import report_numbers
+from recart.report.outcome_figures import outcome_figures
 from recart.report.page import write_report
 
 
@@ -29,6 +32,7 @@ class Ledger:
     configurations: int
 
 
+TITLES = {"ordinal": ["Levels of"], "survival": ["Survival by risk of", "AUC over time of"]}
 _VOID = {"meta", "br", "img", "link", "input", "hr"}
 
 
@@ -254,8 +258,74 @@ def test_each_picture_is_described(make_content: Any, tmp_path: Path) -> None:
     assert sum("0." in label for label in labels) >= 2
 
 
+@pytest.mark.parametrize("kind", ["ordinal", "survival"])
+def test_a_whole_endpoint_is_told_before_its_yes_and_no(
+    make_content: Any, outcomes: tuple[OutcomeAssessment, ...], tmp_path: Path, kind: str
+) -> None:
+    (own,) = [one for one in outcomes if one.kind == kind]
+    content = make_content(parts={"outcomes": (own,)})
+    write_report(content, tmp_path / "report.html")
+    page = _read(tmp_path / "report.html")
+    words = [word.strip() for word in page.words if word.strip()]
+    first, rival, face = (
+        words.index(f"{own.measure[0].upper()}{own.measure[1:]} of the model"),
+        words.index(f"Best baseline, {own.baselines[0].name}"),
+        words.index("AUROC, CR"),
+    )
+    assert first < rival < face < words.index(content.assessment.claim.text)
+    assert words[first + 1 : first + 3] == ["0.61", "95% interval 0.40 to 0.80"]
+    assert words[rival + 1] == "0.62"
+    assert words[face + 1] == f"{content.assessment.model.metrics.auroc:.2f}"
+    assert "AUROC of the model" not in words
+    for title in TITLES[kind]:
+        assert f"{title} {own.name}" in words
+    (told,) = json.loads((tmp_path / "report.json").read_text())["outcomes"]
+    assert told["model"]["values"] == own.model.values
+    assert len(told["table"]) == 40
+    # of several, one that does not lead has its section and no card
+    write_report(
+        make_content(parts={"outcomes": (replace(own, leads=False),)}), tmp_path / "part.html"
+    )
+    words = [word.strip() for word in _read(tmp_path / "part.html").words]
+    assert "AUROC of the model" in words
+    assert f"{own.name} as a whole" in words
+
+
+def test_curves_of_risk_groups_are_of_the_held_out_patients(
+    outcomes: tuple[OutcomeAssessment, ...],
+) -> None:
+    survival, over_time = outcome_figures(outcomes[1])
+    (axes,) = survival.figure.axes
+    groups = [text.get_text() for text in axes.get_legend().get_texts()]
+    counts = [list(map(int, re.findall(r"\d+", group))) for group in groups]
+    assert len(counts) == 3
+    assert [sum(column) for column in zip(*counts, strict=True)] == [40, 30]
+    curves = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    assert len(curves) == 3
+    for curve in curves:
+        share = curve.get_ydata()
+        assert share[0] == 1
+        assert (share[1:] <= share[:-1]).all()
+    assert "month 12 0.61" in over_time.alt
+
+
 def test_the_same_run_gives_the_same_page(make_content: Any, tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_report(make_content(), tmp_path / f"{name}.html")
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+
+
+def test_parts_of_the_patients_stand_with_their_numbers_or_the_reason(
+    make_content: Any, parts_of_patients: tuple[Subgroup, ...], tmp_path: Path
+) -> None:
+    content = make_content(parts={"subgroups": parts_of_patients})
+    write_report(content, tmp_path / "report.html")
+    text = " ".join(" ".join(_read(tmp_path / "report.html").words).split())
+    assert "sex: f 12 11 0.64 0.41 to 0.83 0.52 0.57" in text
+    assert "sex: not given 7 9 too few: fewer than 8 patients of a class" in text
+    assert "27 values 20 20 more than 12 values are no groups" in text
+    told = json.loads((tmp_path / "report.json").read_text())["subgroups"]
+    assert [own["auroc"] for own in told] == [0.64, None, None]
+    write_report(make_content(), tmp_path / "none.html")
+    assert "Subgroup" not in _read(tmp_path / "none.html").words

@@ -2,68 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from recart.evaluation.audit.finding import Finding, Severity
-from recart.evaluation.intervals import Interval
-from recart.evaluation.outcomes import Measured, OutcomeAssessment
+from recart.evaluation.outcomes import OutcomeAssessment
+from recart.evaluation.subgroups import Subgroup
 from recart.report.checklists import CHECKLISTS, Checklist
 from recart.report.model_card import model_card
 from recart.report.page import write_report
 
 
-def outcomes() -> tuple[OutcomeAssessment, ...]:
-    """Levels and times to an event of forty patients, with measures."""
-    rng = np.random.default_rng(0)
-    levels = ("a level of a rather long name", "PR", "CR")
-    shares = rng.dirichlet([1, 1, 1], 40)
-    table = pd.DataFrame(
-        {
-            "patient": [f"P-{n:03d}" for n in range(40)],
-            "score": rng.normal(size=40),
-            "level": np.arange(40) % 3,
-            "time": rng.exponential(12.0, 40),
-            "event": (np.arange(40) % 4 > 0).astype(float),
-            **{f"level:{own}": share for own, share in zip(levels, shares.T, strict=True)},
-        },
-        index=[f"B-{n:03d}" for n in range(40)],
-    )
-    months = (6.0, 12.0, 24.0)
-
-    def measured(name: str, measures: Sequence[str]) -> Measured:
-        interval = Interval(low=0.4, high=0.8, level=0.95, method="patient bootstrap, percentile")
-        return Measured(
-            name=name,
-            values=dict.fromkeys(measures, 0.6),
-            intervals=dict.fromkeys(measures, interval),
-        )
-
-    asked = {
-        "ordinal": ["concordance", *(f"auroc >= {own}" for own in levels[1:])],
-        "survival": ["C-index (IPCW)", *(f"AUC, month {own:g}" for own in months)],
-    }
-    return tuple(
-        OutcomeAssessment(
-            name=f"an_endpoint_of_a_long_name_{kind}",
-            kind=kind,
-            levels=levels if kind == "ordinal" else (),
-            months=months if kind == "survival" else (),
-            model=measured("recart", measures),
-            baselines=(measured("a baseline of a rather long name", measures),),
-            table=table,
-        )
-        for kind, measures in asked.items()
-    )
-
-
 @pytest.fixture
-def full_page(make_content: Any, tmp_path: Path) -> Path:
+def full_page(
+    make_content: Any,
+    outcomes: tuple[OutcomeAssessment, ...],
+    parts_of_patients: tuple[Subgroup, ...],
+    tmp_path: Path,
+) -> Path:
     """A page with every section, its names and texts long."""
     findings = tuple(
         Finding(
@@ -84,7 +43,8 @@ def full_page(make_content: Any, tmp_path: Path) -> Path:
         parts={
             "findings": findings,
             "card": model_card({}, {}),
-            "outcomes": outcomes(),
+            "outcomes": outcomes,
+            "subgroups": parts_of_patients,
             "checklists": tuple(Checklist.load(name).fill({}, {}) for name in CHECKLISTS),
         },
     )

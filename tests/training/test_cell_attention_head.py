@@ -114,6 +114,7 @@ def test_views_differ_where_there_are_more_cells_and_pad_where_there_are_fewer(
     assert x.shape == (6, 20, 7)
     assert mask.sum(1).tolist() == [20, 20, 20, 5, 5, 5]
     assert not bool((x[0] == x[1]).all())
+    assert all(len(np.unique(view, axis=0)) == 20 for view in x[:3].numpy())  # no cell twice
     whole = next(iter(all_cells(bags, 1, ONE, scaling)))[0]
     assert bool((x[3, :5] == whole).all())
     assert bool((x[3, 5:] == 0).all())

@@ -11,14 +11,20 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recart.config.build import TARGET, check_group, check_tree
-from recart.config.schema import EmbedConfig, TrainConfig
+from recart.config.schema import EmbedConfig, EvaluateConfig, TrainConfig
 from recart.config.targets import nearest
 from recart.problems import InputError, Problem, Problems
 
-__all__ = ["check_config"]
+__all__ = ["asks_outside", "check_config"]
 
-# New patients have no outcome yet.
-_MAY_BE_MISSING: Final = {EmbedConfig: {"data.endpoint"}}
+# New patients have no outcome yet; of a given model's endpoint the model knows the name.
+_MAY_BE_MISSING: Final = {EmbedConfig: {"data.endpoint"}, EvaluateConfig: {"data.endpoint"}}
+
+
+def asks_outside(config: DictConfig) -> bool:
+    """Whether `evaluate.py` is asked to evaluate on other patients than the run's own."""
+    named = any(not OmegaConf.is_missing(config.data, key) for key in ("path", "endpoint"))
+    return named or config.output is not None
 
 
 def check_config(config: DictConfig, schema: type[Any] = TrainConfig) -> None:
@@ -31,6 +37,8 @@ def check_config(config: DictConfig, schema: type[Any] = TrainConfig) -> None:
         is not allowed and every value of a wrong type.
     """
     problems = Problems()
+    if schema is EvaluateConfig and not asks_outside(config):
+        config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"])
     absent = set(_absent(OmegaConf.to_container(config, resolve=False), ""))
     for key in sorted(absent - _MAY_BE_MISSING.get(schema, set())):
         problems.error(

@@ -157,12 +157,12 @@ class TrainConfig:
 
 @dataclass
 class EvaluateConfig:
-    """What `evaluate.py` reads; everything else stands in the run's folder.
+    """What `evaluate.py` reads; everything else stands in the folder of the run or bundle.
 
     Attributes
     ----------
     run
-        Folder of the run.
+        Folder of the run; of patients of another place, also that of a bundle.
     study
         File of what only the authors know; None: study.yaml in the run's folder, where it is there.
     audit
@@ -177,10 +177,19 @@ class EvaluateConfig:
         Column of samples or patients within whose values labels are permuted; None: among all.
     place_columns
         Columns that name places: patients that one of them sets apart are an outside cohort.
+    subgroups
+        Columns of samples or patients within whose values the model is measured, too.
     bundle
         Folder of a bundle to be written; None writes none.
     bundle_force
         Write it although the audit found a leak, or did not run or end, with a watermark.
+    data
+        Patients of another place, to be evaluated by the model as it is; where neither path nor
+        endpoint nor output has a value, the run's own held-out patients are.
+    output
+        Folder that is made for what is said of patients of another place.
+    seed
+        Of the resamples of these patients, and of a simulated cohort.
     """
 
     run: str = MISSING
@@ -191,8 +200,12 @@ class EvaluateConfig:
     permutation_repeats: int = MISSING
     permute_within: str | None = None
     place_columns: list[str] = MISSING
+    subgroups: list[str] = MISSING
     bundle: str | None = None
     bundle_force: bool = False
+    data: DataConfig = field(default_factory=DataConfig)
+    output: str | None = None
+    seed: int = MISSING
 
 
 @dataclass

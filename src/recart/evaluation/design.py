@@ -20,12 +20,19 @@ class FoldDesign:
 
     `prevalence` is the share of positive bags among the development bags by (repeat, fold). Where a
     fold is not in it, a partition's is that of the bags that are not held out with it. `place` is
-    what makes held-out patients an outside cohort; None: nothing shows that they are one.
+    what makes held-out patients an outside cohort; None: nothing shows that they are one. `locked`
+    says that the model was finished before it met these patients: nothing was cross-validated.
     """
 
     kind: Kind = Kind.PARTITION
     prevalence: Mapping[tuple[int, int], float] = field(default_factory=dict)
     place: Place | None = None
+    locked: bool = False
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the held-out patients are shown to be an outside cohort."""
+        return self.place is not None or self.locked
 
     @classmethod
     def of(cls, split: Split, bags: Bags, place: Place | None = None) -> FoldDesign:

@@ -34,6 +34,7 @@ from recart.evaluation.outside import PLACE_COLUMNS, place_of
 from recart.evaluation.predictions import aggregate
 from recart.evaluation.ranked_bags import RankedBags
 from recart.evaluation.refit import permute_run
+from recart.evaluation.subgroups import SUBGROUPS, Subgroup, subgroups
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import PreparedCohort, prepared_folder, reopen_cohort
 from recart.training.endpoints import endpoint_of
@@ -54,7 +55,7 @@ class Evaluated:
     `predictions` are the model's held-out predictions, `baselines` those of each baseline. `ledger`
     counts evaluations on the same patients, this one among them. `audit` is empty until the checks
     have run. `outcomes` are the measures of an endpoint that is more than yes or no, by part; the
-    cohort and the assessment are then of its binary face.
+    cohort and the assessment are then of its binary face. `subgroups` are parts of the patients.
     """
 
     config: DictConfig
@@ -67,6 +68,7 @@ class Evaluated:
     ledger: Looks
     audit: Audit = field(default_factory=Audit)
     outcomes: tuple[OutcomeAssessment, ...] = ()
+    subgroups: tuple[Subgroup, ...] = ()
 
 
 def evaluate_run(
@@ -76,6 +78,7 @@ def evaluate_run(
     permute_within: str | None = None,
     permutation_repeats: int = 4,
     place_columns: Sequence[str] = PLACE_COLUMNS,
+    by: Sequence[str] = SUBGROUPS,
 ) -> Evaluated:
     """Predict every held-out patient once per repeat and compare with the baselines.
 
@@ -84,6 +87,7 @@ def evaluate_run(
     the labels, within the values of a column of samples or patients where one is named, tell what
     the heads find by chance in the first `permutation_repeats` repeats; 0 leaves that out. Patients
     that were held out for good are an outside cohort where one of `place_columns` sets them apart.
+    The model is also measured within the values of the columns `by`.
 
     Raises
     ------
@@ -158,6 +162,7 @@ def evaluate_run(
         assessment=assessment,
         ledger=ledger,
         outcomes=outcomes,
+        subgroups=subgroups(assessment.model.scores, faced.store, faced.bags, by),
     )
     return _audited(evaluated, run, checks) if checks else evaluated
 

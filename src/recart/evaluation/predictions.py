@@ -54,7 +54,7 @@ class BagScores:
     kind
         What the folds are to each other.
     elsewhere
-        Whether the held-out patients are shown to be of another place than all that any model saw.
+        Whether the held-out patients are shown to be an outside cohort, see `FoldDesign`.
 
     Notes
     -----
@@ -173,7 +173,7 @@ def aggregate(predictions: pd.DataFrame, name: str, design: FoldDesign = PARTITI
     table["probability_high"] = expit(spread["high"])
     folds = by_fold[["bag", "patient", "repeat", "fold", "y", "logit", "log_odds"]]
     return BagScores(
-        name=name, table=table, folds=folds, kind=design.kind, elsewhere=design.place is not None
+        name=name, table=table, folds=folds, kind=design.kind, elsewhere=design.elsewhere
     )
 
 

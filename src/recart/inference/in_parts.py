@@ -28,7 +28,7 @@ from recart.inference.progress import CellProgress
 from recart.problems import InputError, Problem, Problems
 from recart.training.executors.cores import allowed_cores
 
-__all__ = ["Embedding", "embed_in_parts"]
+__all__ = ["Embedding", "embed_in_parts", "one_thread_of_torch"]
 
 CELLS: Final = 1 << 16  # of a part: under a gigabyte of counts
 
@@ -81,7 +81,7 @@ def embed_in_parts(
         asked.say(f"reading {total:,} cells in {len(parts)} parts, each whole patients")
     matched = None
     with (
-        _one_thread_of_torch(),
+        one_thread_of_torch(),
         Export(output, model.about) as out,
         CellProgress(total, len(model.members)) as bar,
     ):
@@ -111,7 +111,7 @@ def embed_in_parts(
 
 
 @contextmanager
-def _one_thread_of_torch() -> Iterator[None]:
+def one_thread_of_torch() -> Iterator[None]:
     """Threads of our own encode a chunk each, which is faster and gives the same numbers always."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

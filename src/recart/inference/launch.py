@@ -34,7 +34,7 @@ from recart.training.progress import say
 from recart.training.readouts import build_endpoint
 from recart.training.run_directory import RunDirectory
 
-__all__ = ["Embedded", "embed_new", "embed_run", "open_model"]
+__all__ = ["Embedded", "embed_new", "embed_run", "open_model", "same_columns"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def embed_new(config: DictConfig) -> Embedded:
     if model.watermark:
         say(f"[bold red]{model.watermark}[/bold red]")
     model = _trusted(model, config.get("refusal"))
-    _same_columns(config.data, model)
+    same_columns(config.data, model)
     reader, content = reader_of(config.data), ContentDigest()
     check_apart(output, reader.files())
     no_file = bool(reports) and not reader.files()
@@ -185,7 +185,7 @@ def _refusals(trust: Trust, new: NewPatients, unit: str) -> Sequence[str]:
     return trust.policy.summary(new.patients["reasons"].tolist(), unit)
 
 
-def _same_columns(new: DictConfig, model: Model) -> None:
+def same_columns(new: DictConfig, model: Model) -> None:
     """Where no column is named for the new data, those of the training data are tried.
 
     A bundle has no names of columns.

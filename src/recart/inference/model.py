@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,6 @@ from typing import Any, final
 
 import pandas as pd
 
-from recart import __version__
 from recart.config.build import build
 from recart.data.bags import Bags, make_bags
 from recart.data.checks import Limits
@@ -22,7 +20,7 @@ from recart.data.prepare import Endpoint, Preparation, read_checked, to_store
 from recart.data.pseudonyms import Pseudonyms
 from recart.data.readers.reader import Reader
 from recart.data.store import CohortStore
-from recart.inference.bundle.card import USE
+from recart.inference.about_model import about_model, claim_level
 from recart.inference.bundle.read import read_bundle
 from recart.inference.model_words import in_model_words
 from recart.inference.new_patients import NewPatients, embed_new_patients
@@ -105,7 +103,7 @@ class Model:
                 file=run.path.name,
             )
             raise InputError([problem])
-        folder, level = prepared_folder(run), _claim_level(run)
+        folder, level = prepared_folder(run), claim_level(run)
         return cls(
             members=members,
             config=run.config,
@@ -114,7 +112,7 @@ class Model:
                 fingerprint=run.receptors,
                 versions=json.loads(run.versions.read_text(encoding="utf-8")),
             ),
-            about=_about(members, run.config.data.endpoint)
+            about=about_model(members, run.config.data.endpoint)
             | ({"claim_level": level} if level else {}),
             trust=read_trust(run),
             pseudonyms=Pseudonyms(folder / "pseudonym.key"),
@@ -140,7 +138,7 @@ class Model:
                 fingerprint=bundle.features["receptors"]["fingerprint"], versions=bundle.versions
             ),
             about={
-                **_about(bundle.members, bundle.claim["endpoint"]),
+                **about_model(bundle.members, bundle.claim["endpoint"]),
                 "claim_level": str(bundle.claim["level"]),
                 "bundle": bundle.digest[:16],
                 **({"watermark": str(watermark)} if watermark else {}),
@@ -163,6 +161,11 @@ class Model:
         """Names of yes and no of what is predicted."""
         return build_endpoint(self.config).classes
 
+    def limits(self, given: Limits | None) -> Limits:
+        """When a sample of new data has failed: as given, or as in training where nothing is."""
+        own: Limits = build(self.config.data.limits)
+        return own if given is None or given == Limits() else given
+
     def read(
         self,
         reader: Reader,
@@ -170,11 +173,12 @@ class Model:
         *,
         car_genes: Sequence[str] = (),
         limits: Limits | None = None,
+        endpoint: Endpoint | None = None,
     ) -> NewCohort:
         """Read and check new data, by the rules that the model was trained under.
 
         `car_genes` and `limits` of the new data stand before the model's own. Labels are not
-        looked at.
+        looked at, but where `endpoint` says which: then they are checked, and nothing else.
 
         Raises
         ------
@@ -183,7 +187,7 @@ class Model:
             version than the model's.
         """
         with self._folder() as folder:
-            made = self._preparation(reader, folder, car_genes, limits)
+            made = self._preparation(reader, folder, car_genes, limits, endpoint)
             cohort = read_checked(made, progress)
             dims = [own.features.spec.receptor_dim for own in self.members]
             if cohort.chains is not None and any(dims):
@@ -249,18 +253,23 @@ class Model:
         return frozenset(name for name in store.patients.index if own.patient(name) in of_run)
 
     def _preparation(
-        self, reader: Reader, folder: Path, car_genes: Sequence[str], limits: Limits | None
+        self,
+        reader: Reader,
+        folder: Path,
+        car_genes: Sequence[str],
+        limits: Limits | None,
+        endpoint: Endpoint | None,
     ) -> Preparation:
         data = self.config.data
-        unset = limits is None or limits == Limits()
+        own = self.limits(limits)
+        unknown = Endpoint(column=None, positive=None, negative=None, exclude=[], unit=self.unit)
         return Preparation(
             reader=reader,
-            endpoint=Endpoint(
-                column=None, positive=None, negative=None, exclude=[], unit=self.unit
-            ),
+            endpoint=endpoint or unknown,
             car_genes=list(car_genes or data.car_genes),
             normalised=bool(data.normalised),
-            limits=build(data.limits) if limits is None or unset else limits,
+            # nothing is fitted to the classes: one patient of each is enough to read them
+            limits=own if endpoint is None else replace(own, min_per_class=1),
             receptors=build(data.receptors),
             folder=folder,
             in_memory=True,
@@ -275,26 +284,3 @@ class Model:
             return
         with tempfile.TemporaryDirectory(prefix="recart-") as folder:
             yield Path(folder)
-
-
-def _about(members: Sequence[LoadedMember], endpoint: str) -> dict[str, str]:
-    own = {"members": _members_digest(members), "endpoint": endpoint}
-    return {"recart": __version__, **own, "use": USE}
-
-
-def _members_digest(members: Sequence[LoadedMember]) -> str:
-    """One hash over the weights of all members."""
-    digest = hashlib.sha256()
-    for member in members:
-        for name, tensor in sorted(member.stack.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _claim_level(run: RunDirectory) -> str:
-    """`L0` to `L4`, as the last evaluation found it; empty where there was none."""
-    report = run.path / "report.json"
-    if not report.is_file():
-        return ""
-    return f"L{int(json.loads(report.read_text(encoding='utf-8'))['claim']['level'])}"

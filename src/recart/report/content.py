@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from recart.evaluation.assessment import Assessment
 from recart.evaluation.audit.finding import Finding
 from recart.evaluation.outcomes import OutcomeAssessment
+from recart.evaluation.subgroups import Subgroup
 from recart.report.checklists import FilledChecklist
 from recart.report.confounding import Association, ConfounderRow
 from recart.report.model_card import CardSection
@@ -69,6 +70,8 @@ class ReportContent:
         Warnings of the run that a reader should know.
     outcomes
         Measures of endpoints that are more than yes or no.
+    subgroups
+        Measures within parts of the patients.
     """
 
     question: Question
@@ -85,3 +88,4 @@ class ReportContent:
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     outcomes: tuple[OutcomeAssessment, ...] = ()
+    subgroups: tuple[Subgroup, ...] = ()

@@ -14,6 +14,8 @@ from recart.data.split import Kind, Split
 from recart.evaluation.assessment import Assessment
 from recart.evaluation.audit.finding import Finding
 from recart.evaluation.launch import Evaluated
+from recart.evaluation.outcomes import OutcomeAssessment
+from recart.evaluation.subgroups import Subgroup
 from recart.report.question import FlowStep, Question
 from recart.training.cohort_setup import PreparedCohort
 from recart.training.run_directory import RunDirectory
@@ -94,7 +96,9 @@ class RunFacts:
 
     `digests` are those of the configuration and the split, `versions` those of the software.
     `own_values` are settings that members have of their own, by member: a sweep chose them.
-    `times` are those of training, one a start; empty where they were not recorded.
+    `times` are those of training, one a start; empty where they were not recorded. `outcomes` are
+    the measures of endpoints that are more than yes or no, `subgroups` those within parts of the
+    patients.
     """
 
     config: Any
@@ -108,6 +112,8 @@ class RunFacts:
     findings: tuple[Finding, ...] | None
     own_values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     times: tuple[TrainingTime, ...] = ()
+    outcomes: tuple[OutcomeAssessment, ...] = ()
+    subgroups: tuple[Subgroup, ...] = ()
 
 
 def cohort_facts(cohort: PreparedCohort, data: Any) -> CohortFacts:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from recart.evaluation.outcomes import CENSORED
 from recart.report.question import FlowStep, LeftOut
 from recart.training.cohort_setup import PreparedCohort
 
-__all__ = ["admission_in_words", "cohort_flow", "features_left_out"]
+__all__ = ["admission_in_words", "cohort_flow", "features_left_out", "flow_step"]
 
 # what the readers and checks leave out, as the store counts it; all else is features and chains
 _PATIENTS = ("patients without a usable sample",)
@@ -50,11 +51,13 @@ def cohort_flow(cohort: PreparedCohort, data: Any) -> tuple[FlowStep, ...]:
         cells=len(store.cells) + _sum(store.dropped, _CELLS),
         left_out=_by_the_checks(store.dropped, data),
     )
-    admitted = _step("at the decision time", cohort, np.arange(len(bags)))
-    evaluated = _step("with a label: evaluated", cohort, np.flatnonzero(labels >= 0))
+    admitted = flow_step("at the decision time", cohort, np.arange(len(bags)))
+    evaluated = flow_step("with a label: evaluated", cohort, np.flatnonzero(labels >= 0))
     if bags.outcome is not None:
         reasons = _by_reason(bags.flow, data.unit)
         steps = (replace(passed, left_out=_difference(passed, admitted, _not_admitted(data))),)
+        if any(one.reason.startswith(CENSORED) for one in reasons):
+            evaluated = replace(evaluated, name="known as yes or no: evaluated")
         return (read, *steps, replace(admitted, left_out=reasons), evaluated)
     unknown = f"no value of {data.endpoint}"
     if data.exclude:
@@ -123,7 +126,8 @@ def _by_the_checks(dropped: Mapping[str, int], data: Any) -> tuple[LeftOut, ...]
     return tuple(one for one in found if one.patients or one.samples or one.cells)
 
 
-def _step(name: str, cohort: PreparedCohort, rows: np.ndarray) -> FlowStep:
+def flow_step(name: str, cohort: PreparedCohort, rows: np.ndarray) -> FlowStep:
+    """Patients, samples and cells of some bags."""
     cells = cohort.bags.cells(rows)
     samples = np.unique(cohort.store.cells["sample"].to_numpy()[cells])
     patients = np.unique(cohort.bags.table["patient"].to_numpy()[rows])

@@ -17,7 +17,7 @@ from recart.evaluation.outcomes import OutcomeAssessment
 from recart.report.content import ReportContent
 from recart.report.wording import RUNGS
 
-__all__ = ["report_numbers"]
+__all__ = ["assessed_numbers", "plain_numbers", "report_numbers"]
 
 
 def report_numbers(content: ReportContent) -> dict[str, Any]:
@@ -33,8 +33,8 @@ def report_numbers(content: ReportContent) -> dict[str, Any]:
         },
         "flow": [asdict(step) for step in content.flow],
         "left_out": dict(content.left_out),
-        "model": _numbers(assessment.model),
-        "baselines": [_numbers(baseline) for baseline in assessment.baselines],
+        "model": assessed_numbers(assessment.model),
+        "baselines": [assessed_numbers(baseline) for baseline in assessment.baselines],
         "baselines_left_out": dict(assessment.left_out),
         "differences": [asdict(difference) for difference in assessment.differences],
         "permutation": None if assessment.permutation is None else asdict(assessment.permutation),
@@ -53,12 +53,14 @@ def report_numbers(content: ReportContent) -> dict[str, Any]:
         "model_card": [asdict(section) for section in content.card],
         "provenance": dict(content.provenance),
         "notes": list(content.notes),
+        "subgroups": [asdict(one) for one in content.subgroups],
         "outcomes": [_outcome(one) for one in content.outcomes],
     }
-    return {name: _plain(value) for name, value in numbers.items()}
+    return {name: plain_numbers(value) for name, value in numbers.items()}
 
 
-def _numbers(assessed: Assessed) -> dict[str, Any]:
+def assessed_numbers(assessed: Assessed) -> dict[str, Any]:
+    """The measures of one model, with their intervals."""
     point = assessed.sensitivity_at_specificity
     return {
         "name": assessed.name,
@@ -92,18 +94,18 @@ def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
     return table.reset_index().to_dict(orient="records")
 
 
-def _plain(value: object) -> object:
+def plain_numbers(value: object) -> object:
     """Nothing but what JSON has; NaN and infinities are None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_numbers(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain_numbers(value.tolist())
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
+        return [plain_numbers(item) for item in value]
     if isinstance(value, Enum) and isinstance(value, str):
         return value.value
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain_numbers(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

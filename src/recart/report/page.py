@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recart.data.split import Kind
 from recart.evaluation.intervals import UNMEASURED, Interval
@@ -19,9 +19,12 @@ from recart.report.performance import patient_figures, probability_figures, rank
 from recart.report.wording import RUNGS
 from recart.training.atomic_files import write_atomically
 
-__all__ = ["write_report"]
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
-_COLUMNS = {
+__all__ = ["COLUMNS", "drawn", "page_environment", "write_report"]
+
+COLUMNS = {
     "auprc": "AUPRC",
     "balanced_accuracy": "Balanced accuracy",
     "sensitivity": "Sensitivity",
@@ -42,9 +45,41 @@ def write_report(content: ReportContent, path: Path) -> None:
 
 
 def _render(content: ReportContent) -> str:
+    assessment = content.assessment
+    return (
+        page_environment()
+        .get_template("page.html.j2")
+        .render(
+            content=content,
+            question=content.question,
+            assessment=assessment,
+            model=assessment.model,
+            best=assessment.best_baseline,
+            lead=assessment.headline,
+            differences={difference.baseline: difference for difference in assessment.differences},
+            rungs=[(int(level), name) for level, name in RUNGS.items()],
+            level=int(assessment.claim.level),
+            columns=COLUMNS,
+            unmeasured=UNMEASURED.get(Kind(assessment.model.metrics.kind), ""),
+            ranking=drawn(ranking_figures(assessment), "ranking"),
+            worth=drawn(probability_figures(assessment, content.question), "worth"),
+            each=drawn(patient_figures(assessment, content.question), "each"),
+            whole=next((own for own in content.outcomes if own.leads and own.model.values), None),
+            outcomes=[
+                (outcome, drawn(outcome_figures(outcome), f"outcome{number}-"))
+                for number, outcome in enumerate(content.outcomes)
+            ],
+            of_the_run=drawn(content.figures, "run"),
+            audit=None if content.findings is None else audit_groups(content.findings),
+            rows=_rows(content),
+        )
+    )
+
+
+def page_environment() -> Environment:
+    """Where the parts of pages stand, with what they print numbers by."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    assessment = content.assessment
     environment = Environment(
         loader=PackageLoader("recart.report", "page_parts"),
         autoescape=True,
@@ -53,32 +88,11 @@ def _render(content: ReportContent) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, span=_span, thousands=thousands)
-    return environment.get_template("page.html.j2").render(
-        content=content,
-        question=content.question,
-        assessment=assessment,
-        model=assessment.model,
-        best=assessment.best_baseline,
-        lead=assessment.headline,
-        differences={difference.baseline: difference for difference in assessment.differences},
-        rungs=[(int(level), name) for level, name in RUNGS.items()],
-        level=int(assessment.claim.level),
-        columns=_COLUMNS,
-        unmeasured=UNMEASURED.get(Kind(assessment.model.metrics.kind), ""),
-        ranking=_drawn(ranking_figures(assessment), "ranking"),
-        worth=_drawn(probability_figures(assessment, content.question), "worth"),
-        each=_drawn(patient_figures(assessment, content.question), "each"),
-        outcomes=[
-            (outcome, _drawn(outcome_figures(outcome), f"outcome{number}-"))
-            for number, outcome in enumerate(content.outcomes)
-        ],
-        of_the_run=_drawn(content.figures, "run"),
-        audit=None if content.findings is None else audit_groups(content.findings),
-        rows=_rows(content),
-    )
+    return environment
 
 
-def _drawn(figures: Sequence[ReportFigure], prefix: str) -> list[dict[str, Any]]:
+def drawn(figures: Sequence[ReportFigure], prefix: str) -> list[dict[str, Any]]:
+    """Figures as a page holds them; `prefix` is unique on it."""
     from markupsafe import Markup
 
     return [

@@ -33,6 +33,7 @@ from recart.training.collapse import ACTIVE, collapse_warning, kept_row
 from recart.training.encoding import encode
 from recart.training.endpoints import endpoint_of
 from recart.training.member_configuration import own_values
+from recart.training.progress import say
 from recart.training.run_directory import RunDirectory
 from recart.training.training_time import training_times
 
@@ -58,6 +59,7 @@ def write_run_report(
     -------
     The page.
     """
+    say("drawing the report")
     run.figures.mkdir(exist_ok=True)
     tables = {"recart": evaluated.predictions, **evaluated.baselines}
     together = pd.concat([table.assign(model=name) for name, table in tables.items()])
@@ -103,6 +105,8 @@ def report_content(
             findings=findings,
             own_values=own_values(run.path),
             times=training_times(run.path),
+            outcomes=evaluated.outcomes,
+            subgroups=evaluated.subgroups,
         )
     )
     said, withheld = within_the_claim(study, assessment.claim.level, question)
@@ -121,6 +125,7 @@ def report_content(
         provenance=_provenance(evaluated, run),
         notes=withheld,
         outcomes=evaluated.outcomes,
+        subgroups=evaluated.subgroups,
     )
 
 

@@ -62,8 +62,8 @@ def random_views(
 ) -> tuple[Tensor, Tensor]:
     """(n v, c, i) random `v` views of at most `c` cells of each bag; (n v, c) is a cell there.
 
-    Views differ where a bag has more than `c` cells, of which each cell of a view is drawn by
-    itself; those of a smaller bag are the whole of it.
+    Views differ where a bag has more than `c` cells, and hold no cell twice; those of a smaller bag
+    are the whole of it.
     """
     views, cells = shape
     latent = bags.latents[0].shape[1]
@@ -72,8 +72,9 @@ def random_views(
     for i, n in enumerate(rows):
         known, token_c = known_cells(bags, n, tokens)
         for v in range(views):
-            few = len(known) <= cells
-            drawn = np.arange(len(known)) if few else rng.integers(0, len(known), cells)
+            drawn = np.arange(len(known))
+            if len(known) > cells:
+                drawn = rng.choice(len(known), cells, replace=False, shuffle=False)
             z = bags.latents[n][known[drawn]]
             x[i, v, : len(drawn)] = _instances(z, token_c[drawn], len(tokens), scaling)
             mask[i, v, : len(drawn)] = True

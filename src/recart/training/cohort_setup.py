@@ -36,6 +36,7 @@ __all__ = [
     "reading",
     "reading_of",
     "reopen_cohort",
+    "values_of",
     "whole_reading",
     "with_bags",
 ]
@@ -174,11 +175,11 @@ def with_bags(store: CohortStore, key: str, data: Any) -> PreparedCohort:
     own = reading_of(store, data)
     outcome = _other_than_binary(data)
     if outcome is None:
-        values = _values(store, data.unit, data.endpoint)
+        values = values_of(store, data.unit, data.endpoint)
         labels = resolve_labels(values, data.positive, data.negative, list(data.exclude))
         bags = make_bags(store, labels, unit=data.unit, admission=admission(data), reading=own)
     else:
-        table = {name: _values(store, data.unit, name) for name in outcome.columns}
+        table = {name: values_of(store, data.unit, name) for name in outcome.columns}
         resolved = outcome.resolve(pd.DataFrame(table))
         bags = make_bags(
             store,
@@ -199,7 +200,7 @@ def _other_than_binary(data: Any) -> Endpoint | None:
     return None if isinstance(outcome, BinaryEndpoint) else outcome
 
 
-def _values(store: CohortStore, unit: str, name: str) -> pd.Series[Any]:
+def values_of(store: CohortStore, unit: str, name: str) -> pd.Series[Any]:
     """Values of a column by patient or by sample, wherever it stands."""
     table = store.patients if unit == "patient" else store.samples
     return table[name] if name in table else _of_samples(store, name)

@@ -238,6 +238,8 @@ def _no_run(path: Path, lacking: list[str]) -> Problem:
     newest = sorted(runs, key=lambda run: (Path(run) / _RUN).stat().st_mtime, reverse=True)
     near = [*close, *(run for run in newest if run not in close)][:5]
     mend = f"run={near[0]}" if near else "run train.py first; its last lines name the folder"
+    if (path / "claim.json").is_file():
+        mend = "it is a bundle: evaluate it on labelled patients, data.path=... output=<folder>"
     return Problem(code="E-RUN-001", file=str(path), what=what, mend=mend, examples=tuple(near))
 
 

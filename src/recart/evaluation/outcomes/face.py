@@ -18,8 +18,10 @@ from recart.training.endpoints import (
 )
 from recart.training.heads import Array
 
-__all__ = ["face_of", "on_the_face", "target_columns"]
+__all__ = ["CENSORED", "face_of", "on_the_face", "target_columns"]
 
+# how the reason begins why a bag that is in the C-index is in no yes or no
+CENSORED = "censored before it is known"
 _DAYS = 30.4375  # of a month
 
 
@@ -39,7 +41,8 @@ def face_of(cohort: PreparedCohort) -> PreparedCohort:
     label[rows] = endpoint.binary(endpoint.targets_of(bags, rows))
     flow = dict(bags.flow)
     if unknown := int((label[rows] < 0).sum()):
-        flow[f"censored before it is known: neither {' nor '.join(endpoint.classes)}"] = unknown
+        classes = " nor ".join(endpoint.classes)
+        flow[f"{CENSORED}, neither {classes}: in the C-index alone"] = unknown
     store = replace(
         cohort.store,
         patients=_faced(cohort.store.patients, endpoint),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ __all__ = ["Measured", "OutcomeAssessment", "assess_outcome", "outcomes_of"]
 
 # scikit-survival takes a millisecond a resample and measure
 _RESAMPLES = {"ordinal": 2000, "survival": 300}
+# the one measure of the whole endpoint: what is said first of it
+_MEASURE = {"survival": "C-index (IPCW)", "ordinal": "concordance"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,9 @@ class OutcomeAssessment:
         over folds) and the mean held-out outputs.
     refusal
         Why nothing was measured; empty where it was.
+    leads
+        Whether it is the run's endpoint, or the first of several: folds, baselines and claim are of
+        it.
     """
 
     name: str
@@ -58,6 +64,25 @@ class OutcomeAssessment:
     baselines: tuple[Measured, ...]
     table: pd.DataFrame
     refusal: str = ""
+    leads: bool = True
+
+    @property
+    def measure(self) -> str:
+        """Name of the measure of the whole endpoint; 0.5 is chance."""
+        return _MEASURE[self.kind]
+
+    @property
+    def value(self) -> float:
+        """What the model reaches in it; NaN where it was not measured."""
+        return self.model.values.get(self.measure, math.nan)
+
+    @property
+    def rival(self) -> Measured | None:
+        """The baseline that reaches most in it."""
+        told = [
+            own for own in self.baselines if math.isfinite(own.values.get(self.measure, math.nan))
+        ]
+        return max(told, key=lambda own: own.values[self.measure], default=None)
 
     @property
     def words(self) -> str:
@@ -145,6 +170,7 @@ def assess_outcome(
         baselines=tuple(measured(name, own) for name, own in rows.items()),
         table=table,
         refusal=LACKING if lacking else "",
+        leads=not part,
     )
 
 

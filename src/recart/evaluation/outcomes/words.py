@@ -11,8 +11,6 @@ from recart.training.endpoints import Endpoint
 
 __all__ = ["claim_of", "endpoint_words"]
 
-_MAIN = {"survival": "C-index (IPCW)", "ordinal": "concordance"}
-
 
 def endpoint_words(column: str, endpoint: Endpoint) -> str:
     """Name of what is asked: the column, and where yes or no is one question of several, which."""
@@ -25,8 +23,11 @@ def claim_of(
     """The claim of the binary face, with the measure of the whole endpoint beside it.
 
     For survival there is none: whoever is censored before the landmark is not in its binary face,
-    and error rates of a claim on the C-index were not measured. Its interval is said instead.
+    and error rates of a claim on the C-index were not measured. Its interval is said instead. An
+    endpoint that does not lead changes nothing.
     """
+    if not outcome.leads:
+        return face
     numbers = _numbers(outcome)
     if outcome.kind == "ordinal":
         if face.level == ClaimLevel.NOT_IDENTIFIABLE:
@@ -35,7 +36,7 @@ def claim_of(
         if permutation is not None and permutation.p is not None:
             note = "The claim is on the cut; labels were permuted as levels."
         return Claim(
-            level=face.level, headline=face.headline, sentences=(*face.sentences, numbers, note)
+            level=face.level, headline=face.headline, sentences=(numbers, *face.sentences, note)
         )
     return Claim(
         level=ClaimLevel.NOT_IDENTIFIABLE,
@@ -49,8 +50,7 @@ def claim_of(
 
 
 def _numbers(outcome: OutcomeAssessment) -> str:
-    name = _MAIN[outcome.kind]
-    value = outcome.model.values.get(name, math.nan)
+    name, value = outcome.measure, outcome.value
     if not math.isfinite(value):
         return f"{name}: not known. {outcome.refusal}".strip()
     interval = outcome.model.intervals[name]
@@ -59,8 +59,6 @@ def _numbers(outcome: OutcomeAssessment) -> str:
         f"{interval.low:.2f} to {interval.high:.2f}, which holds the fold models fixed and is too "
         f"narrow for that (0.5 is chance; {outcome.words})."
     )
-    rivals = [own for own in outcome.baselines if math.isfinite(own.values.get(name, math.nan))]
-    if rivals:
-        best = max(rivals, key=lambda own: own.values[name])
-        text += f" Best baseline, {best.name}: {best.values[name]:.2f}."
+    if outcome.rival is not None:
+        text += f" Best baseline, {outcome.rival.name}: {outcome.rival.values[name]:.2f}."
     return text

@@ -43,6 +43,10 @@ def bundle_card(card: str, claim: Mapping[str, Any], figures: Sequence[str]) -> 
         "On the command line: `python embed.py bundle=<this folder> data.path=new.h5mu "
         "output=out.h5mu`. Nothing is fetched, and no file of the training cohort is needed.",
         "",
+        "Whoever has labelled patients can measure what it is worth there, without fitting "
+        "anything: `python evaluate.py run=<this folder> data.path=own.h5mu "
+        "data.endpoint=<column of the outcome> output=<folder to be made>`.",
+        "",
         "What the bundle does not hold: cells, clones, receptor sequences; ids and pseudonyms of "
         "patients, samples and batches. Names of batches being gone, samples from a batch of the "
         "training cohort are treated as of a new one.",

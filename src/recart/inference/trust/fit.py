@@ -21,6 +21,7 @@ from recart.inference.trust.trust import Trust
 from recart.training.checkpoints import load_checkpoint, save_checkpoint
 from recart.training.endpoints import endpoint_of
 from recart.training.member_file import LoadedMember
+from recart.training.progress import say
 from recart.training.run_directory import RunDirectory
 
 __all__ = ["fit_trust", "read_trust", "trust_path", "write_trust"]
@@ -31,6 +32,7 @@ _CELLS: Final = 500  # of each training bag that distances are measured on
 
 def fit_trust(evaluated: Evaluated, policy: RefusalPolicy) -> Trust:
     """From held-out scores and leave-patient-out distances; nothing is trained."""
+    say("measuring what unlike patients are, for embed.py")
     cohort, members = evaluated.cohort, evaluated.members
     store, bags = cohort.store, cohort.bags
     predictions = evaluated.predictions

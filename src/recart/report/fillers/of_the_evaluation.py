@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 
 from recart.evaluation.audit.finding import Severity
 from recart.evaluation.intervals import Interval
+from recart.evaluation.outcomes import OutcomeAssessment
 from recart.report.facts import RunFacts
 from recart.report.fillers.filler import class_name
 
@@ -82,8 +84,13 @@ def evaluation_method(facts: RunFacts) -> str:
 
 def measures(facts: RunFacts) -> str:
     """Measures that are given."""
-    text = (
-        "Per patient, never per cell: AUROC, AUPRC, balanced accuracy, sensitivity at fixed "
+    text = "Per patient, never per cell: "
+    for outcome in facts.outcomes:
+        text += f"of {outcome.name} {', '.join(outcome.model.values) or 'nothing'}; "
+    if _leading(facts):
+        text += f"of {facts.question.positive} against {facts.question.negative} "
+    text += (
+        "AUROC, AUPRC, balanced accuracy, sensitivity at fixed "
         "specificity, Brier score and skill, calibration in the large and slope, decision curve, "
         "ROC curve"
     )
@@ -120,10 +127,14 @@ def confidence(facts: RunFacts) -> str:
 
 def performance(facts: RunFacts) -> str | None:
     """Estimates with intervals."""
-    model = facts.assessment.model
+    model, first = facts.assessment.model, ""
+    if outcome := _leading(facts):
+        span = _span(outcome.model.intervals[outcome.measure])
+        first = f"{outcome.measure} {outcome.value:.2f} ({span}), {outcome.words}; as yes or no, "
+        first += f"{facts.question.positive}: "
     if model.metrics.auroc is None or model.auroc_interval is None:
-        return f"No AUROC: {model.metrics.refusal} Brier score {model.metrics.brier:.2f}."
-    text = f"AUROC {model.metrics.auroc:.2f} ({_span(model.auroc_interval)})"
+        return f"{first}No AUROC: {model.metrics.refusal} Brier score {model.metrics.brier:.2f}."
+    text = f"{first}AUROC {model.metrics.auroc:.2f} ({_span(model.auroc_interval)})"
     for name, key in (("AUPRC", "auprc"), ("Brier score", "brier"), ("Brier skill", "brier_skill")):
         value, interval = getattr(model.metrics, key), model.bootstrap.get(key)
         if value is not None and interval is not None:
@@ -176,11 +187,20 @@ def fold_spread(facts: RunFacts) -> str | None:
 
 
 def subgroups(facts: RunFacts) -> str:
-    """Subgroups that could be looked at."""
+    """Subgroups that were looked at, and that could be."""
+    measured = list(dict.fromkeys(one.column for one in facts.subgroups if one.auroc is not None))
     found = [name for name in facts.cohort.columns if _SENSITIVE.search(name)]
+    left = [name for name in found if name not in measured]
+    parts = []
+    if measured:
+        parts.append(f"AUROC and mean probability were computed by {', '.join(measured)}.")
     if not found:
-        return "The patient table names neither sex nor age, so performance can't be told by them."
-    return f"The patient table has {', '.join(found)}; performance by these was not computed."
+        parts.append(
+            "The patient table names neither sex nor age, so performance can't be told by them."
+        )
+    if left:
+        parts.append(f"The patient table has {', '.join(left)}; nothing was computed by these.")
+    return " ".join(parts)
 
 
 def train_against_test(facts: RunFacts) -> str:
@@ -218,6 +238,12 @@ def known_limits(facts: RunFacts) -> str:
         f"{metrics.n_patients} patients, {where}; association, no cause. The report lists what is "
         "not claimed."
     )
+
+
+def _leading(facts: RunFacts) -> OutcomeAssessment | None:
+    """What was measured of the whole endpoint where it is more than yes or no."""
+    known = [own for own in facts.outcomes if own.leads and math.isfinite(own.value)]
+    return known[0] if known else None
 
 
 def _held_out(facts: RunFacts) -> str:

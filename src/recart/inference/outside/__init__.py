@@ -1,0 +1,1 @@
+"""A finished model on patients of another place whose outcome is known: nothing is fitted."""
