@@ -41,6 +41,12 @@ CHROMIUM = next(
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first: several workers then end at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests on real data where there is none."""
     if item.get_closest_marker("real_data") and not os.environ.get("RECART_REAL_DATA"):

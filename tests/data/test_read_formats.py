@@ -279,3 +279,18 @@ def test_clone_ids_without_sequences(toy: Toy, tmp_path: Path) -> None:
     assert list(cohort.chains["clone_id"]) == [f"c{i % 5}" for i in range(1, 36, 2)]
     assert cohort.chains["junction_aa"].isna().all()
     assert cohort.protein is None
+
+
+@pytest.mark.parametrize("write", [write_h5ad, write_h5mu])
+def test_the_order_of_categories_is_read(
+    toy: Toy, tmp_path: Path, write: Callable[[Toy, Path], Reader]
+) -> None:
+    words = ["mild", "severe", "fatal"]
+    toy.obs["grade"] = pd.Categorical([*words[:2], None] * 12, words, ordered=True)
+    toy.obs["timepoint"] = pd.Categorical(toy.obs["timepoint"], ["pre", "post"], ordered=True)
+    toy.obs["kind"] = pd.Categorical(["T", "B", "T"] * 12)
+    toy.obs = toy.obs.rename(columns={"timepoint": "time_point"})
+    cohort = write(toy, tmp_path).read()
+    assert cohort.levels == {"grade": tuple(words), "timepoint": ("pre", "post")}
+    assert list(cohort.cells["grade"][:2]) == words[:2]
+    assert not isinstance(cohort.cells["grade"].dtype, pd.CategoricalDtype)

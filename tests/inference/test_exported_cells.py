@@ -99,12 +99,14 @@ def test_missing_values_stay_missing_and_categories_stay_as_they_are(
         "nothing": np.array([None] * 4, dtype=object),
         "mixed": np.array([1, "x", None, True], dtype=object),
         "grade": grade,
+        "read": np.array(grade.astype(object), dtype=object),  # as a reader hands it on
     }
-    first = cohort({"a": "A", "b": "B"}, **mine)
+    levels = {"read": ("mild", "severe", "fatal"), "word": ("T", "NK")}
+    first = replace(cohort({"a": "A", "b": "B"}, **mine), levels=levels)
     whole = (first, found("patient", {"A": 0.3, "B": 0.4}))
     other = {**mine, "word": np.array([None, "NK"], dtype=object)}
     more = {name: values[:2] if name != "word" else values for name, values in other.items()}
-    last = (cohort({"c": "C"}, **more), found("patient", {"C": 0.5}))
+    last = (replace(cohort({"c": "C"}, **more), levels=levels), found("patient", {"C": 0.5}))
     for parts, words in (((whole,), []), ((whole, last), [None, "NK"])):
         obs = written(*parts)
         assert [None if pd.isna(own) else own for own in obs["word"]] == [
@@ -119,6 +121,7 @@ def test_missing_values_stay_missing_and_categories_stay_as_they_are(
             None,
             "True",
         ]
-        pd.testing.assert_series_equal(
-            obs["grade"][:4], pd.Series(grade, index=obs.index[:4], name="grade")
-        )
+        for name in ("grade", "read"):
+            pd.testing.assert_series_equal(
+                obs[name][:4], pd.Series(grade, index=obs.index[:4], name=name)
+            )

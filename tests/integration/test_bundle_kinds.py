@@ -17,6 +17,7 @@ import recart
 from recart.config.build import build
 from recart.config.compose import compose
 from recart.data.cohort import Cohort
+from recart.evaluation.attended_cells import attended_cells
 from recart.evaluation.launch import Evaluated, evaluate_run
 from recart.inference.bundle.write import write_bundle
 from recart.inference.launch import embed_new
@@ -183,6 +184,11 @@ def test_a_bundle_of_every_kind_says_what_its_run_says(
     if scale == "log-odds":
         np.testing.assert_allclose(summary["score"], table["logit_mean"])
     assert drivers.groups.empty == ("mixed" in kind)
+    told = attended_cells(found.members, found.cohort)
+    assert bool(told) == ("cells" in kind)
+    if told:
+        attended, random = map(float, re.findall(r"by ([-.e\d]+)", told))
+        assert 0 < random < attended or "do not read it" in told
     if kind == "mixed":
         bounds = table["posterior:low"], table["posterior:high"]
         assert table["probability"].between(*bounds).all()

@@ -2,8 +2,9 @@
 
 Left out, with what runs them: checks of the audit (test_audited_run), readers of files
 (test_pipeline, test_real_data), a fixed split (test_pipeline), experiments on real data
-(test_real_data), sweeps (test_sweep, test_sweep_kinds), refusals (test_refusal), a TOTALVI to start
-from (test_totalvi_start), Ray (test_everywhere_the_same: a process speaks to one cluster).
+(test_real_data), FCS files and their gates (test_fcs_cohort), sweeps (test_sweep,
+test_sweep_kinds), refusals (test_refusal), a TOTALVI to start from (test_totalvi_start), Ray and
+SLURM (test_everywhere_the_same).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ ELSEWHERE = {
     "data/folds/table",
     "data/gates/fcs",
     "executor/ray",
+    "executor/slurm",
     "training/start/totalvi",
     "experiment/carpall_tissue",
     "experiment/melanoma_response",
@@ -80,8 +82,6 @@ WITH_OUTCOME = {
         "+data.reader.outcomes.crs=true",
     ],
 }
-# what an executor is given where there is no cluster
-HERE = {"slurm": ["executor.cluster=local", "executor.at_once=2", "executor.memory_gb=2"]}
 # packages of an extra that is not installed by default
 EXTRAS = {"logger/mlflow": "mlflow"}
 
@@ -109,8 +109,6 @@ def test_one_step(option: str, tmp_path: Path) -> None:
     if group == "data/folds":
         asked, members = FOLDS.get(name, (asked, members))
     overrides += asked
-    if group == "executor":
-        overrides += HERE.get(name, [])
     if group == "endpoint":
         overrides += WITH_OUTCOME.get(name, [])
     if name in FEW_EVENTS:

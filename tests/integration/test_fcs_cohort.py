@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from recart.config.compose import compose
 from recart.evaluation.launch import evaluate_run
@@ -42,11 +43,27 @@ def _write(folder: Path, patients: int, cells: int) -> Path:
     return folder / "sheet.csv"
 
 
-def test_a_cohort_without_genes_runs_to_its_claim(tmp_path: Path) -> None:
+def _gates(folder: Path, sheet: Path) -> list[str]:
+    """Settings of a gate that only the first population is in; the first patient has no file."""
+    header, _, *rows = sheet.read_text().splitlines()
+    (folder / "gated.csv").write_text("\n".join([header, *rows]) + "\n")
+    table = ["gate,parent,channel,low,high", "T cells,,CD3,1.5,", "cytotoxic,T cells,CD8,1.5,"]
+    (folder / "gates.csv").write_text("\n".join(table) + "\n")
+    return [
+        "data/gates=fcs",
+        f"data.gates.sheet={folder / 'gated.csv'}",
+        f"data.gates.table={folder / 'gates.csv'}",
+        "data.covariates=['gate:T cells','gate:cytotoxic']",
+    ]
+
+
+def test_a_cohort_without_genes_runs_to_its_claim_with_its_gates(tmp_path: Path) -> None:
+    sheet = _write(tmp_path, patients=24, cells=60)
     config = compose(
         [
             "data=fcs",
-            f"data.path={_write(tmp_path, patients=24, cells=60)}",
+            f"data.path={sheet}",
+            *_gates(tmp_path, sheet),
             "data.endpoint=response",
             "data.reader.unit=20",
             "data.limits.min_cells=10",
@@ -71,6 +88,16 @@ def test_a_cohort_without_genes_runs_to_its_claim(tmp_path: Path) -> None:
     found = evaluate_run(RunDirectory.open(tmp_path / "run"))
     store = found.cohort.store
     assert (len(store.genes), len(store.proteins)) == (0, 8)
+    # the gate's share is that of the population among the two that have CD3, of whose file it is
+    gates, label = found.cohort.extras.filter(like="gate:"), found.cohort.bags.table["label"]
+    assert list(gates) == ["gate:T cells", "gate:cytotoxic"]
+    assert gates.isna().all(axis=1).sum() == 1
+    known = gates["gate:cytotoxic"].notna()
+    assert roc_auc_score(label[known], gates["gate:cytotoxic"][known]) > 0.7
+    for member in found.members:
+        assert member.head.chosen["shares"]["covariates"] > 0
+        named = {f"covariates:gate:cytotoxic{kind}" for kind in ("", ":log", ":missing")}
+        assert named <= set(member.head.chosen["features"])
     last = found.members[0].history[-1]
     assert last["train_rna"] == 0
     assert last["train_protein"] < found.members[0].history[0]["train_protein"]

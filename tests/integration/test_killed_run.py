@@ -82,11 +82,11 @@ def unbroken(place: Any) -> dict[str, str]:
     return command.files()
 
 
-@pytest.mark.parametrize("who", ["driver", "worker"])
-def test_killed_again_and_again(who: str, place: Any, unbroken: dict[str, str]) -> None:
-    command, rng = Command(place, f"killed_{who}"), random.Random(who)
+def test_killed_again_and_again(place: Any, unbroken: dict[str, str]) -> None:
+    """The command and one of its processes by turns, at random times."""
+    command, rng = Command(place, "killed"), random.Random(0)
     there: dict[str, str] = {}
-    for _ in range(3):
+    for who in ("driver", "worker", "driver", "worker"):
         process = command.start_and_wait_for_epochs()
         time.sleep(rng.uniform(0, 1.5))
         workers = command.workers(process)
@@ -110,26 +110,27 @@ def test_killed_again_and_again(who: str, place: Any, unbroken: dict[str, str]) 
     assert not list(command.run.rglob(".*.part"))
 
 
-@pytest.mark.parametrize(
-    ("number", "name"),
-    [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGUSR1, "SIGUSR1")],
-    ids=["SIGINT", "SIGTERM", "SIGUSR1"],
-)
-def test_asked_to_stop(number: int, name: str, place: Any, unbroken: dict[str, str]) -> None:
-    command = Command(place, f"asked_{name}")
-    process = command.start_and_wait_for_epochs()
-    workers = command.workers(process)
-    asked = time.monotonic()
-    process.send_signal(number)
-    said = process.communicate()[1]
-    assert time.monotonic() - asked < 30
-    assert process.returncode == 128 + number
-    assert said.splitlines()[-1] == (
-        f"stopped by {name}; to go on, run the same command with paths.run=asked_{name}"
-    )
-    assert "Traceback" not in said
-    assert not any(own.is_running() for own in workers)
-    assert list((command.run / "states").rglob("state-*.bin"))
+def test_asked_to_stop(place: Any, unbroken: dict[str, str]) -> None:
+    """By each of the signals, one after another in the same run."""
+    command = Command(place, "asked")
+    for number, name in (
+        (signal.SIGINT, "Ctrl-C"),
+        (signal.SIGTERM, "SIGTERM"),
+        (signal.SIGUSR1, "SIGUSR1"),
+    ):
+        process = command.start_and_wait_for_epochs()
+        workers = command.workers(process)
+        asked = time.monotonic()
+        process.send_signal(number)
+        said = process.communicate()[1]
+        assert time.monotonic() - asked < 30
+        assert process.returncode == 128 + number
+        assert said.splitlines()[-1] == (
+            f"stopped by {name}; to go on, run the same command with paths.run=asked"
+        )
+        assert "Traceback" not in said
+        assert not any(own.is_running() for own in workers)
+        assert list((command.run / "states").rglob("state-*.bin"))
     status = subprocess.run(
         [sys.executable, str(ROOT / "train.py"), f"status={command.run}"],
         capture_output=True,

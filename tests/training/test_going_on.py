@@ -148,13 +148,16 @@ def train(
     bags = make_all_bags(store)
 
     def run(
-        states: States | None, members: Sequence[Member] = MEMBERS, callbacks: Sequence[Any] = ()
+        states: States | None,
+        members: Sequence[Member] = MEMBERS,
+        callbacks: Sequence[Any] = (),
+        recipes: Recipes = RECIPES,
     ) -> list[TrainedEncoder]:
         return train_encoders(
             members,
             store,
             bags,
-            RECIPES,
+            recipes,
             lambda epochs: SETTINGS.make(epochs, [], callbacks, tmp_path),
             states,
         )
@@ -355,14 +358,18 @@ def test_callbacks_go_on_too(train: Train, tmp_path: Path) -> None:
     assert goes_on.steps == whole.steps > 7
 
 
-@pytest.mark.slow  # some eighty short trainings: a minute
+@pytest.mark.slow  # some sixty short trainings
 def test_every_point(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before and after everything that a step, an epoch and a state are made of.
 
     What a process leaves that is killed at a point is what lies on the disk at that point: one
     training is looked at there, and each of the folders that it would have left is gone on with.
     """
-    expected = digest(train(None))
+    # one before, one with and one after the end of a member
+    recipes = replace(RECIPES, training=replace(RECIPES.training, epochs=3))
+    plain = train(None, recipes=recipes)
+    assert [len(own.history) for own in plain] == [3, 2]
+    expected = digest(plain)
     folder, left = tmp_path / "states", dict[str, tuple[str, Path]]()
 
     class Looks(Points):
@@ -377,8 +384,9 @@ def test_every_point(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     looks = Looks()
     with watched(looks, monkeypatch):
-        train(states_in(folder))
-    assert len(looks.passed) > 250
-    assert len(left) > 60
+        train(states_in(folder), recipes=recipes)
+    assert len(looks.passed) > 180
+    assert len(left) > 40
     for name, killed in left.values():
-        assert digest(train(states_in(killed, every=1e9))) == expected, name
+        ended = train(states_in(killed, every=1e9), recipes=recipes)
+        assert digest(ended) == expected, name

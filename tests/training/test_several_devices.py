@@ -11,36 +11,40 @@ import pandas as pd
 import pytest
 import torch
 
-from recart.config.compose import config_folder
+from recart.config.compose import compose, config_folder
 from recart.training.checkpoints import load_checkpoint
+from recart.training.launch import train_run
 
 pytestmark = pytest.mark.slow  # whole runs
 
 TIMEOUT = 120  # seconds; a run that hangs is ended
 
 
+# the quick simulated cohort, smaller still
+SETTINGS = [
+    "experiment=quick",
+    "data/receptors=none",
+    "executor=in_process",
+    "data.reader.patients=12",
+    "data.reader.cells_per_sample=30",
+    "data.reader.genes=170",
+    "data.limits.min_cells=2",
+    "data.folds.k=2",
+    "features.prior_cells=5",
+    "training.epochs=2",
+    "training.batch_size=256",
+    "model.hidden=8",
+    "head.prototypes=3",
+    "head.inner_folds=2",
+    "trainer.accelerator=cpu",
+    "trainer.precision=64-true",
+]
+
+
 def _train_py(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`python train.py` on the quick simulated cohort, smaller still."""
-    settings = [
-        "experiment=quick",
-        "data/receptors=none",
-        "executor=in_process",
-        "data.reader.patients=12",
-        "data.reader.cells_per_sample=30",
-        "data.reader.genes=170",
-        "data.limits.min_cells=2",
-        "data.folds.k=2",
-        "features.prior_cells=5",
-        "training.epochs=2",
-        "training.batch_size=256",
-        "model.hidden=8",
-        "head.prototypes=3",
-        "head.inner_folds=2",
-        "trainer.accelerator=cpu",
-        "trainer.precision=64-true",
-    ]
+    """`python train.py`."""
     return subprocess.run(
-        [sys.executable, str(config_folder().parent / "train.py"), *arguments, *settings],
+        [sys.executable, str(config_folder().parent / "train.py"), *arguments, *SETTINGS],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
         capture_output=True,
@@ -50,10 +54,11 @@ def _train_py(folder: Path, *arguments: str, **variables: str) -> subprocess.Com
     )
 
 
-def test_train_py_on_two_devices(tmp_path: Path) -> None:
+def test_train_py_on_two_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One run directory, one sweep, one line an epoch; the same models as on one device."""
+    monkeypatch.chdir(tmp_path)
+    train_run(compose([*SETTINGS, "paths.run=one", "trainer.devices=1"]))
     runs = {
-        "one": ["trainer.devices=1"],
         "ddp": ["trainer.devices=2", "trainer.strategy=ddp"],
         "dealt": ["trainer.devices=2", "trainer.strategy=dealt", "members_per_job=null"],
     }
@@ -63,9 +68,9 @@ def test_train_py_on_two_devices(tmp_path: Path) -> None:
         assert done.stderr.count("run directory: ") == 1
         assert done.stderr.count("epochs 4/4") == 1
         assert "Warning" not in done.stderr
-    assert {path.name for path in tmp_path.iterdir()} <= {".recart", "prepared", *runs}
-    one, *others = (tmp_path / name for name in runs)
-    for other in others:
+    assert {path.name for path in tmp_path.iterdir()} <= {".recart", "prepared", "one", *runs}
+    one = tmp_path / "one"
+    for other in (tmp_path / name for name in runs):
         assert _rows(other) == [pytest.approx(row, rel=1e-6) for row in _rows(one)]
         for path in sorted((one / "checkpoints").glob("*.ckpt")):
             expected = load_checkpoint(path)

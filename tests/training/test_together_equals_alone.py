@@ -72,7 +72,6 @@ CASES = {
     "clone-level": Case(replace(PLAIN, weights=TermWeights(clone_level=True))),
     "settings": Case(settings=OWN_SETTINGS),
     "genes": Case(genes=OwnGenes()),
-    "stops": Case(epochs=12, patience=1, lr=0.1),
     # as members are trained by default, and where the processor has bfloat16
     "nb-float32": Case(precision="32-true"),
     "nb-bfloat16": Case(

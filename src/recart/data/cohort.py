@@ -54,6 +54,9 @@ class Cohort:
     source
         Where things came from, for error messages: `rna`, `protein`, `chains`, `samples`,
         `patients` -> file name (never logged, never stored).
+    levels
+        Of columns of `cells`, `samples` and `patients` that came as ordered categories, their
+        levels in order, as text. The columns themselves hold plain values.
     dropped
         Counts of what the reader left out and why, for the flow table of the report.
     """
@@ -68,4 +71,5 @@ class Cohort:
     protein_measured: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     chains: pd.DataFrame | None = None
     source: dict[str, str] = field(default_factory=dict)
+    levels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)

@@ -163,13 +163,16 @@ def _obs(cohort: Cohort, new: NewPatients) -> pd.DataFrame:
         predicted = obs["recart_probability"].notna()  # a refusal has nothing that sums to a score
         obs["recart_attribution"] = np.where(predicted, new.attribution.cells, np.float32(np.nan))
     for column in obs.select_dtypes("object").columns:  # small until the end
-        obs[column] = _words(obs[column])
+        obs[column] = _words(obs[column], cohort.levels.get(str(column), ()))
     return obs
 
 
-def _words(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Values as the words of a category; what is missing stays missing."""
-    return values.map(str, na_action="ignore").astype("category")
+def _words(values: pd.Series[Any], levels: tuple[str, ...] = ()) -> pd.Series[Any]:
+    """Values as the words of a category, ordered where they are `levels`; missing stays missing."""
+    words = values.map(str, na_action="ignore")
+    if levels and words.dropna().isin(levels).all():
+        return words.astype(pd.CategoricalDtype(levels, ordered=True))
+    return words.astype("category")
 
 
 def _append(group: h5py.Group, name: str, values: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from recart.data.features import bind
+from recart.evaluation.attended_cells import attended_cells
 from recart.evaluation.launch import Evaluated
 from recart.report.checklists import CHECKLISTS, Checklist, asked_of_study
 from recart.report.confounding import associations, confounder_rows
@@ -228,6 +229,7 @@ def _latent_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
 def _provenance(evaluated: Evaluated, run: RunDirectory) -> dict[str, str]:
     versions = json.loads(run.versions.read_text(encoding="utf-8"))
     made = digests(run)
+    attended = attended_cells(evaluated.members, evaluated.cohort)
     return {
         "run": run.path.name,
         "configuration": made["configuration"],
@@ -235,6 +237,7 @@ def _provenance(evaluated: Evaluated, run: RunDirectory) -> dict[str, str]:
         "split": f"{evaluated.split.words}, seed {evaluated.split.seed}, digest {made['split']}",
         "members": str(len(evaluated.members)),
         "epochs kept": ", ".join(map(str, sorted({m.best_epoch + 1 for m in evaluated.members}))),
+        **({"attention to cells": attended} if attended else {}),
         "commit of recart": str(versions.pop("commit", None)),
         "versions": ", ".join(f"{name} {value}" for name, value in versions.items() if value),
     }

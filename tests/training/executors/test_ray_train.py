@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -16,10 +20,10 @@ from recart.data.features import FeatureChoice
 from recart.data.store import CohortStore, open_store, write_store
 from recart.models.totalvi import TotalVI
 from recart.training.encoder_training import EncoderTraining
+from recart.training.executors.executor import Job
 from recart.training.executors.ray_cluster import RayCluster
 from recart.training.executors.ray_train import RayTrain
 from recart.training.jobs import Recipes, TrainedEncoder, train_encoders
-from recart.training.ranks import RankError
 from recart.training.reporting_logger import ReportingLogger
 from recart.training.trainer import TrainerSettings, quiet_lightning
 
@@ -63,7 +67,7 @@ def cohort(
 
 
 def train(
-    settings: TrainerSettings, members: list[Member], cohort: Cohort, recipes: Recipes = RECIPES
+    settings: TrainerSettings, members: list[Member], cohort: Cohort
 ) -> tuple[list[TrainedEncoder], list[Any]]:
     reports: list[Any] = []
     store, bags, path = cohort
@@ -73,7 +77,7 @@ def train(
             members,
             store,
             bags,
-            recipes,
+            RECIPES,
             lambda epochs: settings.make(epochs, [logger], [], path.parent),
         )
     return encoders, reports
@@ -101,7 +105,23 @@ def test_two_workers_train_what_one_process_trains(
         assert one.means["validation/rna"] == pytest.approx(other.means["validation/rna"], rel=1e-6)
 
 
-def test_a_worker_that_fails_is_named(two_machines: str, cohort: Cohort) -> None:
-    few = replace(RECIPES, training=replace(RECIPES.training, batch_size=1, block=1))
-    with pytest.raises(RankError, match="2 processes can't share minibatches of 1 cells"):
-        train(over_ray("ddp", two_machines, cohort), STACK[:1], cohort, few)
+def test_a_worker_that_fails_is_named_and_ends_the_others(
+    two_machines: str, errands: ModuleType, tmp_path: Path
+) -> None:
+    # the other would take two minutes
+    waits = Job(name="0", work=partial(errands.sleep, str(tmp_path)))
+    fails = Job(name="1", work=errands.refuse)
+    said: list[Any] = []
+    first, second = RayTrain(RayCluster(two_machines, 1, 0, None), tmp_path).run(
+        [waits, fails], lambda job, content: said.append((job.name, content))
+    )
+    assert first.job.name == "1"
+    assert str(first.failure) == "ValueError: no such thing / as a free lunch"
+    assert "in refuse" in first.failure.trace
+    assert second.job.name == "0"
+    assert second.failure is not None
+    assert said == [("1", "about to refuse")]
+    for own in tmp_path.iterdir():  # named after the process, written when it began
+        while psutil.pid_exists(int(own.name)):
+            assert time.time() - own.stat().st_mtime < 110, "the other goes on"
+            time.sleep(0.1)

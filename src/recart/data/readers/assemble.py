@@ -25,7 +25,8 @@ class Parts:
     """What a reader found, all rows in the order of the cells.
 
     `protein_measured` is (cells,) bool, or (cells, proteins): whether the cell's protein counts
-    mean anything. `chains` names cells by the index of `obs`.
+    mean anything. `chains` names cells by the index of `obs`, `levels` are those of its ordered
+    columns.
     """
 
     rna: sparse.csr_matrix
@@ -35,6 +36,7 @@ class Parts:
     protein_measured: np.ndarray | None = None
     chains: pd.DataFrame | None = None
     source: dict[str, str] = field(default_factory=dict)
+    levels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
 
 
@@ -88,8 +90,15 @@ def assemble(parts: Parts, columns: Columns, side: SideTables, problems: Problem
         protein_measured=_measured(parts, cells["sample"], samples.index),
         chains=chains,
         source={**parts.source, **side.source()},
+        levels=_levels(parts, columns),
         dropped=dropped,
     )
+
+
+def _levels(parts: Parts, columns: Columns) -> dict[str, tuple[str, ...]]:
+    """Levels of ordered columns under the names that the columns have now."""
+    now = dict(zip(parts.obs.columns, columns.rename(parts.obs.head(0)).columns, strict=True))
+    return {now[name]: levels for name, levels in parts.levels.items() if name in now}
 
 
 def _with_ids(

@@ -19,6 +19,7 @@ __all__ = [
     "by_rows",
     "members",
     "read_frame",
+    "read_levels",
     "read_matrix",
     "read_node",
     "read_numbers",
@@ -86,6 +87,16 @@ def read_frame(group: h5py.Group, name: str, file: str) -> pd.DataFrame:
         for column in frame.columns
     }
     return pd.DataFrame(plain, index=pd.Index(frame.index.astype(str), dtype=object, name=None))
+
+
+def read_levels(group: h5py.Group, name: str) -> dict[str, tuple[str, ...]]:
+    """Levels of the ordered columns of a table that can be read, in their order, as text."""
+    found: dict[str, tuple[str, ...]] = {}
+    for column, node in group[name].items() if isinstance(group.get(name), h5py.Group) else ():
+        if isinstance(node, h5py.Group) and node.attrs.get("ordered", False):
+            levels = read_node(node, "categories", "")
+            found[column] = tuple(str(level) for level in np.asarray(levels).tolist())
+    return found
 
 
 def read_matrix(

@@ -13,7 +13,7 @@ from recart.data.cohort import Cohort
 from recart.data.readers.assemble import Parts, assemble
 from recart.data.readers.chains import airr_chains, obs_chains
 from recart.data.readers.columns import Columns
-from recart.data.readers.elements import Rows, by_rows, read_frame
+from recart.data.readers.elements import Rows, by_rows, read_frame, read_levels
 from recart.data.readers.file_kind import require_kind
 from recart.data.readers.genes import gene_table, merge_duplicates
 from recart.data.readers.hdf5_guard import guard_hdf5, opened
@@ -99,12 +99,12 @@ class H5adReader(Reader):
         problems = Problems()
         side = read_side_tables(self.samples, self.patients, self.columns, problems)
         with opened(self.path) as file:
-            obs = read_frame(file, "obs", self.path)
+            obs, levels = read_frame(file, "obs", self.path), read_levels(file, "obs")
             chains = airr_chains(file, obs.index, self.path, problems)
         if chains is None:
             chains, used = obs_chains(self.columns.rename(obs))
             obs = obs.drop(columns=used, errors="ignore")
-        return _Tables(obs, chains, side, problems)
+        return _Tables(obs, levels, chains, side, problems)
 
     def _cohort(self, tables: _Tables, rows: Rows | None, turned: Turned | None = None) -> Cohort:
         """All cells, or those of `rows`; `turned` is the matrix row by row."""
@@ -122,6 +122,7 @@ class H5adReader(Reader):
             rna=rna,
             genes=genes,
             obs=obs,
+            levels=tables.levels,
             proteins=proteins or by_type,
             chains=chains,
             source={"rna": self.path, "protein": self.path, "chains": self.path},
@@ -132,6 +133,7 @@ class H5adReader(Reader):
 
 class _Tables(NamedTuple):
     obs: pd.DataFrame
+    levels: dict[str, tuple[str, ...]]
     chains: pd.DataFrame | None
     side: SideTables
     problems: Problems

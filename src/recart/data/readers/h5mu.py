@@ -16,7 +16,7 @@ from recart.data.readers.assemble import Parts, assemble
 from recart.data.readers.barcodes import match_barcodes
 from recart.data.readers.chains import airr_chains, obs_chains
 from recart.data.readers.columns import Columns
-from recart.data.readers.elements import Rows, by_rows, read_frame
+from recart.data.readers.elements import Rows, by_rows, read_frame, read_levels
 from recart.data.readers.file_kind import require_kind
 from recart.data.readers.genes import gene_table, merge_duplicates
 from recart.data.readers.hdf5_guard import guard_hdf5, opened
@@ -117,7 +117,7 @@ class H5muReader(Reader):
         dropped: dict[str, int] = {}
         with opened(self.path) as file:
             groups = _modalities(file, self.path)
-            obs = _joined_obs(file, groups, self.path)
+            obs, levels = _joined_obs(file, groups, self.path)
             barcodes = chains = None
             if "prot" in groups:
                 barcodes = read_frame(groups["prot"], "obs", self.path).index
@@ -131,7 +131,7 @@ class H5muReader(Reader):
             obs = obs.drop(columns=used, errors="ignore")
         else:
             chains = modality_chains(chains, obs.index, self.path, problems, dropped)
-        return _Tables(obs, chains, barcodes, side, problems, dropped)
+        return _Tables(obs, levels, chains, barcodes, side, problems, dropped)
 
     def _cohort(self, tables: _Tables, at: Rows | None, rows: Rows | None) -> Cohort:
         """All cells, or those of `rows`; `at` is then the cell of each row of protein."""
@@ -161,6 +161,7 @@ class H5muReader(Reader):
             rna=rna,
             genes=genes,
             obs=obs,
+            levels=tables.levels,
             chains=chains,
             source={"rna": self.path, "protein": self.path, "chains": self.path},
             dropped=dropped,
@@ -186,6 +187,7 @@ class H5muReader(Reader):
 
 class _Tables(NamedTuple):
     obs: pd.DataFrame
+    levels: dict[str, tuple[str, ...]]
     chains: pd.DataFrame | None
     barcodes: pd.Index | None
     side: SideTables
@@ -217,12 +219,18 @@ def _modalities(file: h5py.File, path: str) -> dict[str, h5py.Group]:
     return found
 
 
-def _joined_obs(file: h5py.File, groups: dict[str, h5py.Group], path: str) -> pd.DataFrame:
-    """`obs` of the RNA, then what only the file or another modality knows of its cells."""
-    obs = read_frame(groups["rna"], "obs", path)
-    others = [read_frame(file, "obs", path)] if "obs" in file else []
-    others += [read_frame(groups[role], "obs", path) for role in ("prot", "airr") if role in groups]
-    for other in others:
+def _joined_obs(
+    file: h5py.File, groups: dict[str, h5py.Group], path: str
+) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
+    """`obs` of the RNA, then what only the file or another modality knows of its cells.
+
+    Beside it the levels of those columns that are ordered.
+    """
+    obs, levels = read_frame(groups["rna"], "obs", path), read_levels(groups["rna"], "obs")
+    others = [file] if "obs" in file else []
+    others += [groups[role] for role in ("prot", "airr") if role in groups]
+    for group in others:
+        other, own = read_frame(group, "obs", path), read_levels(group, "obs")
         if not (other.index.is_unique and obs.index.is_unique):
             continue
         for column in other.columns:
@@ -230,4 +238,5 @@ def _joined_obs(file: h5py.File, groups: dict[str, h5py.Group], path: str) -> pd
             name = str(column).split(":", 1)[-1]
             if name not in obs.columns:
                 obs[name] = other[column].reindex(obs.index)
-    return obs
+                levels |= {name: own[column]} if column in own else {}
+    return obs, levels

@@ -56,7 +56,7 @@ def bundle_card(card: str, claim: Mapping[str, Any], figures: Sequence[str]) -> 
         "somebody who has a patient's counts can find out that the patient was in training. What "
         "it says of patients tells that as well: on simulated cohorts of 40 patients three in four "
         "pairs of a training patient and another were told apart by the confidence of the answer, "
-        "the response being known, or by how usual shares of cell types are "
+        "the response being known "
         "(`benchmarks/membership.py` of recart; not measured on this model).",
         "",
         rest.strip(),

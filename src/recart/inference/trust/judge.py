@@ -35,10 +35,10 @@ _RARE: Final = 0.99  # quantile of unseen patients' cells beyond which a cell is
 class Judge:
     """Attributes: `member` (name), `landmarks`, `rna` and `protein` curves, and what follows.
 
-    `composition` (k) and `precision` (k, k) are mean and inverse covariance of the log-ratio shares
-    of landmarks over the member's training bags. `typical` and `limits` (3) are values of
-    `CELL_SCORES` that half and one in a hundred of the cells of unseen patients exceed. `contrast`
-    tells kinds of samples by their compositions.
+    `composition` (k) is the mean of the log-ratio shares of landmarks over the member's training
+    bags, `precision` (k, k) their inverse covariance, as if all shares varied alike. `typical` and
+    `limits` (3) are values of `CELL_SCORES` that half and one in a hundred of the cells of unseen
+    patients exceed. `contrast` tells kinds of samples by their compositions.
     """
 
     member: str
@@ -76,19 +76,16 @@ class Judge:
         landmarks, seed
             Number of landmarks at most, and the seed of their search.
         """
-        from sklearn.covariance import ledoit_wolf
-        from threadpoolctl import threadpool_limits
-
         found = Landmarks.fit(np.concatenate(seen), landmarks, seed)
         shares = np.stack([_composition(found.nearest(own)[0], found) for own in seen])
-        with threadpool_limits(1):
-            covariance, _ = ledoit_wolf(shares)
-            precision = np.linalg.inv(covariance + 1e-6 * np.eye(len(covariance)))
+        # A covariance of as many shares as there are bags knows each of these bags: by it, three in
+        # four of them were told from others (`benchmarks/README.md`). One variance knows none.
+        variance = max(float(shares.var(axis=0).mean()), 1e-6)
         return cls(
             member=member,
             landmarks=found,
             composition=shares.mean(axis=0),
-            precision=precision,
+            precision=np.eye(shares.shape[1]) / variance,
             rna=_curve([own.rna_depth for own in costs], [own.rna for own in costs]),
             protein=_curve([own.protein_depth for own in costs], [own.protein for own in costs]),
         )

@@ -53,11 +53,14 @@ def honest(leak_module: Callable[[str], ModuleType], tmp_path: Path) -> Any:
 
 @pytest.fixture
 def interference() -> Callable[..., list[Finding]]:
-    """`interference(train, cohort)`: what the audit's non-interference check says of one member."""
+    """`interference(train, cohort, *by)`: what the audit's non-interference check says of a member.
 
-    def measure(train: Any, cohort: PreparedCohort) -> list[Finding]:
+    `by` are manipulations of held-out patients; without, labels and cells are manipulated.
+    """
+
+    def measure(train: Any, cohort: PreparedCohort, *by: str) -> list[Finding]:
         outcome = Outcome.of(cohort.store, compose(["data/receptors=none"]).data)
-        some = {name: MANIPULATIONS[name] for name in (FLIPPED, SCRAMBLED)}
+        some = {name: MANIPULATIONS[name] for name in by or (FLIPPED, SCRAMBLED)}
         found = interferences(train, cohort.store, outcome, [_member(cohort)], some)
         return list(verdict(list(found)))
 
