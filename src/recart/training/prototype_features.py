@@ -87,7 +87,6 @@ class PrototypeFeatures:
         names = tuple(bags.marker_names) if len(bags.markers) else ()
         sums = sum_bags(prototypes[0], view, bags, slots, names)
         total, counts = sums.sums[:, 0].sum(0), sums.counts[:, 0].sum(0)
-        latents = total.shape[1] - len(names)
         extras = tuple(bags.extra_names) if use_extras else ()
         groups = tuple(bags.extra_groups) or ("extras",) * len(bags.extra_names)
         return cls(
@@ -95,7 +94,7 @@ class PrototypeFeatures:
             prototypes=tuple(prototypes),
             shrinkage=shrinkage,
             usual_kf=total / counts.clamp_min(1e-9),
-            usual_l=total[:, :latents].sum(0) / counts[:, :latents].sum(0).clamp_min(1e-9),
+            usual_l=(total.sum(0) / counts.sum(0).clamp_min(1e-9))[: total.shape[1] - len(names)],
             slots=slots,
             changes=Changes.fit(prototypes[0], slots, sums),
             marker_names=names,
@@ -209,10 +208,10 @@ class PrototypeFeatures:
 
     def _of_the_bag(self, sums: BagSums) -> list[tuple[str, Tensor, list[str]]]:
         """The bag's mean latents less the usual ones, as if `shrinkage` usual cells were there."""
-        latents = len(self.usual_l)
-        total, cells = sums.sums[:, 0, :, :latents].sum(1), sums.mass[:, 0].sum(1, keepdim=True)
-        moved = (total - cells * self.usual_l) / (cells + self.shrinkage)
-        return [("bag means", moved, [str(i) for i in range(latents)])] if latents else []
+        latents, cells = len(self.usual_l), sums.mass[:, 0].sum(1, keepdim=True)
+        moved = sums.sums[:, 0, :, :latents].sum(1) - cells * self.usual_l
+        names = [str(i) for i in range(latents)]
+        return [("bag means", moved / (cells + self.shrinkage), names)] if latents else []
 
     def _of_all_cells(self, sums: BagSums) -> Iterator[tuple[str, Tensor, list[str]]]:
         index = self._indices(self.prototypes[0])
