@@ -149,9 +149,7 @@ class PrototypeFeatures:
             "view": self.view.state(),
             "centres": [own.centres_kl for own in self.prototypes],
             "widths": [own.width for own in self.prototypes],
-            "shrinkage": self.shrinkage,
-            "usual_kf": self.usual_kf,
-            "usual_l": self.usual_l,
+            **{part: getattr(self, part) for part in ("shrinkage", "usual_kf", "usual_l")},
             "slots": [tuple(slot) for slot in self.slots],
             "changes": self.changes.state(),
             "marker_names": list(self.marker_names),
@@ -210,8 +208,8 @@ class PrototypeFeatures:
         """The bag's mean latents less the usual ones, as if `shrinkage` usual cells were there."""
         latents, cells = len(self.usual_l), sums.mass[:, 0].sum(1, keepdim=True)
         moved = sums.sums[:, 0, :, :latents].sum(1) - cells * self.usual_l
-        names = [str(i) for i in range(latents)]
-        return [("bag means", moved / (cells + self.shrinkage), names)] if latents else []
+        part = "bag means", moved / (cells + self.shrinkage), [str(i) for i in range(latents)]
+        return [part] if latents else []
 
     def _of_all_cells(self, sums: BagSums) -> Iterator[tuple[str, Tensor, list[str]]]:
         index = self._indices(self.prototypes[0])
