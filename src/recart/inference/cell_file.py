@@ -171,7 +171,7 @@ def _words(values: pd.Series[Any], levels: tuple[str, ...] = ()) -> pd.Series[An
     """Values as the words of a category, ordered where they are `levels`; missing stays missing."""
     words = values.map(str, na_action="ignore")
     if levels and words.dropna().isin(levels).all():
-        return words.astype(pd.CategoricalDtype(levels, ordered=True))
+        return words.astype(pd.CategoricalDtype(list(levels), ordered=True))
     return words.astype("category")
 
 
