@@ -81,8 +81,10 @@ CLASSES = {
 
 @pytest.fixture(scope="module")
 def new_file(place: Any, new_patients: Cohort) -> Path:
-    """Two new patients."""
-    few = place.take(new_patients, list(new_patients.patients.index[:2]))
+    """Two new patients, one of each class."""
+    of_each = new_patients.patients.groupby("response").head(1)
+    assert len(of_each) == 2
+    few = place.take(new_patients, list(of_each.index))
     path: Path = place.write(few, "of_every_kind.h5mu")
     return path
 
