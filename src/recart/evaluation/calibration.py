@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit
 from scipy.stats import t as student
 
 from recart.evaluation.intervals import LEVEL, Interval
+from recart.evaluation.log_odds import finite_log_odds
 from recart.evaluation.predictions import BagScores, FloatArray
 
 __all__ = ["MIN_PER_CLASS_FOR_CURVE", "Calibration", "calibration"]
@@ -16,8 +17,6 @@ __all__ = ["MIN_PER_CLASS_FOR_CURVE", "Calibration", "calibration"]
 # below this many events or non-events neither a flexible curve nor a binned error is given
 MIN_PER_CLASS_FOR_CURVE = 100
 _MAX_STEPS = 50
-# keeps the log-odds of a saturated probability finite
-_CLIP = 1e-7
 _METHOD = "logistic recalibration, standard error clustered by patient"
 
 
@@ -61,7 +60,7 @@ class Calibration:
 def calibration(scores: BagScores, level: float = LEVEL) -> Calibration:
     """Recalibrate the held-out probabilities of one model, bags clustered by patient."""
     y = scores.y
-    log_odds = logit(np.clip(scores.probability, _CLIP, 1 - _CLIP))
+    log_odds = finite_log_odds(scores.probability)
     clusters = np.unique(scores.patients, return_inverse=True)[1]
     ones = np.ones((len(y), 1))
     alone, error = _fit(ones, y, log_odds, clusters)

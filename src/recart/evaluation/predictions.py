@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from recart.data.split import Kind
 from recart.evaluation.design import PARTITION, FoldDesign
+from recart.evaluation.log_odds import finite_log_odds
 from recart.problems import Problem, Problems
 
 __all__ = ["PREDICTION_COLUMNS", "THRESHOLD", "BagScores", "aggregate", "fold_scores"]
@@ -28,8 +29,6 @@ THRESHOLD = 0.5
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
-# keeps the log-odds of a saturated probability finite; a float32 sigmoid saturates at about 1e-7
-_CLIP = 1e-7
 _SCORE_DECIMALS = 9
 # logits of one fold that spread less than this are the same
 _SAME = 1e-9
@@ -134,9 +133,9 @@ def aggregate(predictions: pd.DataFrame, name: str, design: FoldDesign = PARTITI
     frame = predictions.loc[:, list(PREDICTION_COLUMNS)].copy()
     frame["bag"] = frame["bag"].astype(str)
     frame["patient"] = frame["patient"].astype(str)
-    frame["log_odds"] = logit(frame["probability"].astype(float).clip(_CLIP, 1 - _CLIP))
+    frame["log_odds"] = finite_log_odds(frame["probability"].astype(float))
     threshold = predictions.get("threshold", pd.Series(THRESHOLD, index=predictions.index))
-    frame["margin"] = frame["log_odds"] - logit(threshold.astype(float).clip(_CLIP, 1 - _CLIP))
+    frame["margin"] = frame["log_odds"] - finite_log_odds(threshold.astype(float))
 
     by_fold = (
         frame.groupby(["repeat", "fold", "bag"], sort=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -14,6 +12,7 @@ from omegaconf import DictConfig
 from recart.data.split import Kind
 from recart.evaluation.assessment import Assessment
 from recart.evaluation.intervals import UNMEASURED
+from recart.inference.new_folder import new_folder
 from recart.inference.outside.launch import EvaluatedOutside, evaluate_outside
 from recart.report.content import ReportFigure
 from recart.report.figures import roc
@@ -61,17 +60,12 @@ def write_outside(evaluated: EvaluatedOutside, folder: Path) -> Path:
     """
     numbers = json.dumps(outside_numbers(evaluated), indent=1, allow_nan=False)
     page = _render(evaluated)
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    part.mkdir()
-    try:
-        measured = evaluated.measured
+    measured = evaluated.measured
+    with new_folder(folder) as part:
         table = evaluated.found.patients.assign(label=measured.labels, standing=measured.standing)
         table.rename_axis("bag").reset_index().to_csv(part / "predictions.csv", index=False)
         (part / "evaluation.json").write_text(f"{numbers}\n", encoding="utf-8")
         (part / _PAGE).write_text(page, encoding="utf-8")
-        os.rename(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return folder / _PAGE
 
 

@@ -27,7 +27,8 @@ from recart.inference.bundle.shareable import (
     nameless,
     shareable_member,
 )
-from recart.problems import InputError, Problem
+from recart.inference.new_folder import check_new_folder, new_folder
+from recart.problems import InputError
 from recart.training.checkpoints import SCHEMA, load_checkpoint
 from recart.training.member_configuration import member_config, own_values
 from recart.training.member_file import member_path
@@ -48,12 +49,7 @@ def check_target(path: Path) -> None:
     InputError
         If something is there already, or the folder above is not.
     """
-    if path.exists() or path.is_symlink():
-        what, mend = "there is something of this name", "name a folder that is not there yet"
-        raise InputError([Problem(code="E-BUNDLE-006", file=str(path), what=what, mend=mend)])
-    if not path.resolve().parent.is_dir():
-        what, mend = "the folder above it is not there", f"mkdir -p {path.parent}"
-        raise InputError([Problem(code="E-BUNDLE-007", file=str(path), what=what, mend=mend)])
+    check_new_folder(path, ("E-BUNDLE-006", "E-BUNDLE-007"))
 
 
 def write_bundle(evaluated: Evaluated, run: RunDirectory, path: Path, *, force: bool) -> str:
@@ -75,18 +71,12 @@ def write_bundle(evaluated: Evaluated, run: RunDirectory, path: Path, *, force: 
     if reasons and not force:
         raise InputError(reasons)
     mark = watermark(evaluated.audit) if reasons else None
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.mkdir()
-    try:
+    with new_folder(path) as part:
         _fill(part, evaluated, run, mark)
         _check_nameless(part)
         versions = json.loads(run.versions.read_text(encoding="utf-8"))
         about = {"recart": versions.get("recart") or __version__, "member_layout": SCHEMA}
-        digest = seal(part, {**about, "watermark": mark, "use": USE})
-        os.rename(part, path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return digest
+        return seal(part, {**about, "watermark": mark, "use": USE})
 
 
 def _fill(folder: Path, evaluated: Evaluated, run: RunDirectory, mark: str | None) -> None:

@@ -18,6 +18,7 @@ from recart.inference.bundle.manifest import MANIFEST
 from recart.inference.in_parts import one_thread_of_torch
 from recart.inference.launch import open_model, same_columns
 from recart.inference.model import Model, NewCohort
+from recart.inference.new_folder import check_new_folder
 from recart.inference.new_patients import NewPatients
 from recart.inference.outside.measures import Measured, measure
 from recart.inference.outside.outcome import asked_endpoint, labels_of, values_by_class
@@ -143,18 +144,10 @@ def check_folder(output: str | None) -> None:
     InputError
         If none is named, something is there already, or the folder above it is not.
     """
-    problem = None
     if output is None:
         what, mend = "output has no value", "name the folder that is to be made: output=..."
-        problem = Problem(code="E-CONFIG-006", column="output", what=what, mend=mend)
-    elif Path(output).exists() or Path(output).is_symlink():
-        what, mend = "there is something of this name", "name a folder that is not there yet"
-        problem = Problem(code="E-OUT-013", column="output", file=output, what=what, mend=mend)
-    elif not Path(output).resolve().parent.is_dir():
-        what, mend = "the folder above it is not there", f"mkdir -p {Path(output).parent}"
-        problem = Problem(code="E-OUT-014", column="output", file=output, what=what, mend=mend)
-    if problem is not None:
-        raise InputError([problem])
+        raise InputError([Problem(code="E-CONFIG-006", column="output", what=what, mend=mend)])
+    check_new_folder(Path(output), ("E-OUT-013", "E-OUT-014"), "output")
 
 
 def _check_asked(config: DictConfig) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from recart.data.bags import Bags
 from recart.data.split import Kind
@@ -18,14 +18,13 @@ from recart.evaluation.alignment import aligned_design
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.claims import Claim, ClaimLevel
 from recart.evaluation.design import FoldDesign
+from recart.evaluation.log_odds import finite_log_odds
 from recart.evaluation.subgroups import Subgroup, subgroups
 from recart.inference.outside.set_coverage import SetCoverage, set_coverage
 from recart.inference.trust.conformal import ConformalSets
 from recart.training.decision_rule import DecisionRule
 
 __all__ = ["Measured", "Standing", "measure"]
-
-_CLIP = 1e-7  # keeps the log-odds of a threshold finite
 
 
 class Standing(StrEnum):
@@ -108,9 +107,7 @@ def measure(
         Of the patient resamples.
     """
     standing = _standing(patients, labels)
-    threshold = float(
-        expit(np.mean([logit(np.clip(rule.threshold, _CLIP, 1 - _CLIP)) for rule in rules]))
-    )
+    threshold = float(expit(finite_log_odds(np.array([rule.threshold for rule in rules])).mean()))
     counted = (standing == Standing.EVALUATED).to_numpy()
     rows, y = patients[counted], labels[counted].astype(int)
     assessment = None
