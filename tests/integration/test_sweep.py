@@ -38,8 +38,8 @@ SPACE = [
     "~sweep.space.head.fine_prototypes",
     "head.fine_prototypes=0",
     "sweep.space.model.latent.options=[3,4]",
-    "sweep.space.head.prototypes.low=2",
-    "sweep.space.head.prototypes.high=6",
+    "sweep.space.head.prototypes.low=5",
+    "sweep.space.head.prototypes.high=12",
     "sweep.budget=4",
 ]
 
@@ -298,7 +298,7 @@ def test_stacked_trials_are_what_they_are_alone(place: Place) -> None:
 
 def test_another_space_does_not_go_on_in_the_same_folder(place: Place, swept: Path) -> None:
     with pytest.raises(InputError, match="another configuration"):
-        run_sweep(sweeping(place, swept.name, "sweep.space.head.prototypes.high=7"))
+        run_sweep(sweeping(place, swept.name, "sweep.space.head.prototypes.high=12"))
 
 
 @pytest.mark.slow
