@@ -298,7 +298,7 @@ def test_stacked_trials_are_what_they_are_alone(place: Place) -> None:
 
 def test_another_space_does_not_go_on_in_the_same_folder(place: Place, swept: Path) -> None:
     with pytest.raises(InputError, match="another configuration"):
-        run_sweep(sweeping(place, swept.name, "sweep.space.head.prototypes.high=12"))
+        run_sweep(sweeping(place, swept.name, "sweep.space.head.prototypes.high=14"))
 
 
 @pytest.mark.slow
