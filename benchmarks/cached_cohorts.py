@@ -28,6 +28,7 @@ from recart.evaluation.predictions import BagScores, aggregate
 from recart.training.blend import Blend, fit_blends
 from recart.training.heads import BagLatents
 from recart.training.inner_folds import inner_folds
+from recart.training.prototype_features import Features
 from recart.training.prototype_head import PrototypeHead
 
 FOLDS = 5
@@ -56,8 +57,7 @@ class Pool:
     """Patients to draw cohorts from: labels, and features under fixed prototypes."""
 
     y: Array
-    features: torch.Tensor
-    groups: torch.Tensor
+    features: Features
     head: PrototypeHead
 
     @classmethod
@@ -73,11 +73,7 @@ class Pool:
         usual = rng.normal(size=(_POPULATIONS, markers))
         bags = [cls._bags(labels, centres, shift, usual, effect, rng) for labels in (reference, y)]
         fitted = head.fit(bags[0], reference, seed)
-        features, names = fitted.embedding(bags[1])
-        of_feature = [name.split(":")[0] for name in names]
-        number = {group: i for i, group in enumerate(dict.fromkeys(of_feature))}
-        groups = torch.tensor([number[group] for group in of_feature])
-        return cls(y, torch.from_numpy(features), groups, head)
+        return cls(y, fitted.features.of(bags[1]), head)
 
     @staticmethod
     def _bags(
@@ -220,18 +216,23 @@ def _evaluate(
 
     def fitted(own: Array, y: Array, seed: int) -> Blend:
         folds = inner_folds(y, np.arange(len(y)), head.inner_folds, seed)
-        shared = int(pool.groups.max()) + 1  # there are no extras
-        target = torch.from_numpy(y)
-        features = pool.features[own]
+        of = pool.features
         return fit_blends(
-            features, pool.groups, shared, [target], [folds], strengths, head.endpoint
+            of.values[own],
+            of.groups_f,
+            of.shared,
+            [torch.from_numpy(y)],
+            [folds],
+            strengths,
+            head.endpoint,
+            of.simple,
         )[0]
 
     blends = iter([fitted(own, y, seed) for (own, seed), y in zip(members, labels, strict=True)])
 
     def score(rows: Array) -> Array:
         blend = next(blends)
-        x = blend.scaling.apply(pool.features[rows])
+        x = blend.scaling.apply(pool.features.values[rows])
         linear = x @ blend.coefficients - blend.centre
         return head.endpoint.log_odds(linear, blend.offsets).numpy()
 

@@ -211,6 +211,7 @@ def _new_patients(head: Any, bags: Any, rule: Any) -> Any:
     from recart.inference.cell_pictures import CellPictures
     from recart.inference.explain import combine, explain_head
     from recart.inference.new_patients import NewPatients
+    from recart.inference.state_drivers import state_drivers
 
     names = pd.Index([f"bag{n}" for n in range(3)], name="bag")
     own = replace(
@@ -221,7 +222,8 @@ def _new_patients(head: Any, bags: Any, rule: Any) -> Any:
         token_of_cell=bags.token_of_cell[:3],
         markers=bags.markers[:3],
     )
-    drivers = combine([explain_head(head, rule, own)], names)
+    states = state_drivers(head, rule, own, names)
+    drivers = combine([explain_head(head, rule, own)], names, states)
     score = drivers.summary["score"].to_numpy()
     probability = 1 / (1 + np.exp(-score))
     values, features = head.embedding(own)

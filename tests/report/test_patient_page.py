@@ -17,9 +17,10 @@ from recart.inference.bundle.shareable import without_scores
 from recart.inference.launch import Embedded
 from recart.inference.new_patients import NewPatients
 from recart.inference.records.patient_record import Asked, patient_records
+from recart.inference.state_drivers import state_words
 from recart.report.patient_files import write_patient_files
 from recart.report.patient_words import driver_words, group_words
-from recart.report.reference_map import ReferenceMap, state_words
+from recart.report.reference_map import ReferenceMap
 
 
 @pytest.fixture
@@ -90,11 +91,24 @@ def test_the_page_says_what_the_record_says(embedded: Embedded) -> None:
     assert "P/0 &amp; co" in text
     assert "PR, &lt;SD&gt;" in text
     assert "L2" in text
-    assert page.count("<svg ") == 3
+    assert page.count("<svg ") == 4
     assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", page)  # nothing from elsewhere
     first = record["drivers"]["features"][0]
     assert "shares of finer cell states" in text
     assert f"{first['contribution']:+.2f}".replace("-", "\N{MINUS SIGN}") in text
+
+
+def test_the_page_says_which_cell_states_are_behind_a_score(embedded: Embedded) -> None:
+    write_patient_files(embedded, ["html"])
+    text = _text((embedded.folder / "P_0_co.html").read_text())
+    states = embedded.new.drivers.states
+    assert states is not None
+    added = states.loc["bag0"]
+    shown = int((added.abs() >= 0.005).sum())
+    total = f"{added.sum():.2f}".replace("-", "\N{MINUS SIGN}")
+    assert 2 <= shown <= 5
+    assert "in the first of 1 models, against the mean training patient" in text
+    assert f"The largest {shown} of 5; all together add {total}." in text
 
 
 def test_a_refusal_says_why_and_shows_no_score(embedded: Embedded) -> None:
@@ -104,6 +118,7 @@ def test_a_refusal_says_why_and_shows_no_score(embedded: Embedded) -> None:
     assert "No prediction" in text
     assert "R-OOD-LATENT" in text
     assert "What drives the score" not in text
+    assert "Cell states behind it" not in text
     assert "Probability of" not in text
     assert page.count("<svg ") == 2  # composition and map of the embedded cells
 
@@ -215,6 +230,13 @@ def test_states_are_named_by_their_markers(rich_head: Any) -> None:
     words = state_words(rich_head)
     assert [word.split(":")[0] for word in words] == [f"state {k}" for k in range(5)]
     assert {"CD8", "CD4", "GZMB"} <= set(re.findall(r"[A-Z]+\d*[A-Z]*", " ".join(words)))
+
+
+def test_a_protein_and_its_gene_name_a_state_once(rich_head: Any) -> None:
+    alike = replace(rich_head.features, marker_names=("protein:CD8", "protein:CD4", "gene:CD8"))
+    words = state_words(replace(rich_head, features=alike))
+    assert any("CD8" in word for word in words)
+    assert not any(re.search(r"CD8.*CD8", word) for word in words)
 
 
 def test_words_for_groups_and_features() -> None:

@@ -48,6 +48,6 @@ def pages(make_new_patients: Callable[[], Any], rich_head: Any, tmp_path: Path) 
 def test_a_patients_page_in_a_browser(
     look_at_page: Callable[[Path, int, int], list[str]], pages: list[Path], width: int
 ) -> None:
-    for path, drawn in zip(pages, (3, 2), strict=True):
+    for path, drawn in zip(pages, (4, 2), strict=True):
         asked = look_at_page(path, width, drawn)
         assert all(url.startswith("data:") for url in asked)  # pictures inside the page

@@ -145,6 +145,9 @@ class Drivers:
     summary
         (n) by bag: `base`, `rest` and `score`, means over members; contributions, base and rest sum
         to the score.
+    states
+        (n, k) by bag and cell state, what the first member says of each, see `state_drivers`: these
+        are its own states, which other members do not share. None for a head that has none.
     scale
         See `Explanation`.
     """
@@ -153,6 +156,7 @@ class Drivers:
     features: pd.DataFrame
     summary: pd.DataFrame
     scale: str
+    states: pd.DataFrame | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[Drivers]) -> Drivers:
@@ -161,7 +165,9 @@ class Drivers:
             name: pd.concat([getattr(own, name) for own in parts])
             for name in ("groups", "features", "summary")
         }
-        return cls(scale=parts[0].scale, **tables)
+        states = [own.states for own in parts if own.states is not None]
+        joined = pd.concat(states) if states else None
+        return cls(scale=parts[0].scale, states=joined, **tables)
 
 
 def shared_name(group: str, name: str) -> str:
@@ -178,7 +184,9 @@ def shared_name(group: str, name: str) -> str:
     return re.sub(r":(?:log|missing)$", "", name)
 
 
-def combine(explained: Sequence[Explanation], bags: pd.Index[Any]) -> Drivers:
+def combine(
+    explained: Sequence[Explanation], bags: pd.Index[Any], states: pd.DataFrame | None = None
+) -> Drivers:
     """The mean of what members say, feature by feature, and how far they differ.
 
     Parameters
@@ -187,6 +195,8 @@ def combine(explained: Sequence[Explanation], bags: pd.Index[Any]) -> Drivers:
         Of the same bags by every member.
     bags
         (n) their names.
+    states
+        What the first member says of cell states.
     """
     by_group = [_summed(own, bags, own.groups, ("",) * len(own.groups)) for own in explained]
     by_feature = [
@@ -202,6 +212,7 @@ def combine(explained: Sequence[Explanation], bags: pd.Index[Any]) -> Drivers:
         features=_over_members(by_feature),
         summary=pd.DataFrame(parts, index=bags),
         scale=explained[0].scale,
+        states=states,
     )
 
 

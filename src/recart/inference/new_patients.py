@@ -19,6 +19,7 @@ from recart.inference.batch_spread import batch_spread
 from recart.inference.cell_pictures import CellPictures, picture_cells
 from recart.inference.explain import Drivers, combine, explain_head
 from recart.inference.patient_table import MemberView, coverage, patient_table
+from recart.inference.state_drivers import state_drivers
 from recart.inference.trust.trust import Trust, Trusted
 from recart.training.bag_latents import bag_latents_by_batch
 from recart.training.encoding import encode
@@ -127,7 +128,7 @@ def embed_new_patients(
         embedding=pd.DataFrame(
             views[0].bag_features, index=bags.table.index, columns=views[0].feature_names
         ),
-        drivers=combine([view.explained for view in views], bags.table.index),
+        drivers=combine([view.explained for view in views], bags.table.index, views[0].states),
         expansion=expansion,
         attribution=AttributedCells.mean([view.cells for view in views if view.cells is not None]),
         pictures=views[0].pictures,
@@ -152,22 +153,26 @@ def _views(
     drawn: str | None,
     workers: int,
 ) -> Iterator[MemberView]:
+    names = bags.table.index
     for member in members:
         bound = bind(member.features, store)
         seen, given = bag_latents_by_batch(
             member.stack, bound, store, bags, np.arange(len(bags)), extras, workers
         )
-        features, names = member.head.embedding(seen)
+        features, feature_names = member.head.embedding(seen)
         yield MemberView(
             name=member.name,
             logits=member.rule.log_odds(member.head.logits(seen)),
             bag_features=features,
-            feature_names=names,
+            feature_names=feature_names,
             batch_spread=batch_spread(member, len(bags), given),
             explained=explain_head(member.head, member.rule, seen),
             cells=attribute_bags(member, seen, bags, store) if attribute else None,
             pictures=picture_cells(member.head, seen, bags, store)
             if member.name == drawn
+            else None,
+            states=state_drivers(member.head, member.rule, seen, names)
+            if member is members[0]
             else None,
             outputs=member.outputs(seen),
         )

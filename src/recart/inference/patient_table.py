@@ -41,8 +41,9 @@ class MemberView:
 
     `batch_spread` (n) is how far its probability goes between known batches where a bag's are not.
     `outputs` (n) each are what its endpoint says besides: probabilities of levels, survival.
-    `explained` is what its features add to its score; `cells` what each cell does, where asked for,
-    and `pictures` cells to be drawn.
+    `explained` is what its features add to its score, `states` what each cell state does, of the
+    reference member; `cells` what each cell does, where asked for, and `pictures` cells to be
+    drawn.
     """
 
     name: str
@@ -53,6 +54,7 @@ class MemberView:
     explained: Explanation
     cells: AttributedCells | None = None
     pictures: CellPictures | None = None
+    states: pd.DataFrame | None = None
     outputs: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from recart.report.canvas import INK, NEGATIVE, POSITIVE, new_figure
-from recart.report.patient_words import group_words
+from recart.report.patient_words import TOLD, group_words
 
-__all__ = ["Composition", "cell_map", "composition", "drivers"]
+__all__ = ["Composition", "StatesBehind", "cell_map", "composition", "drivers", "states"]
 
 _WIDE = 34  # letters of a name over a line
+_STATES = 8  # whose parts of the score are shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,39 +63,58 @@ class Composition:
         return np.argsort(-np.abs(self.own - self.mean) / width, kind="stable")[:count]
 
 
+@dataclass(frozen=True, kw_only=True)
+class StatesBehind:
+    """What each cell state (k) adds to the score under one model of `models`."""
+
+    names: Sequence[str]
+    added: np.ndarray[Any, Any]
+    models: int
+
+    @property
+    def largest(self) -> list[int]:
+        """States that add something to be seen, most first."""
+        order = np.argsort(-np.abs(self.added), kind="stable")
+        return [int(k) for k in order[:_STATES] if abs(self.added[k]) >= TOLD]
+
+
 def drivers(groups: Sequence[Mapping[str, Any]], positive: str, negative: str, unit: str) -> Figure:
     """What each group of features adds, with the spread over members."""
     rows = sorted(groups, key=lambda row: -abs(row["contribution"]))
-    figure, axes = new_figure(
-        4.8,
-        1.0 + 0.42 * len(rows),
+    return _bars(
+        [(group_words(row["group"]), row["contribution"], row["sd"]) for row in rows],
         f"\N{LEFTWARDS ARROW} {_cut(negative)}    {unit}    {_cut(positive)} \N{RIGHTWARDS ARROW}",
     )
+
+
+def states(shown: StatesBehind, positive: str, negative: str, unit: str) -> Figure:
+    """What the cell states that matter most add, largest first."""
+    return _bars(
+        [(_cut(shown.names[k], _WIDE), float(shown.added[k]), 0.0) for k in shown.largest],
+        f"\N{LEFTWARDS ARROW} {_cut(negative)}    {unit}    {_cut(positive)} \N{RIGHTWARDS ARROW}",
+    )
+
+
+def _bars(rows: Sequence[tuple[str, float, float]], label: str) -> Figure:
+    """A bar for each name and value, with a line of its SD, where there is one."""
+    figure, axes = new_figure(4.8, 1.0 + 0.42 * len(rows), label)
     axes.axvline(0, color=INK, linewidth=0.7, alpha=0.6)
-    reach = max([abs(row["contribution"]) + row["sd"] for row in rows] or [0]) * 1.08 or 1.0
-    for height, row in enumerate(rows):
-        value = row["contribution"]
+    reach = max([abs(value) + sd for _, value, sd in rows] or [0]) * 1.08 or 1.0
+    for height, (name, value, sd) in enumerate(rows):
         colour = POSITIVE if value > 0 else NEGATIVE
         axes.barh(height, value, height=0.34, color=colour, alpha=0.85, linewidth=0)
-        ends = [value - row["sd"], value + row["sd"]]
-        axes.plot(ends, [height, height], color=INK, linewidth=1.1, alpha=0.7)
-        axes.annotate(
-            group_words(row["group"]),
-            (-reach, height),
-            xytext=(0, 8),
-            textcoords="offset points",
-            fontsize=8.5,
-            color=INK,
-        )
-        axes.annotate(
-            f"{value:+.2f}".replace("-", "\N{MINUS SIGN}"),
-            (reach, height),
-            xytext=(0, 8),
-            textcoords="offset points",
-            fontsize=8.5,
-            color=INK,
-            ha="right",
-        )
+        if sd:
+            ends = [value - sd, value + sd]
+            axes.plot(ends, [height, height], color=INK, linewidth=1.1, alpha=0.7)
+        look: dict[str, Any] = {
+            "xytext": (0, 8),
+            "textcoords": "offset points",
+            "fontsize": 8.5,
+            "color": INK,
+        }
+        axes.annotate(name, (-reach, height), **look)
+        told = f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+        axes.annotate(told, (reach, height), ha="right", **look)
     axes.set(xlim=(-reach, reach), ylim=(len(rows) - 0.5, -0.8), yticks=[])
     axes.spines["left"].set_visible(False)
     return figure

@@ -15,9 +15,10 @@ import pandas as pd
 from recart.inference.cell_pictures import prototypes_of
 from recart.inference.launch import Embedded
 from recart.inference.records.fhir import risk_assessment
-from recart.report.patient_figures import Composition
+from recart.inference.state_drivers import state_words
+from recart.report.patient_figures import Composition, StatesBehind
 from recart.report.patient_page import CellsOnMap, patient_page
-from recart.report.reference_map import ReferenceMap, state_words
+from recart.report.reference_map import ReferenceMap
 from recart.training.run_directory import write_atomically
 
 __all__ = ["write_patient_files"]
@@ -95,6 +96,7 @@ class _Pages:
         self._new = embedded.new
         head = prototypes_of(embedded.model.members[0].head)
         self._head = head
+        self._models = len(embedded.model.members)
         shown = head is not None and self._new.pictures is not None
         self._map = ReferenceMap.of(head) if shown and head is not None else None
         trust = embedded.model.trust
@@ -104,7 +106,13 @@ class _Pages:
 
     def of(self, number: int, bag: str, record: dict[str, Any]) -> str:
         """The page of the bag `bag`, the `number`-th."""
-        return patient_page(record, self._composition(bag), self._cells(number), self._policy)
+        return patient_page(
+            record,
+            self._composition(bag),
+            self._cells(number),
+            self._behind(bag),
+            self._policy,
+        )
 
     def _composition(self, bag: str) -> Composition | None:
         if self._head is None:
@@ -126,6 +134,14 @@ class _Pages:
             high=scaling.high.numpy()[at],
             patients=self._head.fitted_bags,
         )
+
+    def _behind(self, bag: str) -> StatesBehind | None:
+        states = self._new.drivers.states
+        if states is None:
+            return None
+        added = states.loc[bag].to_numpy()
+        names = [str(name) for name in states.columns]
+        return StatesBehind(names=names, added=added, models=self._models)
 
     def _cells(self, number: int) -> CellsOnMap | None:
         pictures = self._new.pictures

@@ -15,7 +15,14 @@ from recart.inference.records.further import further_outputs
 from recart.report.canvas import svg
 from recart.report.content import ReportFigure
 from recart.report.numbers_in_words import number, thousands
-from recart.report.patient_figures import Composition, cell_map, composition, drivers
+from recart.report.patient_figures import (
+    Composition,
+    StatesBehind,
+    cell_map,
+    composition,
+    drivers,
+    states,
+)
 from recart.report.patient_words import TOLD, driver_words, flag_words, reason_words
 from recart.report.wording import RUNGS
 
@@ -39,6 +46,7 @@ def patient_page(
     record: Mapping[str, Any],
     shown: Composition | None = None,
     cells: CellsOnMap | None = None,
+    behind: StatesBehind | None = None,
     policy: Mapping[str, str] | None = None,
 ) -> str:
     """The page of one record.
@@ -47,8 +55,8 @@ def patient_page(
     ----------
     record
         See `patient_records`.
-    shown, cells
-        Composition and map; None for a head that has no cell states.
+    shown, cells, behind
+        Composition, map and what cell states add; None for a head that has no cell states.
     policy
         What the codes of refusals mean.
     """
@@ -61,7 +69,7 @@ def patient_page(
     )
     environment.filters.update(number=number, thousands=thousands)
     level = record["claim_level"]
-    figures = _figures(record, shown, cells)
+    figures = _figures(record, shown, cells, behind)
     return environment.get_template("patient.html.j2").render(
         record=record,
         prediction=record["prediction"],
@@ -112,11 +120,13 @@ def _told(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _figures(
-    record: Mapping[str, Any], shown: Composition | None, cells: CellsOnMap | None
+    record: Mapping[str, Any],
+    shown: Composition | None,
+    cells: CellsOnMap | None,
+    behind: StatesBehind | None,
 ) -> Sequence[ReportFigure]:
-    figures, own, unit = [], record["drivers"], record["unit"]
+    figures, own, unit, question = [], record["drivers"], record["unit"], record["question"]
     if own is not None and own["groups"]:
-        question = record["question"]
         shown_groups = [row for row in own["groups"] if abs(row["contribution"]) >= TOLD]
         figures.append(
             ReportFigure(
@@ -135,6 +145,22 @@ def _figures(
                 figure=drivers(
                     shown_groups, question["positive"], question["negative"], own["scale"]
                 ),
+            )
+        )
+    if own is not None and behind is not None and behind.largest:
+        most = behind.largest
+        figures.append(
+            ReportFigure(
+                title="Cell states behind it",
+                caption=f"What each cell state adds to the {own['scale']} in the first of "
+                f"{behind.models} models, against the mean training {unit}: by how many cells are "
+                "in it, what they are like, and how they move the mean of all cells. The largest "
+                f"{len(most)} of {len(behind.names)}; all together add "
+                f"{number(float(behind.added.sum()))}. Clones, covariates and finer states are of "
+                "no one state.",
+                alt="Bars of what the largest cell states add to the score; the numbers stand "
+                "beside them.",
+                figure=states(behind, question["positive"], question["negative"], own["scale"]),
             )
         )
     if shown is not None:

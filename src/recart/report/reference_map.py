@@ -18,7 +18,7 @@ import numpy as np
 from recart.report.kept_threads import kept_threads
 from recart.training.prototype_head import FittedPrototypeHead
 
-__all__ = ["ReferenceMap", "state_words"]
+__all__ = ["ReferenceMap"]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -26,8 +26,6 @@ _POINTS: Final = 1500  # drawn in all
 _NEIGHBOURS: Final = 10  # of the UMAP
 _FEWEST: Final = 20  # centres of which a UMAP can be made
 _NEAREST: Final = 6  # centres that place a cell
-_MARKERS: Final = 3  # that name a state
-_TELLING: Final = 0.75  # SD over states from which a marker names one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,24 +98,6 @@ def _between(cells: Floats, centres: Floats, places: Floats) -> Floats:
     weight /= weight.sum(axis=1, keepdims=True)
     placed: Floats = (places[index] * weight[..., None]).sum(axis=1)
     return placed
-
-
-def state_words(head: FittedPrototypeHead) -> list[str]:
-    """The coarse prototypes by number and by the markers that are high there, against the rest."""
-    own = head.features
-    latents = own.usual_kf.shape[1] - len(own.marker_names)
-    usual = own.usual_kf[:, latents:].numpy()
-    names = [name.split(":", 1)[-1] for name in own.marker_names]
-    if not names:
-        return [f"state {k}" for k in range(len(usual))]
-    spread = np.maximum(usual.std(axis=0), 1e-9)
-    # a marker that hardly varies between states tells none apart
-    telling = (usual - usual.mean(axis=0)) / spread * (spread > 0.1 * np.median(spread))
-    words = []
-    for k, row in enumerate(telling):
-        high = [names[i] for i in np.argsort(-row, kind="stable")[:_MARKERS] if row[i] > _TELLING]
-        words.append(f"state {k}" + (f": {', '.join(high)}" if high else ""))
-    return words
 
 
 def _nearest(

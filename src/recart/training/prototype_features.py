@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recart.models.prototypes import Prototypes, centred_log_ratio, shrunken_means
+from recart.training.bag_mean import BagMean
 from recart.training.bag_sums import BagSums, Slot, slots_of, sum_bags
 from recart.training.cell_view import CellView
 from recart.training.changes import Changes, pairs_in_tissues
@@ -52,9 +53,9 @@ class PrototypeFeatures:
     `view` is what prototypes see of a cell. `prototypes` are coarse ones, which have shares of
     cells and means of latents and markers, and fine ones, which have shares only. `usual_kf` are
     the mean latents and markers of development cells on each coarse prototype, against which bags
-    are compared, and `usual_l` the mean latents of all of them (empty in older files, which have
-    no bag means); `shrinkage` is in cells. Slots, markers and extras are matched by name: those
-    that a bag lacks are not measured in it, and those that development bags lacked are ignored.
+    are compared, as their mean latents are by `bag_mean`; `shrinkage` is in cells. Slots, markers
+    and extras are matched by name: those that a bag lacks are not measured in it, and those that
+    development bags lacked are ignored.
     `changes` says what became of cells over time.
     Shares and counts among the extras are skewed, so their logarithms stand beside them, after
     adding `floor_e`: half of the least positive value, NaN where a value is negative.
@@ -64,7 +65,7 @@ class PrototypeFeatures:
     prototypes: tuple[Prototypes, ...]
     shrinkage: float
     usual_kf: Tensor
-    usual_l: Tensor
+    bag_mean: BagMean
     slots: tuple[Slot, ...]
     changes: Changes
     marker_names: tuple[str, ...]
@@ -94,7 +95,7 @@ class PrototypeFeatures:
             prototypes=tuple(prototypes),
             shrinkage=shrinkage,
             usual_kf=total / counts.clamp_min(1e-9),
-            usual_l=(total.sum(0) / counts.sum(0).clamp_min(1e-9))[: total.shape[1] - len(names)],
+            bag_mean=BagMean.fit(sums, total.shape[1] - len(names), shrinkage),
             slots=slots,
             changes=Changes.fit(prototypes[0], slots, sums),
             marker_names=names,
@@ -149,7 +150,9 @@ class PrototypeFeatures:
             "view": self.view.state(),
             "centres": [own.centres_kl for own in self.prototypes],
             "widths": [own.width for own in self.prototypes],
-            **{part: getattr(self, part) for part in ("shrinkage", "usual_kf", "usual_l")},
+            "shrinkage": self.shrinkage,
+            "usual_kf": self.usual_kf,
+            **self.bag_mean.state(),
             "slots": [tuple(slot) for slot in self.slots],
             "changes": self.changes.state(),
             "marker_names": list(self.marker_names),
@@ -168,7 +171,7 @@ class PrototypeFeatures:
             prototypes=tuple(Prototypes(centres_kl=c, width=w) for c, w in pairs),
             shrinkage=state["shrinkage"],
             usual_kf=state["usual_kf"],
-            usual_l=state.get("usual_l", torch.zeros(0, dtype=torch.float64)),
+            bag_mean=BagMean.restore(state),
             slots=slots,
             changes=Changes.restore(state["changes"], slots),
             marker_names=tuple(state["marker_names"]),
@@ -205,11 +208,8 @@ class PrototypeFeatures:
         return torch.where(there, centred_log_ratio(sums.mass[:, slots].sum(1)), torch.nan)
 
     def _of_the_bag(self, sums: BagSums) -> list[tuple[str, Tensor, list[str]]]:
-        """The bag's mean latents less the usual ones, as if `shrinkage` usual cells were there."""
-        latents, cells = len(self.usual_l), sums.mass[:, 0].sum(1, keepdim=True)
-        moved = sums.sums[:, 0, :, :latents].sum(1) - cells * self.usual_l
-        part = "bag means", moved / (cells + self.shrinkage), [str(i) for i in range(latents)]
-        return [part] if latents else []
+        latents = [str(i) for i in range(len(self.bag_mean.usual_l))]
+        return [("bag means", self.bag_mean.of(sums, self.shrinkage), latents)] if latents else []
 
     def _of_all_cells(self, sums: BagSums) -> Iterator[tuple[str, Tensor, list[str]]]:
         index = self._indices(self.prototypes[0])

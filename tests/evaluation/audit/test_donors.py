@@ -162,6 +162,26 @@ def test_one_near_sample_of_two_is_not_one_person(make_store: Any) -> None:
     assert found.loc[[(0, 2), (1, 2)], "matched"].min() > 1.5
 
 
+NEAR = {
+    **dict.fromkeys(("cells", "shared", "overlap", "jaccard", "jaccard_of_others"), 0.0),
+    **{"nearest": 1.1, "matched": 1.1, "nearest_below": -3.0, "matched_below": -4.6},
+}
+
+
+@pytest.mark.parametrize(
+    ("usual", "shared", "severity"),
+    [
+        (2.3, 0.0, Severity.LEAK),
+        (1.95, 0.0, Severity.WARNING),  # other pairs are hardly further apart
+        (1.95, 1.0, Severity.LEAK),
+    ],
+)
+def test_profiles_accuse_nobody_where_all_are_near(
+    checks: Any, usual: float, shared: float, severity: Severity
+) -> None:
+    assert checks["identity"].judge({**NEAR, "usual": usual, "shared": shared}) is severity
+
+
 def test_sex_genes_against_the_table(make_store: Any, checks: Any) -> None:
     store = make_store(patients=4, cells=150)
     rng = np.random.default_rng(0)

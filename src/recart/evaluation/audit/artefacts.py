@@ -33,7 +33,7 @@ _NAMES: Final = {
     "history": "training log",
     **{
         f"head.features.{name}": "prototypes"
-        for name in ("centres", "widths", "view", "usual_kf", "usual_l")
+        for name in ("centres", "widths", "view", "usual_kf", "usual_l", "usual_kl")
     },
     "head.features": "features of bags",
     "head.mean": "feature scaling",

@@ -32,9 +32,9 @@ def donor_evidence(store: CohortStore, clones: SharedClones | None) -> dict[Pair
     `jaccard_of_others`, the 99th percentile of the pairs without either patient; `nearest` and
     `matched` of `profile_distances` where the nearest samples are below `SAME_TUBE` (else
     infinite), and `nearest_below`, `matched_below`, by how many robust standard deviations of its
-    logarithm each differs from all pairs.
+    logarithm each differs from all pairs; `usual`, how far the middle pair is matched.
     """
-    counts = ("cells", "shared", "overlap", "jaccard", "jaccard_of_others")
+    counts = ("cells", "shared", "overlap", "jaccard", "jaccard_of_others", "usual")
     blank = {
         **dict.fromkeys((*counts, *(f"{name}_below" for name in _DISTANCES)), 0.0),
         **dict.fromkeys(_DISTANCES, np.inf),
@@ -68,6 +68,7 @@ def _near(distances: pd.DataFrame) -> pd.DataFrame:
     """Pairs below `SAME_TUBE`, and by how many robust standard deviations they lie below all."""
     for name in _DISTANCES:
         distances[f"{name}_below"] = _below(distances[name].to_numpy(dtype=float))
+    distances["usual"] = distances["matched"].median()
     return distances[distances["nearest"] < SAME_TUBE]
 
 

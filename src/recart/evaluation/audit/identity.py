@@ -31,6 +31,9 @@ _SAME_CELLS: Final = 0.5
 # In eight simulated cohorts one person's pairs lay at -4.0 and below, two persons' from -3.7 on.
 _FAR_BELOW: Final = -3.8
 _BELOW: Final = -2.5
+# Of the middle pair. With 60 cells a sample it is 1.9 to 2.0 apart, and of 720 pairs of two persons
+# one lay at 1.08; with 120 cells it is 2.2 to 2.4, and the nearest of 2,300 lay at 1.36.
+_TELLING: Final = 2.1
 _MEND: Final = (
     "if they are one person (consented again, sequenced again, a shared healthy donor), give both "
     "one patient id and train anew; if a library was mixed up, leave it out"
@@ -45,7 +48,8 @@ class Identity(Check):
     Two patients are one donor where they share cells (same counts but for a few), private
     receptors far above other pairs, or expression profiles that, matched sample by sample, are no
     further apart than two draws from one tube and far below other pairs. Where that holds of their
-    nearest samples alone, they may be: of many pairs some are near by chance.
+    nearest samples alone, they may be: of many pairs some are near by chance. So they may where
+    samples have so few cells that other pairs are hardly further apart than one tube's.
 
     `cells` is the fewest duplicated cells, `receptors` the fewest shared receptors, and `overlap`
     the share of the smaller repertoire, from which on two patients are called one donor; below
@@ -97,17 +101,18 @@ class Identity(Check):
         """How sure it is that two patients are one, from their entry of `donor_evidence`."""
         cells, shared = own["cells"], own["shared"]
         near = own["matched"] < SAME_TUBE
+        far_below = near and own["matched_below"] <= _FAR_BELOW
         private = own["jaccard"] > _ABOVE_OTHERS * own["jaccard_of_others"]
         if (
             cells >= self.cells
             or (shared >= self.receptors and own["overlap"] >= self.overlap and private)
             or own["nearest"] < _SAME_CELLS
-            or (near and own["matched_below"] <= _FAR_BELOW)
+            or (far_below and own["usual"] >= _TELLING)
             or (near and own["matched_below"] <= _BELOW and shared)
         ):
             return Severity.LEAK
         one_tube = own["nearest"] < SAME_TUBE and own["nearest_below"] <= _FAR_BELOW
-        if cells or one_tube or (shared >= 2 and private):
+        if cells or one_tube or far_below or (shared >= 2 and private):
             return Severity.WARNING
         return Severity.PASSED
 
