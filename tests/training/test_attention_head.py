@@ -147,6 +147,18 @@ def test_labels_of_a_fold_choose_no_residual_for_it() -> None:
         assert again.gain != chosen.gain
 
 
+def test_better_than_a_bad_base_is_not_good() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(48) % 2
+    tests = [np.arange(fold, 48, 4) for fold in range(4)]
+    wrong = rng.normal(0, 2.0, 48)  # of a base that was sure of nothing
+    steps = np.linspace(1, 0.4, 5)[None, :, None]
+    chosen = choose_residual(steps * wrong, y, [0.3], tests)
+    assert chosen.gain > 0.1
+    assert chosen.epochs == 0
+    assert np.isnan(chosen.logits).all()
+
+
 def test_a_network_stays_under_five_thousand_parameters() -> None:
     training = ResidualTraining(hidden=64, lr=0.01, dropout=0.0, every=5)
     for inputs in (10, 80, 400, 2400):

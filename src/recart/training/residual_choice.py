@@ -45,26 +45,30 @@ class ResidualChoice(NamedTuple):
 def choose_residual(
     logits_sen: Array, labels: Array, strengths: Sequence[float], tests: Sequence[Array]
 ) -> ResidualChoice:
-    """The least loss, if it is less than that of the base by more than a standard error.
+    """The least loss, if it is less by more than a standard error than that of the base.
 
-    `tests` are the rows of the inner folds. Labels of a fold choose nothing that is said of it.
+    And than that of the share of ones, which knows nothing: a base may be worse on the inner folds,
+    and know better of all bags than to say what it said there. `tests` are the rows of the inner
+    folds. Labels of a fold choose nothing that is said of it.
     """
     logits = np.full(len(labels), np.nan)
     if np.isnan(logits_sen).any():  # too few patients for a choice
         return ResidualChoice(0, 0.0, 0.0, logits)
     loss_sen = log_losses(logits_sen, labels)
-    s, e, gain = _best(loss_sen)
+    s, e, gain = _best(loss_sen, labels)
     for test in tests:
-        of_others = _best(np.delete(loss_sen, test, axis=-1))
+        of_others = _best(np.delete(loss_sen, test, axis=-1), np.delete(labels, test))
         if of_others[1]:
             logits[test] = logits_sen[of_others[0], of_others[1], test]
     return ResidualChoice(e * EVERY, float(strengths[s]), gain, logits)
 
 
-def _best(loss_sen: Array) -> tuple[int, int, float]:
-    """Strength, steps and gain over the base; no steps without a gain beyond its error."""
+def _best(loss_sen: Array, labels: Array) -> tuple[int, int, float]:
+    """Strength, steps and gain over the base; no steps without gains beyond their errors."""
     mean_se = loss_sen.mean(-1)
     s, e = (int(i) for i in np.unravel_index(int(mean_se.argmin()), mean_se.shape))
-    gain_n = loss_sen[s, 0] - loss_sen[s, e]
-    gain, error = float(gain_n.mean()), float(gain_n.std(ddof=1) / np.sqrt(len(gain_n)))
-    return s, e if gain > error else 0, gain
+    share = (labels.sum() + 0.5) / (len(labels) + 1)
+    of_share_n = log_losses(np.full(len(labels), np.log(share / (1 - share))), labels)
+    gains = [rival_n - loss_sen[s, e] for rival_n in (loss_sen[s, 0], of_share_n)]
+    worth = all(own.mean() > own.std(ddof=1) / np.sqrt(len(own)) for own in gains)
+    return s, e if worth else 0, float(gains[0].mean())
