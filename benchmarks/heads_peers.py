@@ -169,7 +169,7 @@ def multimil(python: str) -> Entry:
 
 def mixmil(fold: CachedFold) -> Array:
     """MixMIL with the defaults of its training; its scores rank the bags of one call."""
-    if not installed("torch_scatter"):
+    if "torch_scatter" not in sys.modules and not installed("torch_scatter"):
         sys.modules["torch_scatter"] = _scatter()
     from mixmil import MixMIL
 
