@@ -549,10 +549,10 @@ released_says["probability"] - new.patients["probability"]
 model.embed(received).head(3).round(2)
 
 # %% [markdown]
-# `explain` says what drove the score: contributions in log odds that sum to it, on the left by group
-# of features, with their spread over members. Where members disagree on the sign, nothing was
-# found. `bag means` is the mean of all of the patient's cells. On the right: which cell states are
-# behind it, in number, in kind or by moving that mean, as the first member sees them.
+# `explain` says what drove the score: contributions in log odds that sum to it, on the left by
+# group of features, with their spread over members. Where members disagree on the sign, nothing
+# was found. `bag means` is the mean of all of the patient's cells. On the right: which cell states
+# are behind it, in number, in kind or by moving that mean, as the first member sees them.
 
 # %%
 drivers = model.explain(received)
