@@ -55,17 +55,11 @@ def test_states_share_out_what_features_say(
     assert abs(apart[0]) < 0.2 * np.abs(expected).mean()
 
 
-def test_the_state_that_is_unlike_the_usual_carries_the_mean(make_rich_bags: MakeBags) -> None:
+def test_the_state_that_is_unlike_the_usual_carries_the_mean(
+    rich_recipe: PrototypeHead, make_rich_bags: MakeBags
+) -> None:
     bags, labels = make_rich_bags(20)
-    recipe = PrototypeHead(
-        prototypes=3,
-        shrinkage=5.0,
-        cells=1200,
-        strengths=[0.1],
-        inner_folds=3,
-        use_extras=False,
-    )
-    head = recipe.fit(bags, labels, seed=1)
+    head = replace(rich_recipe, prototypes=3).fit(bags, labels, seed=1)
     mean = [name.startswith("bag means") for name in head.chosen["features"]]
     # of the mean alone
     head = replace(head, coefficients=torch.where(torch.tensor(mean), head.coefficients, 0.0))

@@ -11,6 +11,7 @@ import torch
 
 from recart.inference.explain import explain_head
 from recart.inference.score_parts import score_parts
+from recart.training.bag_sums import sum_bags
 from recart.training.decision_rule import DecisionRule
 from recart.training.heads import BagLatents, FittedHead
 from recart.training.prototype_head import FittedPrototypeHead
@@ -94,7 +95,8 @@ def _of_mean(head: FittedPrototypeHead, bags: BagLatents) -> np.ndarray[Any, np.
     mean = features.bag_mean
     if not len(mean.usual_kl):
         return np.zeros((len(bags.latents), 1))
-    moved_nkl = mean.parts(features.sums(bags).coarse, features.shrinkage) - mean.usual_kl
+    of_all = sum_bags(features.prototypes[0], features.view, bags, features.slots[:1], ())
+    moved_nkl = mean.parts(of_all, features.shrinkage) - mean.usual_kl
     latents = slice(0, len(mean.usual_l))  # the first group
     slope_l = head.coefficients[latents] / head.scaling.scale[latents]
     found: np.ndarray[Any, np.dtype[np.float64]] = torch.matmul(moved_nkl, slope_l).numpy()

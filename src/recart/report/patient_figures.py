@@ -17,6 +17,13 @@ __all__ = ["Composition", "StatesBehind", "cell_map", "composition", "drivers", 
 
 _WIDE = 34  # letters of a name over a line
 _STATES = 8  # whose parts of the score are shown
+# how a text over a line looks
+_OVER_LINE: dict[str, Any] = {
+    "xytext": (0, 8),
+    "textcoords": "offset points",
+    "fontsize": 8.5,
+    "color": INK,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +72,10 @@ class Composition:
 
 @dataclass(frozen=True, kw_only=True)
 class StatesBehind:
-    """What each cell state (k) adds to the score under one model of `models`."""
+    """What each cell state (k) adds to the score under one model."""
 
     names: Sequence[str]
     added: np.ndarray[Any, Any]
-    models: int
 
     @property
     def largest(self) -> list[int]:
@@ -83,7 +89,7 @@ def drivers(groups: Sequence[Mapping[str, Any]], positive: str, negative: str, u
     rows = sorted(groups, key=lambda row: -abs(row["contribution"]))
     return _bars(
         [(group_words(row["group"]), row["contribution"], row["sd"]) for row in rows],
-        f"\N{LEFTWARDS ARROW} {_cut(negative)}    {unit}    {_cut(positive)} \N{RIGHTWARDS ARROW}",
+        _directions(positive, negative, unit),
     )
 
 
@@ -91,8 +97,13 @@ def states(shown: StatesBehind, positive: str, negative: str, unit: str) -> Figu
     """What the cell states that matter most add, largest first."""
     return _bars(
         [(_cut(shown.names[k], _WIDE), float(shown.added[k]), 0.0) for k in shown.largest],
-        f"\N{LEFTWARDS ARROW} {_cut(negative)}    {unit}    {_cut(positive)} \N{RIGHTWARDS ARROW}",
+        _directions(positive, negative, unit),
     )
+
+
+def _directions(positive: str, negative: str, unit: str) -> str:
+    left, right = f"\N{LEFTWARDS ARROW} {_cut(negative)}", f"{_cut(positive)} \N{RIGHTWARDS ARROW}"
+    return f"{left}    {unit}    {right}"
 
 
 def _bars(rows: Sequence[tuple[str, float, float]], label: str) -> Figure:
@@ -106,15 +117,9 @@ def _bars(rows: Sequence[tuple[str, float, float]], label: str) -> Figure:
         if sd:
             ends = [value - sd, value + sd]
             axes.plot(ends, [height, height], color=INK, linewidth=1.1, alpha=0.7)
-        look: dict[str, Any] = {
-            "xytext": (0, 8),
-            "textcoords": "offset points",
-            "fontsize": 8.5,
-            "color": INK,
-        }
-        axes.annotate(name, (-reach, height), **look)
+        axes.annotate(name, (-reach, height), **_OVER_LINE)
         told = f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
-        axes.annotate(told, (reach, height), ha="right", **look)
+        axes.annotate(told, (reach, height), ha="right", **_OVER_LINE)
     axes.set(xlim=(-reach, reach), ylim=(len(rows) - 0.5, -0.8), yticks=[])
     axes.spines["left"].set_visible(False)
     return figure
@@ -148,15 +153,9 @@ def composition(shown: Composition, count: int, unit: str) -> Figure:
             color=POSITIVE if inside else NEGATIVE,
             ms=6,
         )
-        look: dict[str, Any] = {
-            "xytext": (0, 8),
-            "textcoords": "offset points",
-            "fontsize": 8.5,
-            "color": INK,
-        }
-        axes.annotate(_cut(shown.names[k], _WIDE), (left, height), **look)
+        axes.annotate(_cut(shown.names[k], _WIDE), (left, height), **_OVER_LINE)
         told = f"{_percent(shown.share[k])}, usual {_percent(shown.usual[k])}"
-        axes.annotate(told, (right, height), ha="right", **look)
+        axes.annotate(told, (right, height), ha="right", **_OVER_LINE)
     axes.set(xlim=(left, right), ylim=(len(states) - 0.5, -0.8), yticks=[])
     axes.spines["left"].set_visible(False)
     handles = [

@@ -96,7 +96,6 @@ class _Pages:
         self._new = embedded.new
         head = prototypes_of(embedded.model.members[0].head)
         self._head = head
-        self._models = len(embedded.model.members)
         shown = head is not None and self._new.pictures is not None
         self._map = ReferenceMap.of(head) if shown and head is not None else None
         trust = embedded.model.trust
@@ -141,7 +140,7 @@ class _Pages:
             return None
         added = states.loc[bag].to_numpy()
         names = [str(name) for name in states.columns]
-        return StatesBehind(names=names, added=added, models=self._models)
+        return StatesBehind(names=names, added=added)
 
     def _cells(self, number: int) -> CellsOnMap | None:
         pictures = self._new.pictures

@@ -153,9 +153,9 @@ def _figures(
             ReportFigure(
                 title="Cell states behind it",
                 caption=f"What each cell state adds to the {own['scale']} in the first of "
-                f"{behind.models} models, against the mean training {unit}: by how many cells are "
-                "in it, what they are like, and how they move the mean of all cells. The largest "
-                f"{len(most)} of {len(behind.names)}; all together add "
+                f"{record['model']['members']} models, against the mean training {unit}: by how "
+                "many cells are in it, what they are like, and how they move the mean of all "
+                f"cells. The largest {len(most)} of {len(behind.names)}; all together add "
                 f"{number(float(behind.added.sum()))}. Clones, covariates and finer states are of "
                 "no one state.",
                 alt="Bars of what the largest cell states add to the score; the numbers stand "

@@ -32,12 +32,13 @@ def donor_evidence(store: CohortStore, clones: SharedClones | None) -> dict[Pair
     `jaccard_of_others`, the 99th percentile of the pairs without either patient; `nearest` and
     `matched` of `profile_distances` where the nearest samples are below `SAME_TUBE` (else
     infinite), and `nearest_below`, `matched_below`, by how many robust standard deviations of its
-    logarithm each differs from all pairs; `usual`, how far the middle pair is matched.
+    logarithm each differs from all pairs; `usual`, how far the middle pair is matched, infinite
+    where these are.
     """
-    counts = ("cells", "shared", "overlap", "jaccard", "jaccard_of_others", "usual")
+    counts = ("cells", "shared", "overlap", "jaccard", "jaccard_of_others")
     blank = {
         **dict.fromkeys((*counts, *(f"{name}_below" for name in _DISTANCES)), 0.0),
-        **dict.fromkeys(_DISTANCES, np.inf),
+        **dict.fromkeys((*_DISTANCES, "usual"), np.inf),
     }
     found: dict[Pair, dict[str, float]] = defaultdict(lambda: dict(blank))
     for pair, cells in duplicate_cells(store).items():
