@@ -8,7 +8,13 @@ import threading
 
 import pytest
 
-from recart.interruption import Interrupted, Postponed, goes_on_with, interruptible
+from recart.interruption import (
+    Interrupted,
+    Postponed,
+    goes_on_with,
+    heard_after,
+    interruptible,
+)
 
 HEARD = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
 
@@ -43,6 +49,7 @@ def test_a_step_is_finished_first() -> None:
 
 
 def test_who_asks_twice_does_not_wait() -> None:
+    before = signal.getsignal(signal.SIGINT)
     postponed = Postponed()
     postponed.open()
     try:
@@ -51,7 +58,28 @@ def test_who_asks_twice_does_not_wait() -> None:
             os.kill(os.getpid(), signal.SIGINT)
     finally:
         postponed.close()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_short_work_is_done_before_a_signal_is_heard() -> None:
+    done = []
+
+    def work() -> None:
+        with interruptible(), heard_after():
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append(True)
+
+    with pytest.raises(Interrupted) as caught:
+        work()
+    assert done
+    assert caught.value.number == signal.SIGTERM
+
+
+def test_without_a_signal_nothing_is_heard_after() -> None:
+    before = [signal.getsignal(number) for number in HEARD]
+    with heard_after():
+        pass
+    assert [signal.getsignal(number) for number in HEARD] == before
 
 
 def test_what_is_ignored_stays_ignored() -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, final
 
-__all__ = ["Interrupted", "Postponed", "goes_on_with", "interruptible"]
+__all__ = ["Interrupted", "Postponed", "goes_on_with", "heard_after", "interruptible"]
 
 # SIGUSR1 is what batch systems send some time before they end a job
 _HEARD: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -95,6 +95,22 @@ class Postponed:
         if self._handlers is not None:
             handlers, self._handlers = self._handlers, None
             handlers.__exit__(None, None, None)
+
+
+@contextmanager
+def heard_after() -> Iterator[None]:
+    """Hear signals only when the work inside is done: for libraries that lose what handlers raise.
+
+    The work is to be short.
+    """
+    postponed = Postponed()
+    postponed.open()
+    try:
+        yield
+    finally:
+        postponed.close()
+    if postponed.asked is not None:
+        signal.raise_signal(postponed.asked)
 
 
 @contextmanager

@@ -42,6 +42,14 @@ def sleep(folder: str, _report: Any) -> None:
     time.sleep(120)
 
 
+def chat(folder: str, report: Any) -> None:
+    """Say something ten times a second for two minutes."""
+    (Path(folder) / str(os.getpid())).touch()
+    for number in range(1200):
+        report(number)
+        time.sleep(0.1)
+
+
 def wait_for(folder: str, _report: Any) -> None:
     """End when another job says so."""
     until = time.monotonic() + 60

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +21,7 @@ from recart.contracts import Member
 from recart.data.bags import Bags
 from recart.data.features import FeatureChoice
 from recart.data.store import CohortStore, open_store, write_store
+from recart.interruption import Interrupted, interruptible
 from recart.models.totalvi import TotalVI
 from recart.training.encoder_training import EncoderTraining
 from recart.training.executors.executor import Job
@@ -121,7 +125,33 @@ def test_a_worker_that_fails_is_named_and_ends_the_others(
     assert second.job.name == "0"
     assert second.failure is not None
     assert said == [("1", "about to refuse")]
-    for own in tmp_path.iterdir():  # named after the process, written when it began
+    all_are_gone(tmp_path)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_ctrl_c_stops_at_once_and_ends_the_workers(
+    together: bool, two_machines: str, errands: ModuleType, tmp_path: Path
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    cluster = RayCluster(two_machines, 1, 0, None)
+    jobs = [Job(name=name, work=partial(errands.chat, str(tmp_path))) for name in "01"]
+    asked: list[float] = []
+
+    def stop(_job: Job, _content: Any) -> None:
+        if not asked:
+            asked.append(time.monotonic())
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    running = (RayTrain(cluster, tmp_path) if together else cluster).run(jobs, stop)
+    with pytest.raises(Interrupted), interruptible():
+        list(running)
+    assert signal.getsignal(signal.SIGINT) is before
+    all_are_gone(tmp_path)
+
+
+def all_are_gone(folder: Path) -> None:
+    """Wait for the processes after which files were named when they began."""
+    for own in folder.iterdir():
         while psutil.pid_exists(int(own.name)):
             assert time.time() - own.stat().st_mtime < 110, "the other goes on"
             time.sleep(0.1)

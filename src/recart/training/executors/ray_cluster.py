@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, final
 
+from recart.interruption import heard_after
 from recart.problems import InputError, Problem
 from recart.training.executors.cores import allowed_cores
 from recart.training.executors.executor import (
@@ -101,9 +102,11 @@ class RayCluster(Executor):
                     known.append(job)
                 if not running:
                     return
-                ended, _ = ray.wait(list(running), num_returns=1, timeout=_LOOK)
-                # what a job said lies in the mailbox before the job has ended
-                for number, content in ray.get(mailbox.take.remote()):
+                with heard_after():  # Ray makes a SystemError of what a signal's handler raises
+                    ended, _ = ray.wait(list(running), num_returns=1, timeout=_LOOK)
+                    # what a job said lies in the mailbox before the job has ended
+                    said = ray.get(mailbox.take.remote())
+                for number, content in said:
                     report(known[number], content)
                 for reference in ended:
                     yield _outcome(running.pop(reference), reference)

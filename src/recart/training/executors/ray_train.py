@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
+from recart.interruption import heard_after
 from recart.training.executors.executor import Failure, Job, JobReport, Outcome, failure_of
 from recart.training.executors.ray_cluster import Mailbox, RayCluster
 
@@ -45,10 +46,12 @@ class RayTrain:
         mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
         gpus = self.cluster.gpus
         found: dict[int, Outcome] = {}
-        over = threading.Event()
+        errors: list[BaseException] = []
 
         def deliver() -> None:
-            for number, (kind, content) in ray.get(mailbox.take.remote()):
+            with heard_after():
+                said = ray.get(mailbox.take.remote())
+            for number, (kind, content) in said:
                 if kind == _REPORT:
                     report(jobs[number], content)
                 elif kind == _VALUE:
@@ -56,12 +59,7 @@ class RayTrain:
                 else:
                     found[number] = Outcome(job=jobs[number], failure=content)
 
-        def watch() -> None:
-            while not over.wait(_LOOK):
-                deliver()
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             trainer = TorchTrainer(
                 _work,
                 train_loop_config={"jobs": list(jobs), "mailbox": mailbox},
@@ -73,17 +71,28 @@ class RayTrain:
                 ),
                 run_config=RunConfig(storage_path=folder),
             )
-            watcher.start()
-            failed: Failure | None = None
+
+            def fit() -> None:
+                try:
+                    trainer.fit()
+                except BaseException as error:
+                    errors.append(error)
+
+            # not in the main thread, where Ray would put its own handler of Ctrl-C, and leave it
+            fitting = threading.Thread(target=fit, daemon=True)
+            fitting.start()
             try:
-                trainer.fit()
-            except ray.train.TrainingFailedError as error:
-                failed = failure_of(error)
+                while fitting.is_alive():
+                    fitting.join(_LOOK)
+                    deliver()
+                deliver()
             finally:
-                over.set()
-                watcher.join()
-        deliver()
-        ray.kill(mailbox)
+                ray.kill(mailbox)  # workers that go on fail when they next report
+        failed: Failure | None = None
+        for error in errors:
+            if not isinstance(error, ray.train.TrainingFailedError):
+                raise error
+            failed = failure_of(error)
         # the first that failed of itself comes first; others were ended with it
         yield from sorted(found.values(), key=lambda own: own.failure is None)
         for number, job in enumerate(jobs):
