@@ -552,16 +552,16 @@ model.embed(received).head(3).round(2)
 # `explain` says what drove the score: contributions in log odds that sum to it, on the left by
 # group of features, with their spread over members. Where members disagree on the sign, nothing
 # was found. `bag means` is the mean of all of the patient's cells. On the right: which cell states
-# are behind it, in number, in kind or by moving that mean, as the first member sees them.
+# are behind it, in number, in kind or by moving that mean, with their spread over members.
 
 # %%
 drivers = model.explain(received)
 of_groups = drivers.groups.set_index("group").sort_values("contribution")
-states = drivers.states.iloc[0]
+states = drivers.states.added.iloc[0]
 states = states[states.abs().nlargest(8).index[::-1]]
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
 left.barh(of_groups.index, of_groups["contribution"], xerr=of_groups["sd"], color=PALETTE[0])
-right.barh(states.index, states, color=PALETTE[0])
+right.barh(states.index, states, xerr=drivers.states.sd.iloc[0][states.index], color=PALETTE[0])
 for axis in (left, right):
     axis.axvline(0, color="black", lw=0.8)
     axis.set(xlabel="contribution to the log odds of CR")

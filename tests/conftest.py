@@ -209,6 +209,7 @@ def make_rich_bags() -> Callable[..., tuple[Any, np.ndarray]]:
 def _new_patients(head: Any, bags: Any, rule: Any) -> Any:
     """Three patients as one member sees them: the third is refused."""
     from recart.inference.cell_pictures import CellPictures
+    from recart.inference.cell_states import CellStates
     from recart.inference.explain import combine, explain_head
     from recart.inference.new_patients import NewPatients
     from recart.inference.state_drivers import state_drivers
@@ -222,7 +223,7 @@ def _new_patients(head: Any, bags: Any, rule: Any) -> Any:
         token_of_cell=bags.token_of_cell[:3],
         markers=bags.markers[:3],
     )
-    states = state_drivers(head, rule, own, names)
+    states = CellStates.over([state_drivers(head, rule, own, names, head)])
     drivers = combine([explain_head(head, rule, own)], names, states)
     score = drivers.summary["score"].to_numpy()
     probability = 1 / (1 + np.exp(-score))

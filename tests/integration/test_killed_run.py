@@ -86,7 +86,7 @@ def test_killed_again_and_again(place: Any, unbroken: dict[str, str]) -> None:
     """The command and one of its processes by turns, at random times."""
     command, rng = Command(place, "killed"), random.Random(0)
     there: dict[str, str] = {}
-    for who in ("driver", "worker", "driver", "worker"):
+    for who in ("driver", "worker"):
         process = command.start_and_wait_for_epochs()
         time.sleep(rng.uniform(0, 1.5))
         workers = command.workers(process)

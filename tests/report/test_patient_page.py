@@ -103,12 +103,11 @@ def test_the_page_says_which_cell_states_are_behind_a_score(embedded: Embedded) 
     text = _text((embedded.folder / "P_0_co.html").read_text())
     states = embedded.new.drivers.states
     assert states is not None
-    added = states.loc["bag0"]
+    added = states.added.loc["bag0"]
     shown = int((added.abs() >= 0.005).sum())
     total = f"{added.sum():.2f}".replace("-", "\N{MINUS SIGN}")
     assert 2 <= shown <= 5
-    assert "in the first of 1 models, against the mean training patient" in text
-    assert f"The largest {shown} of 5; all together add {total}." in text
+    assert f"The largest {shown} of 5; all together add {total}. Mean over 1 of 1 models" in text
 
 
 def test_a_refusal_says_why_and_shows_no_score(embedded: Embedded) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from recart.inference.cell_states import CellStates
 from recart.inference.score_parts import score_parts
 from recart.training.decision_rule import DecisionRule
 from recart.training.heads import BagLatents, FittedHead
@@ -146,8 +147,7 @@ class Drivers:
         (n) by bag: `base`, `rest` and `score`, means over members; contributions, base and rest sum
         to the score.
     states
-        (n, k) by bag and cell state, what the first member says of each, see `state_drivers`: these
-        are its own states, which other members do not share. None for a head that has none.
+        What each cell state adds, see `CellStates`. None for a head that has none.
     scale
         See `Explanation`.
     """
@@ -156,7 +156,7 @@ class Drivers:
     features: pd.DataFrame
     summary: pd.DataFrame
     scale: str
-    states: pd.DataFrame | None = None
+    states: CellStates | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[Drivers]) -> Drivers:
@@ -166,7 +166,7 @@ class Drivers:
             for name in ("groups", "features", "summary")
         }
         states = [own.states for own in parts if own.states is not None]
-        joined = pd.concat(states) if states else None
+        joined = CellStates.joined(states) if states else None
         return cls(scale=parts[0].scale, states=joined, **tables)
 
 
@@ -185,7 +185,7 @@ def shared_name(group: str, name: str) -> str:
 
 
 def combine(
-    explained: Sequence[Explanation], bags: pd.Index[Any], states: pd.DataFrame | None = None
+    explained: Sequence[Explanation], bags: pd.Index[Any], states: CellStates | None = None
 ) -> Drivers:
     """The mean of what members say, feature by feature, and how far they differ.
 
@@ -196,7 +196,7 @@ def combine(
     bags
         (n) their names.
     states
-        What the first member says of cell states.
+        What members say of cell states.
     """
     by_group = [_summed(own, bags, own.groups, ("",) * len(own.groups)) for own in explained]
     by_feature = [

@@ -167,7 +167,7 @@ class LoadedModel:
             groups=drivers.groups[drivers.groups["bag"].isin(predicted)],
             features=drivers.features[drivers.features["bag"].isin(predicted)],
             summary=drivers.summary.loc[predicted],
-            states=None if drivers.states is None else drivers.states.loc[predicted],
+            states=None if drivers.states is None else drivers.states.of(predicted),
         )
 
     def outputs(self, data: Any) -> Outputs:

@@ -17,6 +17,7 @@ from recart.data.store import CohortStore
 from recart.inference.attributed_cells import AttributedCells, attribute_bags
 from recart.inference.batch_spread import batch_spread
 from recart.inference.cell_pictures import CellPictures, picture_cells
+from recart.inference.cell_states import CellStates
 from recart.inference.explain import Drivers, combine, explain_head
 from recart.inference.patient_table import MemberView, coverage, patient_table
 from recart.inference.state_drivers import state_drivers
@@ -128,7 +129,11 @@ def embed_new_patients(
         embedding=pd.DataFrame(
             views[0].bag_features, index=bags.table.index, columns=views[0].feature_names
         ),
-        drivers=combine([view.explained for view in views], bags.table.index, views[0].states),
+        drivers=combine(
+            [view.explained for view in views],
+            bags.table.index,
+            CellStates.over([view.states for view in views if view.states is not None]),
+        ),
         expansion=expansion,
         attribution=AttributedCells.mean([view.cells for view in views if view.cells is not None]),
         pictures=views[0].pictures,
@@ -171,8 +176,6 @@ def _views(
             pictures=picture_cells(member.head, seen, bags, store)
             if member.name == drawn
             else None,
-            states=state_drivers(member.head, member.rule, seen, names)
-            if member is members[0]
-            else None,
+            states=state_drivers(member.head, member.rule, seen, names, members[0].head),
             outputs=member.outputs(seen),
         )

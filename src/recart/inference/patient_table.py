@@ -41,8 +41,8 @@ class MemberView:
 
     `batch_spread` (n) is how far its probability goes between known batches where a bag's are not.
     `outputs` (n) each are what its endpoint says besides: probabilities of levels, survival.
-    `explained` is what its features add to its score, `states` what each cell state does, of the
-    reference member; `cells` what each cell does, where asked for, and `pictures` cells to be
+    `explained` is what its features add to its score, `states` what each cell state of the
+    reference member does; `cells` what each cell does, where asked for, and `pictures` cells to be
     drawn.
     """
 

@@ -23,10 +23,15 @@ _FIRST: Final = ("fractions", "means", "proteins", "genes")
 _LAST: Final = ("sample fractions", "changes of fractions")
 _MARKERS: Final = 3  # that name a state
 _TELLING: Final = 0.75  # SD over states from which a marker names one
+_COMMON: Final = 3  # markers that a correlation needs
 
 
 def state_drivers(
-    head: FittedHead, rule: DecisionRule, bags: BagLatents, names: pd.Index[Any]
+    head: FittedHead,
+    rule: DecisionRule,
+    bags: BagLatents,
+    names: pd.Index[Any],
+    reference: FittedHead,
 ) -> pd.DataFrame | None:
     """What each cell state adds to the score of each bag, against the mean development patient.
 
@@ -41,37 +46,41 @@ def state_drivers(
         states is told, with its weight.
     bags, names
         Bags as the member sees them, and (n) their names.
+    reference
+        The head whose states are told of. States of another member count with the one of these
+        whose usual markers are most like theirs, by correlation.
 
     Returns
     -------
-    One row a bag, one column a coarse prototype, by `state_words`; in log-odds, or the log hazard
-    of a survival endpoint. None for a head without prototypes.
+    One row a bag, one column a coarse prototype of `reference`, by `state_words`; in log-odds, or
+    the log hazard of a survival endpoint. None for a head without prototypes, or one with
+    fewer than three markers in common with another `reference`.
     """
-    parts = score_parts(head)
-    if not parts.linear:
+    parts, first = score_parts(head), score_parts(reference)
+    if not (parts.linear and first.linear):
         return None
-    own, weight = parts.linear[0]
+    (own, weight), (shown, _) = parts.linear[0], first.linear[0]
+    nearest = _nearest(own, shown)
+    if nearest is None:
+        return None
     told = explain_head(own, rule, bags)
     added = np.zeros((len(names), len(own.prototypes.centres_kl)))
     for group, name, of_bags in zip(told.groups, told.names, told.contributions.T, strict=True):
         if (state := _state(group, name)) is not None:
             added[:, state] += of_bags
     slope = 1.0 if parts.hazard else rule.slope
-    told_of_all = weight * (added + slope * _of_mean(own, bags))
-    return pd.DataFrame(told_of_all, index=names, columns=state_words(own))
+    words = state_words(shown)
+    told_of_all = np.zeros((len(names), len(words)))
+    np.add.at(told_of_all.T, nearest, weight * (added + slope * _of_mean(own, bags)).T)
+    return pd.DataFrame(told_of_all, index=names, columns=words)
 
 
 def state_words(head: FittedPrototypeHead) -> list[str]:
     """The coarse prototypes by number and by the markers that are high there, against the rest."""
-    own = head.features
-    latents = own.usual_kf.shape[1] - len(own.marker_names)
-    usual = own.usual_kf[:, latents:].numpy()
-    names = [name.split(":", 1)[-1] for name in own.marker_names]
+    telling = _telling(head)
+    names = [name.split(":", 1)[-1] for name in head.features.marker_names]
     if not names:
-        return [f"state {k}" for k in range(len(usual))]
-    spread = np.maximum(usual.std(axis=0), 1e-9)
-    # a marker that hardly varies between states tells none apart
-    telling = (usual - usual.mean(axis=0)) / spread * (spread > 0.1 * np.median(spread))
+        return [f"state {k}" for k in range(len(telling))]
     words = []
     for k, row in enumerate(telling):
         order = np.argsort(-row, kind="stable")
@@ -79,6 +88,40 @@ def state_words(head: FittedPrototypeHead) -> list[str]:
         high = list(dict.fromkeys(names[i] for i in order if row[i] > _TELLING))[:_MARKERS]
         words.append(f"state {k}" + (f": {', '.join(high)}" if high else ""))
     return words
+
+
+def _telling(head: FittedPrototypeHead) -> np.ndarray[Any, Any]:
+    """(k, m) how far each marker of a state lies above the other states, in their SD."""
+    own = head.features
+    latents = own.usual_kf.shape[1] - len(own.marker_names)
+    usual = own.usual_kf[:, latents:].numpy()
+    if not own.marker_names:
+        return np.zeros((len(usual), 0))
+    spread = np.maximum(usual.std(axis=0), 1e-9)
+    # a marker that hardly varies between states tells none apart
+    told = spread > 0.1 * np.median(spread)
+    found: np.ndarray[Any, Any] = (usual - usual.mean(axis=0)) / spread * told
+    return found
+
+
+def _nearest(
+    own: FittedPrototypeHead, shown: FittedPrototypeHead
+) -> np.ndarray[Any, np.dtype[np.intp]] | None:
+    """(k) the state of `shown` whose markers are most like those of each state of `own`."""
+    if own is shown:
+        return np.arange(len(own.prototypes.centres_kl))
+    mine, theirs = (
+        pd.DataFrame(_telling(head), columns=list(head.features.marker_names))
+        for head in (own, shown)
+    )
+    common = mine.columns.intersection(theirs.columns)
+    if len(common) < _COMMON:
+        return None
+    with np.errstate(invalid="ignore"):  # a state that no marker tells from the others
+        alike = np.corrcoef(mine[common].to_numpy(), theirs[common].to_numpy())
+    nearest: np.ndarray[Any, np.dtype[np.intp]]
+    nearest = np.nan_to_num(alike[: len(mine), len(mine) :]).argmax(axis=1)
+    return nearest
 
 
 def _state(group: str, name: str) -> int | None:

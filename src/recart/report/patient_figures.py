@@ -72,10 +72,12 @@ class Composition:
 
 @dataclass(frozen=True, kw_only=True)
 class StatesBehind:
-    """What each cell state (k) adds to the score under one model."""
+    """What each cell state (k) adds to the score: the mean and SD over `members` models."""
 
     names: Sequence[str]
     added: np.ndarray[Any, Any]
+    sd: np.ndarray[Any, Any]
+    members: int
 
     @property
     def largest(self) -> list[int]:
@@ -94,9 +96,12 @@ def drivers(groups: Sequence[Mapping[str, Any]], positive: str, negative: str, u
 
 
 def states(shown: StatesBehind, positive: str, negative: str, unit: str) -> Figure:
-    """What the cell states that matter most add, largest first."""
+    """What the cell states that matter most add, with the spread over members, largest first."""
     return _bars(
-        [(_cut(shown.names[k], _WIDE), float(shown.added[k]), 0.0) for k in shown.largest],
+        [
+            (_cut(shown.names[k], _WIDE), float(shown.added[k]), float(shown.sd[k]))
+            for k in shown.largest
+        ],
         _directions(positive, negative, unit),
     )
 

@@ -138,9 +138,12 @@ class _Pages:
         states = self._new.drivers.states
         if states is None:
             return None
-        added = states.loc[bag].to_numpy()
-        names = [str(name) for name in states.columns]
-        return StatesBehind(names=names, added=added)
+        return StatesBehind(
+            names=[str(name) for name in states.added.columns],
+            added=states.added.loc[bag].to_numpy(),
+            sd=states.sd.loc[bag].to_numpy(),
+            members=states.members,
+        )
 
     def _cells(self, number: int) -> CellsOnMap | None:
         pictures = self._new.pictures

@@ -152,12 +152,14 @@ def _figures(
         figures.append(
             ReportFigure(
                 title="Cell states behind it",
-                caption=f"What each cell state adds to the {own['scale']} in the first of "
-                f"{record['model']['members']} models, against the mean training {unit}: by how "
-                "many cells are in it, what they are like, and how they move the mean of all "
-                f"cells. The largest {len(most)} of {len(behind.names)}; all together add "
-                f"{number(float(behind.added.sum()))}. Clones, covariates and finer states are of "
-                "no one state.",
+                caption=f"What each cell state adds to the {own['scale']}, against the mean "
+                f"training {unit}: by how many cells are in it, what they are like, and how they "
+                f"move the mean of all cells. The largest {len(most)} of {len(behind.names)}; all "
+                f"together add {number(float(behind.added.sum()))}. Mean over "
+                f"{behind.members} of {record['model']['members']} models, strokes: their SD. "
+                "States are the first model's; those of another count with the one that is most "
+                "like them by its markers. Clones, covariates and finer states are of no one "
+                "state.",
                 alt="Bars of what the largest cell states add to the score; the numbers stand "
                 "beside them.",
                 figure=states(behind, question["positive"], question["negative"], own["scale"]),
