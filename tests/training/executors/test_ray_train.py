@@ -135,11 +135,11 @@ def test_ctrl_c_stops_at_once_and_ends_the_workers(
     before = signal.getsignal(signal.SIGINT)
     cluster = RayCluster(two_machines, 1, 0, None)
     jobs = [Job(name=name, work=partial(errands.chat, str(tmp_path))) for name in "01"]
-    asked: list[float] = []
+    asked = threading.Event()
 
     def stop(_job: Job, _content: Any) -> None:
-        if not asked:
-            asked.append(time.monotonic())
+        if not asked.is_set():
+            asked.set()
             threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 
     running = (RayTrain(cluster, tmp_path) if together else cluster).run(jobs, stop)
