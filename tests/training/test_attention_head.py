@@ -159,6 +159,24 @@ def test_better_than_a_bad_base_is_not_good() -> None:
     assert np.isnan(chosen.logits).all()
 
 
+def test_the_least_of_many_must_be_found_by_other_patients_too() -> None:
+    """Paths of chance alone: the best of them gains, and what the others would choose does not."""
+    y, tests = np.arange(24) % 2, [np.arange(fold, 24, 4) for fold in range(4)]
+    taken = flattered = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        path = np.cumsum(rng.normal(0, 0.25, (6, 21, 24)), axis=1)
+        path[:, 0] = 0.0
+        chosen = choose_residual(path, y, [1.0] * 6, tests)
+        losses = np.log1p(np.exp(np.where(y == 1, -path, path)))
+        gains = losses[:, :1] - losses
+        best = gains[np.unravel_index(gains.mean(-1).argmax(), gains.shape[:2])]
+        flattered += best.mean() > best.std(ddof=1) / np.sqrt(24)
+        taken += chosen.epochs > 0
+    assert flattered > 20
+    assert taken < flattered / 2
+
+
 def test_a_network_stays_under_five_thousand_parameters() -> None:
     training = ResidualTraining(hidden=64, lr=0.01, dropout=0.0, every=5)
     for inputs in (10, 80, 400, 2400):

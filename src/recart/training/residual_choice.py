@@ -48,8 +48,10 @@ def choose_residual(
     """The least loss, if it is less by more than a standard error than that of the base.
 
     And than that of the share of ones, which knows nothing: a base may be worse on the inner folds,
-    and know better of all bags than to say what it said there. `tests` are the rows of the inner
-    folds. Labels of a fold choose nothing that is said of it.
+    and know better of all bags than to say what it said there. The least of many is flattered by
+    their number, so what each fold is told under the choice of the others must be better than the
+    base by as much. `tests` are the rows of the inner folds. Labels of a fold choose nothing that
+    is said of it.
     """
     logits = np.full(len(labels), np.nan)
     if np.isnan(logits_sen).any():  # too few patients for a choice
@@ -60,6 +62,9 @@ def choose_residual(
         of_others = _best(np.delete(loss_sen, test, axis=-1), np.delete(labels, test))
         if of_others[1]:
             logits[test] = logits_sen[of_others[0], of_others[1], test]
+    told_n = np.where(np.isnan(logits), logits_sen[s, 0], logits)
+    if not _beyond_error(loss_sen[s, 0] - log_losses(told_n, labels)):
+        e = 0
     return ResidualChoice(e * EVERY, float(strengths[s]), gain, logits)
 
 
@@ -70,5 +75,8 @@ def _best(loss_sen: Array, labels: Array) -> tuple[int, int, float]:
     share = (labels.sum() + 0.5) / (len(labels) + 1)
     of_share_n = log_losses(np.full(len(labels), np.log(share / (1 - share))), labels)
     gains = [rival_n - loss_sen[s, e] for rival_n in (loss_sen[s, 0], of_share_n)]
-    worth = all(own.mean() > own.std(ddof=1) / np.sqrt(len(own)) for own in gains)
-    return s, e if worth else 0, float(gains[0].mean())
+    return s, e if all(map(_beyond_error, gains)) else 0, float(gains[0].mean())
+
+
+def _beyond_error(gain_n: Array) -> bool:
+    return bool(gain_n.mean() > gain_n.std(ddof=1) / np.sqrt(len(gain_n)))
