@@ -31,7 +31,8 @@ class AttentionHead(Head):
     zero and is trained on what the base says of development bags that it was not fitted to. Its
     weight decay (one of `strengths`) and number of steps (at most `epochs`) are those of least log
     loss over `inner_folds`, in each of which the base is fitted anew. Unless they beat the base
-    alone, and the share of classes, by more than a standard error, the residual stays zero.
+    alone, and the share of classes, by more than a standard error, and the base also on each fold
+    as the other folds choose them, the residual stays zero.
     """
 
     base: Head
