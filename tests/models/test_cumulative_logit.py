@@ -76,7 +76,10 @@ def test_as_statsmodels_without_a_ridge() -> None:
     )
     rows = weight[1] > 0
     fit = model.OrderedModel(y[1][rows].numpy(), x[1][rows].numpy(), distr="logit").fit(
-        method="bfgs", disp=False, gtol=1e-9
+        # its slopes are differences of losses: what these reach below that depends on the processor
+        method="bfgs",
+        disp=False,
+        gtol=1e-6,
     )
     thresholds = fit.model.transform_threshold_params(fit.params)[1:-1]
     np.testing.assert_allclose(coefficients[0, 0], fit.params[:2], atol=1e-4)
