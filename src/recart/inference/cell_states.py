@@ -19,8 +19,8 @@ class CellStates:
     Attributes
     ----------
     added
-        (n, k) by bag and cell state of the first member: mean over members, in
-        log-odds, or the log hazard of a survival endpoint.
+        (n, k) by bag and cell state of the first member: mean over members, in log-odds, or the log
+        hazard of a survival endpoint.
     sd
         (n, k) over members.
     members
