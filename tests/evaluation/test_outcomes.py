@@ -69,6 +69,18 @@ def test_survival_is_measured_by_scikit_survival() -> None:
     assert np.isnan(found["AUC, month 900"])
 
 
+def test_where_only_censored_patients_leave_there_is_no_auc() -> None:
+    """As in a bootstrap draw without the early events: the Brier score stays."""
+    pytest.importorskip("sksurv")
+    time, event = np.array([4.0, 5, 8, 11, 12]), np.array([0.0, 0, 1, 1, 0])
+    risk, survival = -time, np.array([[0.9], [0.9], [0.8], [0.8], [0.9]])
+    found = survival_measures(time, event, risk, [6], survival)
+    assert np.isnan(found["AUC, month 6"])
+    assert found["Brier, month 6"] == pytest.approx((2 * 0.2**2 + 0.1**2) / 3)
+    with_case = survival_measures(time, np.array([1.0, 0, 1, 1, 0]), risk, [6], survival)
+    assert with_case["AUC, month 6"] == 1
+
+
 def test_an_assessment_measures_what_the_table_holds() -> None:
     rng = np.random.default_rng(2)
     n = 36

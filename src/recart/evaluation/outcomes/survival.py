@@ -42,8 +42,9 @@ def survival_measures(
 
     Returns
     -------
-    Measures by name; NaN where a month lies outside the follow-up, or the censoring distribution
-    is not known there. The censoring distribution is that of the given patients.
+    Measures by name; NaN where a month lies outside the follow-up, nobody had an event until it
+    (AUC), or the censoring distribution is not known there. The censoring distribution is that of
+    the given patients.
     """
     from sksurv.metrics import (
         brier_score,
@@ -66,8 +67,9 @@ def survival_measures(
         if not time.min() < month < time.max():
             continue
         try:
-            auc, _ = cumulative_dynamic_auc(outcome, outcome, risk, [month])
-            found[f"AUC, month {month:g}"] = float(auc[0])
+            if ((event > 0) & (time <= month)).any():  # else nobody to tell from those who go on
+                auc, _ = cumulative_dynamic_auc(outcome, outcome, risk, [month])
+                found[f"AUC, month {month:g}"] = float(auc[0])
             if survival is not None:
                 _, brier = brier_score(outcome, outcome, survival[:, [place]], [month])
                 found[f"Brier, month {month:g}"] = float(brier[0])
