@@ -1,4 +1,4 @@
-"""What holds for every test: shapes are checked, one thread, real data only where it is given.
+"""What holds for every test: shapes are checked unless it is slow, one thread, real data if given.
 
 And a small random cohort, already in the store's form, and a browser to look at pages with.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 from scipy import sparse
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,7 +27,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Checks every jaxtyping signature of the models at run time; must stand before they are imported.
+# Checks every jaxtyping signature of the models at run time, but where a test switches it off below;
+# must stand before they are imported.
 _HOOK = install_import_hook(["recart.models", "recart.losses"], "beartype.beartype")
 
 from recart.contracts import CellBatch, SparseRows  # noqa: E402 -- after the hook
@@ -48,7 +49,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip tests on real data where there is none."""
+    """Skip tests on real data where there is none; the slow ones train twice as fast unchecked."""
+    unchecked = item.get_closest_marker("slow") or item.get_closest_marker("real_data")
+    config.update("jaxtyping_disable", unchecked is not None)
     if item.get_closest_marker("real_data") and not os.environ.get("RECART_REAL_DATA"):
         pytest.skip(_UNSET)
 
@@ -127,7 +130,7 @@ def _store(patients: int, cells: int, seed: int) -> CohortStore:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_store() -> Callable[..., CohortStore]:
     """`make_store(patients=12, cells=40, seed=0)`: two samples per patient, three batches."""
 
@@ -137,7 +140,7 @@ def make_store() -> Callable[..., CohortStore]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_all_bags() -> Callable[[CohortStore], Bags]:
     """One bag per patient, all samples admitted."""
 

@@ -56,7 +56,7 @@ def stack_of(features: Features, seed: int, rna: RnaLikelihood) -> TotalVIStack:
     return stack
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_outputs(make_store: Callable[..., CohortStore]) -> Callable[..., MemberOutputs]:
     """`make_outputs(store=None, samples=None, seed=0, rna=NegativeBinomial(), chunk=1024)`.
 

@@ -104,14 +104,14 @@ def test_noise_leaves_the_residual_at_zero(make_state_bags: Make) -> None:
 
 
 def test_a_member_with_a_residual_is_the_same_alone_and_restored(make_state_bags: Make) -> None:
-    sizes = {1: 60, 2: 50, 3: 60}
+    sizes = {1: 60, 2: 50}
     cohorts = [make_state_bags(n, 1.5, seed, symmetric=True) for seed, n in sizes.items()]
     bags = [_with_tokens(own) for own, _ in cohorts]
     labels = [y for _, y in cohorts]
     short = replace(HEAD, epochs=60)
-    together = short.fit_stack(bags, labels, [5, 6, 7])
+    together = short.fit_stack(bags, labels, [5, 6])
     assert any(own.residual is not None for own in together)
-    for own, b, y, seed in zip(together, bags, labels, (5, 6, 7), strict=True):
+    for own, b, y, seed in zip(together, bags, labels, (5, 6), strict=True):
         alone = short.fit(b, y, seed)
         np.testing.assert_allclose(own.logits(b), alone.logits(b), rtol=1e-8, atol=1e-10)
         np.testing.assert_allclose(own.inner_logits, alone.inner_logits, rtol=1e-8, atol=1e-10)

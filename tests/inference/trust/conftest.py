@@ -66,13 +66,13 @@ def _member(outputs: MemberOutputs, fold: int, store: CohortStore) -> LoadedMemb
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def whole(make_store: Callable[..., CohortStore]) -> CohortStore:
     """Seventeen patients of the same populations of cells."""
     return make_store(patients=17, cells=60)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def small(
     whole: CohortStore,
     make_all_bags: Callable[[CohortStore], Bags],
