@@ -27,8 +27,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Checks every jaxtyping signature of the models at run time, but where a test switches it off below;
-# must stand before they are imported.
+# Checks every jaxtyping signature of the models at run time, but where a test is slow; must stand
+# before they are imported.
 _HOOK = install_import_hook(["recart.models", "recart.losses"], "beartype.beartype")
 
 from recart.contracts import CellBatch, SparseRows  # noqa: E402 -- after the hook

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from recart.evaluation.intervals import LEVEL, Interval
 from recart.evaluation.pairs import pair_wins
+from recart.evaluation.patient_codes import patient_codes
 from recart.evaluation.predictions import BagScores, FloatArray
 
 __all__ = ["METRIC_DRAWS", "PatientBootstrap"]
@@ -38,10 +38,10 @@ class PatientBootstrap:
         every resample has both classes.
         """
         rng = np.random.default_rng(seed)
-        codes, patients = pd.factorize(scores.table["patient"])
+        codes = patient_codes(scores.table["patient"], scores.score)
         share = np.bincount(codes, scores.y) / np.bincount(codes)
         stratum = np.where(share == 0, 0, np.where(share == 1, 2, 1))
-        counts = np.zeros((n_resamples, len(patients)))
+        counts = np.zeros((n_resamples, codes.max() + 1))
         for kind in range(3):
             (members,) = np.nonzero(stratum == kind)
             if len(members):

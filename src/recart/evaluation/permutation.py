@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recart.evaluation.patient_codes import patient_codes
 from recart.evaluation.ranked_bags import RankedBags, scored_bags
 
 __all__ = ["Permutation", "RefitFold", "permutation_test", "permuted_outside", "permuted_sources"]
@@ -162,7 +163,7 @@ def permuted_sources(
 ) -> list[Array]:
     """At most `k` permutations that every fold can be fitted to: (n) whose labels each bag gets."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 199]))
-    owner = pd.factorize(observed.patient)[0]
+    owner = patient_codes(observed.patient, observed.score)
     rows = [np.flatnonzero(owner == patient) for patient in range(owner.max() + 1)]
     kept = owner if groups is None else pd.factorize(groups)[0]
     alike = _exchangeable(observed.targets, rows, blocks)

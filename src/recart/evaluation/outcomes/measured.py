@@ -14,6 +14,7 @@ from recart.data.split import Kind
 from recart.evaluation.intervals import LEVEL, Interval
 from recart.evaluation.outcomes.ordinal import ordinal_draws
 from recart.evaluation.outcomes.survival import LACKING, installed, survival_measures
+from recart.evaluation.patient_codes import patient_codes
 from recart.evaluation.predictions import FloatArray, fold_scores
 from recart.training.endpoints import Endpoint, OrdinalEndpoint, SeveralEndpoints, SurvivalEndpoint
 
@@ -195,8 +196,8 @@ def _by_bag(
 
 def _weights(table: pd.DataFrame, seed: int, count: int) -> FloatArray:
     """(1 + count, n) everybody once, then patients drawn again with all their bags."""
-    codes, patients = pd.factorize(table["patient"])
-    n = len(patients)
+    codes = patient_codes(table["patient"], table["score"].to_numpy(dtype=float))
+    n = codes.max() + 1
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=count)
     drawn: FloatArray = np.vstack([np.ones(len(table)), counts[:, codes].astype(float)])
     return drawn
