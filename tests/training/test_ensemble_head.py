@@ -8,7 +8,13 @@ from functools import partial
 
 import numpy as np
 
-from recart.training.ensemble_head import EnsembleHead, FittedEnsembleHead, _weighed, _weights
+from recart.training.ensemble_head import (
+    EnsembleHead,
+    FittedEnsembleHead,
+    _chosen,
+    _weighed,
+    _weights,
+)
 from recart.training.head_problems import chosen_elsewhere, rows_of
 from recart.training.heads import BagLatents
 from recart.training.mixed_head import MixedHead
@@ -63,6 +69,21 @@ def test_equal_heads_share_and_weights_are_where_no_step_gains() -> None:
     assert abs(found[0] - best) < 0.02
 
 
+def test_weights_stay_where_they_pay_on_others_and_else_the_first_head_is_alone() -> None:
+    """Of heads that know nothing one in many looks better than the first; that is not enough."""
+    rng = np.random.default_rng(3)
+    y = (np.arange(24) % 2).astype(float)
+    owner = np.arange(24)
+    alone = 0
+    for _ in range(40):
+        first, noise = rng.normal(size=24), rng.normal(size=(3, 24))
+        alone += _chosen(np.stack([first, *noise]), y, owner)[0] == 1.0
+    assert alone >= 36
+    knows = 3.0 * (y - 0.5) + rng.normal(size=24)
+    found = _chosen(np.stack([rng.normal(size=24), knows]), y, owner)
+    assert found[1] > 0.5
+
+
 def _two_samples_each(make: Make) -> tuple[BagLatents, np.ndarray]:
     bags, labels = make(24, 1.0, 0, cells=60)
     rows = np.repeat(np.arange(24), 2)
@@ -76,6 +97,10 @@ def test_labels_of_a_patient_choose_no_weights_of_its_own_inner_logits(
     fitted = HEAD.fit(bags, labels, 1)
     weigh = partial(_weighed, fitted.parts, patients=bags.patients)
     np.testing.assert_array_equal(weigh(labels).inner_logits, fitted.inner_logits)
+    # the head that knows less comes first, so that weights pay
+    weigh = partial(_weighed, dict(reversed(fitted.parts.items())), patients=bags.patients)
+    fitted = weigh(labels)
+    assert fitted.weights[0] < 1
     for patient in (0, 5, 11):
         own = bags.patients == patient
         flipped = weigh(np.where(own, 1 - labels, labels))
@@ -92,7 +117,8 @@ def test_the_whole_is_the_weighted_mean_of_its_parts(make_state_bags: Make) -> N
     assert isinstance(fitted, FittedEnsembleHead)
     alone = {name: head.fit(bags, labels, 1) for name, head in HEAD.heads.items()}
     inner = np.stack([own.inner_logits for own in alone.values()])
-    np.testing.assert_allclose(fitted.weights, _weights(inner, labels.astype(float)), rtol=1e-6)
+    chosen = _chosen(inner, labels.astype(float), bags.patients)
+    np.testing.assert_allclose(fitted.weights, chosen, rtol=1e-6)
     expected = [
         w * own.logits(fresh) for w, own in zip(fitted.weights, alone.values(), strict=True)
     ]
