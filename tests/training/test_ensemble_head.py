@@ -113,9 +113,12 @@ def test_labels_of_a_patient_choose_no_weights_of_its_own_inner_logits(
 def test_the_whole_is_the_weighted_mean_of_its_parts(make_state_bags: Make) -> None:
     bags, labels = make_state_bags(24, 1.5, 0, cells=60)
     fresh, _ = make_state_bags(10, 1.5, 1, cells=60)
-    fitted = HEAD.fit(bags, labels, 1)
+    # the head that knows less comes first, so that both have a weight
+    ensemble = EnsembleHead(heads=dict(reversed(HEAD.heads.items())))
+    fitted = ensemble.fit(bags, labels, 1)
     assert isinstance(fitted, FittedEnsembleHead)
-    alone = {name: head.fit(bags, labels, 1) for name, head in HEAD.heads.items()}
+    assert min(fitted.weights) > 0.1
+    alone = {name: head.fit(bags, labels, 1) for name, head in ensemble.heads.items()}
     inner = np.stack([own.inner_logits for own in alone.values()])
     chosen = _chosen(inner, labels.astype(float), bags.patients)
     np.testing.assert_allclose(fitted.weights, chosen, rtol=1e-6)

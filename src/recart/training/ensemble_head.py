@@ -121,15 +121,15 @@ def _chosen(x_hn: Array, y: Array, owner: Array) -> Array:
 
     Patients are dealt into parts in the order of their labels, so that parts have both classes.
     """
-    patients, code = np.unique(owner, return_inverse=True)
+    code = np.unique(owner, return_inverse=True)[1]
     share = np.bincount(code, y) / np.bincount(code)
     part = np.argsort(np.argsort(share, kind="stable"), kind="stable")[code] % _PARTS
-    gain = np.zeros(len(patients))
+    logits = np.stack([x_hn[0], x_hn[0]])  # of the first head, and as others weigh all heads
     for own in (part == one for one in range(_PARTS)):
         if own.any() and not own.all():
-            mixed = _weights(x_hn[:, ~own], y[~own]) @ x_hn[:, own]
-            loss = np.logaddexp(0, [x_hn[0, own], mixed]) - y[own] * [x_hn[0, own], mixed]
-            np.add.at(gain, code[own], loss[0] - loss[1])
+            logits[1, own] = _weights(x_hn[:, ~own], y[~own]) @ x_hn[:, own]
+    first, weighed = np.logaddexp(0, logits) - y * logits
+    gain = np.bincount(code, first - weighed)
     error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
     if gain.mean() > _PAYS * error:
         return _weights(x_hn, y)
