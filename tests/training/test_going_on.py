@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 import re
 import shutil
@@ -33,6 +34,7 @@ from recart.training.jobs import Recipes, TrainedEncoder, train_encoders
 from recart.training.module import StackModule
 from recart.training.optimizer import StackedAdam
 from recart.training.state_files import StateFiles
+from recart.training.state_keeping import StateKeeping
 from recart.training.states import States
 from recart.training.trainer import TrainerSettings, quiet_lightning
 
@@ -277,6 +279,34 @@ def test_a_signal_finishes_the_step_and_writes_a_state(
     steps = Points()
     with watched(steps, monkeypatch):
         assert digest(train(states)) == digest(train(None))
+
+
+@pytest.mark.parametrize("hook", ["on_train_start", "on_train_end"])
+def test_a_signal_outside_of_the_steps_ends_a_process_quietly(
+    hook: str,
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Lightning hears it there, before this training listens and after."""
+    inside = getattr(StateKeeping, hook)
+
+    def asked(*arguments: Any) -> None:
+        if hook == "on_train_end":
+            inside(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+        if hook == "on_train_start":
+            inside(*arguments)
+
+    monkeypatch.setattr(StateKeeping, hook, asked)
+    process = multiprocessing.get_context("fork").Process(
+        target=train, args=(states_in(tmp_path, every=1e9),)
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGTERM
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_ctrl_c_in_a_notebook_is_what_it_is_elsewhere(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Final, final
 
 import lightning.pytorch as pl
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
 from recart.contracts import CellBatch
@@ -64,14 +65,18 @@ def fit(
         if keeping.asked == stop.number:
             signal.raise_signal(stop.number)  # to who hears it outside of a training
         raise
+    except SIGTERMException:  # heard by Lightning, before this training listened
+        signal.raise_signal(signal.SIGTERM)
+        raise
     except SystemExit:
         if trainer.interrupted:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
         raise
     if states is not None and writes:
         states.write(_ended(module), 1 + max(row["epoch"] for row in module.history), 0)
-    if keeping.asked is not None:
-        signal.raise_signal(keeping.asked)
+    asked = signal.SIGTERM if trainer.received_sigterm else keeping.asked
+    if asked is not None:
+        signal.raise_signal(asked)
 
 
 @final
