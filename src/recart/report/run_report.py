@@ -171,12 +171,13 @@ def _use_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
     rows = {name: row for name, row in kept.items() if row is not None}
     if not rows:
         return ()
-    active = [row["active_dimensions"] for row in rows.values()]
+    active = sorted({row["active_dimensions"] for row in rows.values()})
+    told = f"{active[0]} to {active[-1]}" if len(active) > 1 else str(active[0])
     warning = collapse_warning(histories)
     figure = ReportFigure(
         title="Latent dimensions",
         caption=f"KL divergence from the prior of each dimension at the epoch kept, a line a "
-        f"member: {min(active)} to {max(active)} dimensions lie above {ACTIVE} nats (dashed), the "
+        f"member: {told} dimensions lie above {ACTIVE} nats (dashed), the "
         f"others say nothing of a cell.{f' Warning: {warning}.' if warning else ''}",
         alt="KL divergence of each latent dimension, in falling order, by member.",
         figure=latent_use({name: row["kl_per_dimension"] for name, row in rows.items()}, ACTIVE),

@@ -80,7 +80,9 @@ class FittedEnsembleHead(FittedHead):
     def logits(self, bags: BagLatents) -> Array:
         """(n) weighted log odds."""
         pairs = zip(self.parts.values(), self.weights, strict=True)
-        total: Array = np.sum([weight * own.logits(bags) for own, weight in pairs], axis=0)
+        # heads that do not count are not asked: some take minutes
+        told = [weight * own.logits(bags) for own, weight in pairs if weight]
+        total: Array = np.sum(told, axis=0)
         return total
 
     def embedding(self, bags: BagLatents) -> tuple[Array, list[str]]:
