@@ -80,7 +80,7 @@ class FittedEnsembleHead(FittedHead):
     def logits(self, bags: BagLatents) -> Array:
         """(n) weighted log odds."""
         pairs = zip(self.parts.values(), self.weights, strict=True)
-        # heads that do not count are not asked: some take minutes
+        # heads that do not count are not asked: some go over all cells
         told = [weight * own.logits(bags) for own, weight in pairs if weight]
         total: Array = np.sum(told, axis=0)
         return total
