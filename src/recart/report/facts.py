@@ -16,6 +16,7 @@ from recart.evaluation.audit.finding import Finding
 from recart.evaluation.launch import Evaluated
 from recart.evaluation.outcomes import OutcomeAssessment
 from recart.evaluation.subgroups import Subgroup
+from recart.report.numbers_in_words import number_range
 from recart.report.question import FlowStep, Question
 from recart.training.cohort_setup import PreparedCohort
 from recart.training.run_directory import RunDirectory
@@ -171,17 +172,11 @@ def _parts(split: Split, cohort: PreparedCohort) -> dict[str, str]:
         patients = [getattr(fold, part) for fold in split.folds]
         labels = [table.loc[table["patient"].isin(own), "label"] for own in patients]
         positive = [int((own == 1).sum()) for own in labels]
-        found[part] = (
-            f"{_words(_range(map(len, patients)))} patients ({_words(_range(positive))} positive)"
-        )
+        count = number_range(_range(map(len, patients)))
+        found[part] = f"{count} patients ({number_range(_range(positive))} positive)"
     return found
 
 
 def _range(values: Iterable[int]) -> tuple[int, int]:
     found: Sequence[int] = list(values)
     return int(np.min(found)), int(np.max(found))
-
-
-def _words(pair: tuple[int, int]) -> str:
-    low, high = pair
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["number", "thousands"]
+__all__ = ["number", "number_range", "thousands"]
 
 
 def number(value: float | None, signed: bool = False) -> str:
@@ -13,6 +13,12 @@ def number(value: float | None, signed: bool = False) -> str:
         return "\N{EN DASH}"
     text = f"{value:+.2f}" if signed else f"{value:.2f}"
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def number_range(pair: tuple[float, float]) -> str:
+    """`3`, or `3 to 5`."""
+    low, high = pair
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def thousands(count: int | None) -> str:

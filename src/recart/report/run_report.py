@@ -22,6 +22,7 @@ from recart.report.flow import admission_in_words, cohort_flow, features_left_ou
 from recart.report.kept_threads import kept_threads
 from recart.report.model_card import card_markdown, model_card
 from recart.report.numbers import report_numbers
+from recart.report.numbers_in_words import number_range
 from recart.report.outcome_figures import outcome_figures
 from recart.report.page import write_report
 from recart.report.performance import performance_figures
@@ -171,8 +172,8 @@ def _use_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
     rows = {name: row for name, row in kept.items() if row is not None}
     if not rows:
         return ()
-    active = sorted({row["active_dimensions"] for row in rows.values()})
-    told = f"{active[0]} to {active[-1]}" if len(active) > 1 else str(active[0])
+    active = [row["active_dimensions"] for row in rows.values()]
+    told = number_range((min(active), max(active)))
     warning = collapse_warning(histories)
     figure = ReportFigure(
         title="Latent dimensions",

@@ -6,16 +6,10 @@ from collections.abc import Callable
 
 from recart.report.facts import RunFacts
 
-__all__ = ["Filler", "class_name", "number_range"]
+__all__ = ["Filler", "class_name"]
 
 # None: the run does not know
 Filler = Callable[[RunFacts], str | None]
-
-
-def number_range(pair: tuple[float, float]) -> str:
-    """`3`, or `3 to 5`."""
-    low, high = pair
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def class_name(node: object) -> str:

@@ -6,7 +6,8 @@ from collections import Counter
 
 from recart.evaluation.predictions import THRESHOLD
 from recart.report.facts import RunFacts
-from recart.report.fillers.filler import class_name, number_range
+from recart.report.fillers.filler import class_name
+from recart.report.numbers_in_words import number_range
 from recart.training.training_time import TrainingTime
 
 __all__ = [
