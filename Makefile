@@ -11,6 +11,9 @@ DEMO ?= outputs/demo
 # the run that `make audit` looks at; empty for a small simulated one that it trains itself
 RUN ?=
 AUDITED := $(or $(RUN),outputs/audit)
+# Files in the order of tests/conftest.py, those with slow tests first, and not by their numbers of
+# tests; a worker holds up to 2 GB.
+WORKERS ?= -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 PYTEST_ARGS ?=
 NOTEBOOKS := $(wildcard notebooks/*.py)
 BENCHMARKS := $(wildcard benchmarks/*.py)
@@ -55,11 +58,11 @@ audit: $(STAMP) ## Look for leaks in the run RUN, or in a small simulated one; f
 	  print("", *lines, "The worst that the audit found: " + audit["worst"], sep="\n"); \
 	  sys.exit(audit["worst"] == "leak")' $(AUDITED)/audit.json
 
-test: $(STAMP) ## Run the fast tests
-	$(BIN)/python -m pytest -m "not slow and not real_data" $(PYTEST_ARGS)
+test: $(STAMP) ## Run the fast tests; those on real data need RECART_REAL_DATA
+	$(BIN)/python -m pytest -m "not slow" $(WORKERS) $(PYTEST_ARGS)
 
-test-all: $(STAMP) ## Run all tests; those on real data need RECART_REAL_DATA
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test-all: $(STAMP) ## Run all tests, an hour on two cores
+	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Check style, formatting, types and the direction of imports
 	$(BIN)/ruff check .

@@ -95,7 +95,7 @@ def test_killed_again_and_again(place: Any, unbroken: dict[str, str]) -> None:
         elif workers:
             os.kill(rng.choice(workers).pid, signal.SIGKILL)
         said = process.communicate()[1]
-        _, alive = psutil.wait_procs(workers, timeout=10)
+        _, alive = psutil.wait_procs(workers, timeout=120)
         assert not alive
         if who == "worker" and process.returncode:
             assert process.returncode == 2
@@ -123,7 +123,7 @@ def test_asked_to_stop(place: Any, unbroken: dict[str, str]) -> None:
         asked = time.monotonic()
         process.send_signal(number)
         said = process.communicate()[1]
-        assert time.monotonic() - asked < 30
+        assert time.monotonic() - asked < 120
         assert process.returncode == 128 + number
         assert said.splitlines()[-1] == (
             f"stopped by {name}; to go on, run the same command with paths.run=asked"

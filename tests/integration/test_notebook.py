@@ -17,7 +17,7 @@ def execute(notebook: Any) -> None:
     """Run every cell in a fresh kernel; raises where one fails."""
     from nbclient import NotebookClient
 
-    NotebookClient(notebook, timeout=280, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=1200, kernel_name="python3").execute()
 
 
 def parameters(notebook: Any) -> list[Any]:

@@ -35,9 +35,6 @@ from recart.training.checkpoints import load_checkpoint
 from recart.training.launch import train_run
 from recart.training.run_directory import RunDirectory
 
-pytestmark = [pytest.mark.slow]
-
-
 # what authors may say, and what sixteen patients do not allow
 STUDY = {"funding": "QQFUNDER", "title": "Cells that predict durable CR", "context": "A CR score."}
 
@@ -347,11 +344,12 @@ def run_python(arguments: list[str], folder: Path) -> subprocess.CompletedProces
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
 
 
+@pytest.mark.slow
 def test_a_multirun_from_another_folder(place: Any, new_patients: Cohort, tmp_path: Path) -> None:
     scripts = config_folder().parent
     settings = [s for s in place.settings("unused") if not s.startswith(("paths.", "model.latent"))]

@@ -15,7 +15,7 @@ from recart.training.cohort_setup import preparation
 from recart.training.launch import train_run
 from recart.training.run_directory import RunDirectory
 
-pytestmark = [pytest.mark.real_data, pytest.mark.slow]
+pytestmark = pytest.mark.real_data
 
 BASELINES = {"composition", "cluster means", "pseudobulk", "quality only", "batch only"}
 SMALL = [
@@ -72,6 +72,7 @@ def test_melanoma_response_of_held_out_patients(real_data: Path, tmp_path: Path)
     assert all(member.head.inner_loss < 0.8 for member in found.members)
 
 
+@pytest.mark.slow
 def test_carpall_tissue_and_raw_samples_as_new_patients(
     cell_ranger_sheet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,6 +91,7 @@ def test_a_training_patient_under_another_name_is_recognised(
     assert table["flags"].str.contains("in-training").all()
 
 
+@pytest.mark.slow
 def test_the_file_names_nobody_and_is_fitted_the_same_twice(trusted: Path, place: Any) -> None:
     run = RunDirectory.open(trusted)
     before = trust_path(run).read_bytes()

@@ -103,6 +103,7 @@ def test_noise_leaves_the_residual_at_zero(make_state_bags: Make) -> None:
         kept.attention(fresh)
 
 
+@pytest.mark.slow
 def test_a_member_with_a_residual_is_the_same_alone_and_restored(make_state_bags: Make) -> None:
     sizes = {1: 60, 2: 50}
     cohorts = [make_state_bags(n, 1.5, seed, symmetric=True) for seed, n in sizes.items()]

@@ -17,7 +17,7 @@ from recart.training.launch import train_run
 
 pytestmark = pytest.mark.slow  # whole runs
 
-TIMEOUT = 120  # seconds; a run that hangs is ended
+TIMEOUT = 900  # seconds; a run that hangs is ended
 
 
 # the quick simulated cohort, smaller still

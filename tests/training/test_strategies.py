@@ -69,7 +69,7 @@ STACK = [
         name="c", fold=2, repeat=0, seed=3, train=(2, 3, 4, 5, 6), validation=(0, 1), held_out=()
     ),
 ]
-TIMEOUT = 120  # seconds
+TIMEOUT = 900  # seconds
 
 
 @pytest.fixture(autouse=True)

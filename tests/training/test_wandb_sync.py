@@ -117,7 +117,7 @@ def test_the_offline_folder_is_all_that_sync_needs(server: Server, tmp_path: Pat
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     assert list(copy.glob("*.wandb.synced"))

@@ -34,25 +34,25 @@ def last(folder: str, _report: Any) -> None:
     """Sleep for long, ignoring what ends other processes, and say which process it is."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     (Path(folder) / str(os.getpid())).touch()
-    time.sleep(120)
+    time.sleep(600)
 
 
 def sleep(folder: str, _report: Any) -> None:
     (Path(folder) / str(os.getpid())).touch()
-    time.sleep(120)
+    time.sleep(600)
 
 
 def chat(folder: str, report: Any) -> None:
-    """Say something ten times a second for two minutes."""
+    """Say something ten times a second for ten minutes."""
     (Path(folder) / str(os.getpid())).touch()
-    for number in range(1200):
+    for number in range(6000):
         report(number)
         time.sleep(0.1)
 
 
 def wait_for(folder: str, _report: Any) -> None:
     """End when another job says so."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not (Path(folder) / "free").exists() and time.monotonic() < until:
         time.sleep(0.05)
     time.sleep(2)

@@ -64,7 +64,7 @@ def test_a_process_has_one_thread_and_not_the_users_script(errands: ModuleType) 
         assert own["heavy"] == []
         assert own["pid"] != os.getpid()
     assert dict(os.environ) == before
-    assert gone([own.value["pid"] for own in found.values()], 5)
+    assert gone([own.value["pid"] for own in found.values()], 60)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_generator_that_is_closed_ends_its_processes(errands: ModuleType, tmp_
     ]
     with closing(LocalProcesses(2).run(jobs, lambda *_: None)) as outcomes:
         assert next(outcomes).value == 2
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while not list(tmp_path.iterdir()) and time.monotonic() < until:
             time.sleep(0.05)
     (pid,) = [int(path.name) for path in tmp_path.iterdir()]
@@ -124,7 +124,7 @@ def started(tmp_path: Path) -> Any:
             stderr=subprocess.DEVNULL,
         )
         began.append(process)
-        until = time.monotonic() + 90
+        until = time.monotonic() + 300
         while len(list(pids.iterdir())) < 2 and time.monotonic() < until:
             assert process.poll() is None
             time.sleep(0.05)
@@ -152,5 +152,5 @@ def test_no_process_outlives_its_parent(
     assert len(pids) == 2
     assert all(map(alive, pids))
     process.send_signal(number)
-    assert process.wait(_GRACE + 15) == code
-    assert gone(pids, 10)
+    assert process.wait(_GRACE + 120) == code
+    assert gone(pids, 60)
