@@ -1,4 +1,4 @@
-"""What holds for every test: shapes are checked if it is fast, one thread, real data if given.
+"""What holds for every test: shapes of models are checked, one thread, real data if given.
 
 And a small random cohort, already in the store's form, and a browser to look at pages with.
 """
@@ -27,8 +27,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Checks every jaxtyping signature of the models at run time, but where a test is slow; must stand
-# before they are imported.
+# Checks every jaxtyping signature of the models at run time, in fast tests of these folders; must
+# stand before they are imported.
+_CHECKED = ("models", "losses", "training")
 _HOOK = install_import_hook(["recart.models", "recart.losses"], "beartype.beartype")
 
 from recart.contracts import CellBatch, SparseRows  # noqa: E402 -- after the hook
@@ -49,10 +50,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip tests on real data where there is none; shapes are not checked where it takes long."""
-    # the checks took half the time of tests that train
-    unchecked = item.get_closest_marker("slow") or item.get_closest_marker("real_data")
-    config.update("jaxtyping_disable", unchecked is not None)
+    """Skip tests on real data where there is none; check shapes in fast tests of models."""
+    # the checks take half the time of a training: those of models and of their training suffice
+    config.update(
+        "jaxtyping_disable",
+        item.get_closest_marker("slow") is not None or item.path.parent.name not in _CHECKED,
+    )
     if item.get_closest_marker("real_data") and not os.environ.get("RECART_REAL_DATA"):
         pytest.skip(_UNSET)
 
