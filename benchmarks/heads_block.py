@@ -47,7 +47,8 @@ class Block:
         own = self.aurocs[mechanism]
         own = own[[name for name in own if not name.startswith("oracle")]]
         own = own[[name for name in own if not name.endswith(WITHOUT_GENES)]]
-        return own[own[self.default].notna()].dropna(axis=1, thresh=_FEWEST)
+        own = own[own[self.default].notna()]
+        return own.dropna(axis=1, thresh=min(_FEWEST, len(own)))
 
     def best(self, mechanism: str, among: list[str] | None = None) -> tuple[str, pd.Series]:
         """The best against the default in the cohorts both scored; the default minus it in each."""

@@ -10,9 +10,11 @@ from heads_peers import ABMIL, Array, Entry, abmil, installed
 
 from recart.config.build import build
 from recart.config.compose import compose, config_folder
+from recart.training.ensemble_head import FittedEnsembleHead
 
-__all__ = ["WITHOUT_GENES", "default_head", "entries"]
+__all__ = ["ENSEMBLE", "WITHOUT_GENES", "default_head", "entries"]
 
+ENSEMBLE = "ensemble"
 WITHOUT_GENES = " - genes"  # of an entry that reads no named genes
 
 
@@ -34,11 +36,15 @@ def _heads() -> list[str]:
 
 
 def _of_head(name: str) -> Entry:
+    """A head; of an ensemble also the heads that it holds, which then need no fit of their own."""
     head = build(compose([f"head={name}"]).head)
 
-    def score(fold: CachedFold) -> Array:
+    def score(fold: CachedFold) -> Array | dict[str, Array]:
         fitted = head.fit(fold.development, fold.y_development, fold.seed)
         logits: Array = fitted.logits(fold.held_out)
-        return logits
+        if not isinstance(fitted, FittedEnsembleHead):
+            return logits
+        parts = {part: own.logits(fold.held_out) for part, own in fitted.parts.items()}
+        return {name: logits, **parts}
 
     return score

@@ -39,7 +39,8 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Entry = Callable[[CachedFold], Array]
+Entry = Callable[[CachedFold], "Array | dict[str, Array]"]
+"""Logits of a fold's held-out bags; of several entries by their names where one fit gives all."""
 
 ABMIL, MIXMIL, MULTIMIL = "torchmil ABMIL", "MixMIL", "MultiMIL"
 _INNER_FOLDS = 5  # as the default head

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from heads_cohorts import CachedCohort, load_cohort
-from heads_entries import WITHOUT_GENES
+from heads_cohorts import CachedCohort, CachedFold, load_cohort
+from heads_entries import ENSEMBLE, WITHOUT_GENES
 from heads_peers import Entry
 from scipy.special import expit
 
@@ -44,18 +45,22 @@ def score_all(
         if not wanted and path.stem in known[""]:
             continue
         cohort = load_cohort(path)
+        keys = {key: getattr(cohort, key) for key in KEYS}
         if path.stem not in known[""]:
-            known[""][path.stem] = _own_scores(cohort)
-            _write(folder, "", known[""])
-        for name, entry in wanted.items():
+            known[""][path.stem] = {**keys, "own": _own_scores(cohort)}
+            _write(folder, "", path.stem, known[""][path.stem])
+        for name in sorted(wanted, key=lambda name: name != ENSEMBLE):
+            if path.stem in known[name]:
+                continue  # came with another
             start = time.process_time()
-            row = {key: getattr(cohort, key) for key in KEYS}
             read = replace(cohort, genes=frozenset() if name.endswith(WITHOUT_GENES) else named)
-            row |= _auroc(read, name, entry)
-            row["seconds"] = time.process_time() - start
-            known[name][path.stem] = row
-            _write(folder, name, known[name])
-            _say(f"{path.stem} {name} {row['auroc']:.3f} {row['seconds']:.1f} CPU s")
+            rows = _aurocs(read, name, wanted[name])
+            rows[name]["seconds"] = time.process_time() - start
+            for own in (own for own in rows if own in wanted and path.stem not in known[own]):
+                known[own][path.stem] = {**keys, **rows[own]}
+                _write(folder, own, path.stem, known[own][path.stem])
+                _say(f"{path.stem} {own} {rows[own]['auroc']:.3f}")
+            _say(f"{path.stem} {name} {rows[name]['seconds']:.1f} CPU s")
 
 
 def scores_table(folder: Path) -> pd.DataFrame:
@@ -78,37 +83,39 @@ def panel() -> frozenset[str]:
 
 
 def _own_scores(cohort: CachedCohort) -> dict[str, Any]:
-    """Baselines and oracles, which the file holds."""
-    names = list(cohort.folds[0]["baselines"])
-    scored = {name: _auroc(cohort, name, lambda f, n=name: f.baselines[n]) for name in names}
-    for name, score in cohort.oracles.items():
-        label = {"cells": "oracle, carrying cells", "latent": "oracle, simulator"}[name]
-        scored[label] = _auroc(cohort, label, lambda f, s=score: s[f.held_out_rows])
-    return {**{key: getattr(cohort, key) for key in KEYS}, "own": scored}
+    """Of baselines and oracles, which the file holds."""
+    label = {"cells": "oracle, carrying cells", "latent": "oracle, simulator"}
+    oracles = {label[name]: score for name, score in cohort.oracles.items()}
+
+    def entry(fold: CachedFold) -> dict[str, Array]:
+        return fold.baselines | {n: score[fold.held_out_rows] for n, score in oracles.items()}
+
+    return _aurocs(cohort, "own", entry)
 
 
-def _auroc(cohort: CachedCohort, name: str, entry: Callable[..., Array]) -> dict[str, float]:
-    """As evaluate.py has it: logits of the repeats averaged, scaled within their folds."""
-    frames = []
+def _aurocs(cohort: CachedCohort, name: str, entry: Entry) -> dict[str, dict[str, float]]:
+    """AUROC and interval by name of what the entry gives; `name` is its own."""
+    frames: dict[str, list[pd.DataFrame]] = {}
     for place, (own, fold) in enumerate(zip(cohort.folds, cohort, strict=True)):
-        logits = entry(fold)
-        ids = [f"B{n}" for n in fold.held_out_rows]
-        patients = [f"P{n}" for n in fold.held_out.patients]
-        frames.append(
-            pd.DataFrame(
-                {
-                    "bag": ids,
-                    "patient": patients,
-                    "repeat": own.get("repeat", 0),
-                    "fold": own.get("fold", place),
-                    "member": f"m{place}",
-                    "y": fold.y_held_out,
-                    "logit": logits,
-                    "probability": expit(logits),
-                }
-            )
-        )
-    scores = aggregate(pd.concat(frames, ignore_index=True), name)
+        given = entry(fold)
+        for one, logits in (given if isinstance(given, dict) else {name: given}).items():
+            frame = {
+                "bag": [f"B{n}" for n in fold.held_out_rows],
+                "patient": [f"P{n}" for n in fold.held_out.patients],
+                "repeat": own.get("repeat", 0),
+                "fold": own.get("fold", place),
+                "member": f"m{place}",
+                "y": fold.y_held_out,
+                "logit": logits,
+                "probability": expit(logits),
+            }
+            frames.setdefault(one, []).append(pd.DataFrame(frame))
+    return {one: _auroc(pd.concat(own, ignore_index=True), one) for one, own in frames.items()}
+
+
+def _auroc(held_out: pd.DataFrame, name: str) -> dict[str, float]:
+    """As evaluate.py has it: logits of the repeats averaged, scaled within their folds."""
+    scores = aggregate(held_out, name)
     found = metrics(scores).auroc
     if found is None:
         raise ValueError(f"no AUROC of {name}")
@@ -122,10 +129,11 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def _write(folder: Path, name: str, content: dict[str, Any]) -> None:
+def _write(folder: Path, name: str, stem: str, row: dict[str, Any]) -> None:
+    """Beside the rows that lie there by now: another process may score other cohorts."""
     path = folder / f"{name or 'own'}.json"
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content))
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps({**_read(folder, name), stem: row}))
     part.replace(path)
 
 
