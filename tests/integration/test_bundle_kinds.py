@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import recart
 from recart.config.build import build
@@ -19,14 +20,13 @@ from recart.config.compose import compose
 from recart.data.cohort import Cohort
 from recart.evaluation.attended_cells import attended_cells
 from recart.evaluation.launch import Evaluated, evaluate_run
+from recart.evaluation.outcomes.survival import survival_measures
 from recart.inference.bundle.write import write_bundle
 from recart.inference.launch import embed_new
 from recart.inference.trust.fit import fit_trust, write_trust
-from recart.problems import InputError
 from recart.report.outside_page import report_outside
 from recart.report.patient_files import write_patient_files
 from recart.training.launch import train_run
-from recart.training.readouts import build_endpoint
 from recart.training.run_directory import RunDirectory
 
 PROTOTYPES = ["head.prototypes=3", "head.fine_prototypes=4", "head.inner_folds=2"]
@@ -124,6 +124,67 @@ def embed(
     return made.new.patients, made.records, told
 
 
+# patients of elsewhere, with levels, times and grades; some are not evaluable
+ELSEWHERE = (
+    *("data=simulated", "seed=9", "data.reader.patients=26", "data.reader.cells_per_sample=20"),
+    *("data.reader.genes=170", "data.limits.min_cells=2"),
+    "+data.reader.outcomes._target_=recart.data.simulate.Outcomes",
+    *("+data.reader.outcomes.survival=true", "+data.reader.outcomes.crs=true"),
+    "+data.reader.outcomes.not_evaluable=0.15",
+)
+
+
+def _outside(kind: str, bundle: Path, new_file: Path, folder: Path, embedded: pd.DataFrame) -> None:
+    """Measured on labelled patients of elsewhere, whatever the outcome is."""
+    asked = [f"run={bundle}", f"output={folder}"]
+    if kind not in ("survival", "several"):
+        asked += [f"data.path={new_file}", "data.limits.min_cells=2"]
+        report_outside(compose(asked, entry="evaluate"))
+        told = json.loads((folder / "evaluation.json").read_text())
+        assert sum(told["counts"]["evaluated"].values()) == len(embedded)
+        assert told["outcomes"] == []
+    else:
+        column = "pfs_months" if kind == "survival" else "best_response"
+        asked += [*ELSEWHERE, f"data.endpoint={column}", "data.exclude=[NE]"]
+        report_outside(compose(asked, entry="evaluate"))
+        told = json.loads((folder / "evaluation.json").read_text())
+        _measured_whole(kind, told, pd.read_csv(folder / "predictions.csv").set_index("bag"))
+    assert told["watermark"].startswith("FORCED")
+    assert "FORCED" in (folder / "evaluation.html").read_text()
+
+
+def _measured_whole(kind: str, told: dict[str, Any], table: pd.DataFrame) -> None:
+    """Levels and times by their own measures, beside yes and no."""
+    own = table[table["standing"] == "evaluated"]
+    score = own["logit_mean"].round(9)
+    neither = told["counts"]["neither_known"]["evaluated"]
+    counted = told["counts"]["evaluated"]
+    assert sum(counted.values()) + neither == len(own) > 10
+    assert counted["positive"] == (own["label"] == 1).sum()
+    auroc = roc_auc_score(own["label"].dropna(), score[own["label"].notna()])
+    assert told["model"]["metrics"]["auroc"] == pytest.approx(auroc)
+    lead, *others = told["outcomes"]
+    assert told["flow"][-1]["patients"] == len(own)
+    assert told["claim"]["text"].lower().startswith(next(iter(lead["values"])).lower())
+    assert "fold models" not in told["claim"]["text"]
+    if kind == "survival":
+        time, event = own["target:time"], own["target:event"]
+        # censored before the landmark: in the C-index, and neither yes nor no
+        assert neither == ((time < 12) & (event == 0)).sum() > 0
+        found = survival_measures(time.to_numpy(), event.to_numpy(), score.to_numpy(), [6, 12, 24])
+        assert lead["values"]["C-index (IPCW)"] == pytest.approx(found["C-index (IPCW)"])
+        assert "Brier, month 12" in lead["values"]
+        assert not others
+    else:
+        level = own["target:level"].to_numpy()
+        better = level[:, None] > level
+        wins = np.sign(score.to_numpy()[:, None] - score.to_numpy()) / 2 + 0.5
+        assert lead["values"]["concordance"] == pytest.approx(wins[better].mean())
+        assert told["counts"]["no_outcome"] == (table["standing"] == "no outcome").sum() > 0
+        assert [one["name"] for one in others] == ["crs_grade"]
+        assert set(told["outcome"]["values"]["positive"]) <= {"VGPR", "CR", "sCR"}
+
+
 @pytest.mark.slow  # some seconds each
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bundle_of_every_kind_says_what_its_run_says(
@@ -145,17 +206,7 @@ def test_a_bundle_of_every_kind_says_what_its_run_says(
     assert not [own for own in by_run if re.search(r"of (0|these)\b", own)]
     assert table["probability"].between(0, 1).all()
     assert columns <= set(table.columns[table.notna().all()])
-    asked = [f"run={bundle}", f"data.path={new_file}", f"output={tmp_path / 'outside'}"]
-    config = compose([*asked, "data.limits.min_cells=2"], entry="evaluate")
-    if build_endpoint(run.config).kind == "binary":
-        report_outside(config)
-        told = json.loads((tmp_path / "outside/evaluation.json").read_text())
-        assert sum(told["counts"]["evaluated"].values()) == len(table)
-        assert told["watermark"].startswith("FORCED")
-        assert "FORCED" in (tmp_path / "outside/evaluation.html").read_text()
-    else:
-        with pytest.raises(InputError, match=r"E-EVAL-030.*only models of two classes"):
-            report_outside(config)
+    _outside(kind, bundle, new_file, tmp_path / "outside", table)
     assert len(table) == (table["n_samples"].sum() if "sample" in kind else 2)
     for record in records.values():
         question = record["question"]

@@ -268,8 +268,11 @@ class Model:
             endpoint=endpoint or unknown,
             car_genes=list(car_genes or data.car_genes),
             normalised=bool(data.normalised),
-            # nothing is fitted to the classes: one patient of each is enough to read them
-            limits=own if endpoint is None else replace(own, min_per_class=1),
+            # nothing is fitted to the classes: one patient of each is enough to read them, and
+            # levels and times are measured where one side of the cut is empty, too
+            limits=own
+            if endpoint is None
+            else replace(own, min_per_class=1 if endpoint.outcome is None else 0),
             receptors=build(data.receptors),
             folder=folder,
             in_memory=True,

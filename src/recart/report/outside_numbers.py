@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 from omegaconf import OmegaConf
 
 from recart import __version__
@@ -16,7 +15,6 @@ from recart.report.flow import admission_in_words, cohort_flow, flow_step
 from recart.report.numbers import assessed_numbers, plain_numbers
 from recart.report.question import FlowStep, LeftOut, Question
 from recart.report.wording import RUNGS
-from recart.training.cohort_setup import PreparedCohort
 
 __all__ = [
     "counts",
@@ -52,6 +50,12 @@ def outside_numbers(evaluated: EvaluatedOutside) -> dict[str, Any]:
         "flow": [asdict(step) for step in outside_flow(evaluated)],
         "threshold": measured.threshold,
         "model": None if assessment is None else assessed_numbers(assessment.model),
+        # measures alone: their tables are of patients
+        "outcomes": [
+            asdict(own.model)
+            | {"name": own.name, "kind": own.kind, "words": own.words, "refusal": own.refusal}
+            for own in measured.outcomes
+        ],
         "resamples": None if assessment is None else len(assessment.resampling.weights),
         "subgroups": [asdict(own) for own in measured.subgroups],
         "sets": [asdict(own) for own in measured.sets],
@@ -90,6 +94,10 @@ def counts(evaluated: EvaluatedOutside) -> dict[str, Any]:
             str(of): {name: measured.count(of, label) for name, label in _CLASSES}
             for of in (Standing.REFUSED, Standing.EVALUATED)
         },
+        "neither_known": {
+            str(of): int(((measured.standing == of) & measured.labels.isna()).sum())
+            for of in (Standing.REFUSED, Standing.EVALUATED)
+        },
     }
 
 
@@ -116,17 +124,17 @@ def outside_flow(evaluated: EvaluatedOutside) -> tuple[FlowStep, ...]:
     said = {key: model.config.data.get(key) for key in ("decision_day", "timepoints", "tissues")}
     said |= {"unit": model.unit, "endpoint": endpoint.column, "exclude": list(endpoint.exclude)}
     said["limits"] = asdict(evaluated.limits)
-    cohort = PreparedCohort(
-        store=evaluated.new.store, key="", bags=evaluated.labelled, extras=pd.DataFrame()
-    )
+    cohort = evaluated.had.cohort
     *before, labelled = cohort_flow(cohort, OmegaConf.create(said))
     standing = evaluated.measured.standing
     label = evaluated.measured.labels
     out = [("were in training", standing == Standing.IN_TRAINING)]
+    refused = standing == Standing.REFUSED
     out += [
-        (f"refused by the model: {name}", (standing == Standing.REFUSED) & (label == code))
+        (f"refused by the model: {name}", refused & (label == code))
         for name, (_, code) in zip(evaluated.names, _CLASSES, strict=True)
     ]
+    out.append(("refused by the model: neither is known", refused & label.isna()))
     left_out = [
         _left_out(reason, flow_step(reason, cohort, np.flatnonzero(which)))
         for reason, which in out

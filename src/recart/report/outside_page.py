@@ -17,6 +17,7 @@ from recart.inference.outside.launch import EvaluatedOutside, evaluate_outside
 from recart.report.content import ReportFigure
 from recart.report.figures import roc
 from recart.report.flow import features_left_out
+from recart.report.outcome_figures import outcome_figures
 from recart.report.outside_numbers import (
     counts,
     outside_flow,
@@ -41,9 +42,10 @@ def report_outside(config: DictConfig) -> Path:
     page = write_outside(evaluated, Path(config.output))
     found, claim = counts(evaluated), evaluated.measured.claim
     unit = evaluated.model.unit
+    of = {name: sum(found[name].values()) + n for name, n in found["neither_known"].items()}
     say(
-        f"{found['bags']} {unit}s: {sum(found['evaluated'].values())} evaluated, "
-        f"{sum(found['refused'].values())} refused, {found['in_training']} had been in training, "
+        f"{found['bags']} {unit}s: {of['evaluated']} evaluated, {of['refused']} refused, "
+        f"{found['in_training']} had been in training, "
         f"{found['no_outcome']} without an outcome"
     )
     say(f"{claim.headline}. {claim.text}")
@@ -63,6 +65,7 @@ def write_outside(evaluated: EvaluatedOutside, folder: Path) -> Path:
     measured = evaluated.measured
     with new_folder(folder) as part:
         table = evaluated.found.patients.assign(label=measured.labels, standing=measured.standing)
+        table = table.join(evaluated.had.targets)
         table.rename_axis("bag").reset_index().to_csv(part / "predictions.csv", index=False)
         (part / "evaluation.json").write_text(f"{numbers}\n", encoding="utf-8")
         (part / _PAGE).write_text(page, encoding="utf-8")
@@ -98,6 +101,12 @@ def _render(evaluated: EvaluatedOutside) -> str:
             recognised=evaluated.model.trust is not None,
             reasons=refusals(evaluated),
             model=None if assessment is None else assessment.model,
+            finished=True,
+            whole=next((own for own in measured.outcomes if own.leads and own.model.values), None),
+            outcomes=[
+                (outcome, drawn(outcome_figures(outcome), f"outcome{number}-"))
+                for number, outcome in enumerate(measured.outcomes)
+            ],
             columns=COLUMNS,
             resamples=0 if assessment is None else len(assessment.resampling.weights),
             unmeasured=UNMEASURED[Kind.EXTERNAL],

@@ -65,6 +65,7 @@ def _render(content: ReportContent) -> str:
             worth=drawn(probability_figures(assessment, content.question), "worth"),
             each=drawn(patient_figures(assessment, content.question), "each"),
             whole=next((own for own in content.outcomes if own.leads and own.model.values), None),
+            finished=False,
             outcomes=[
                 (outcome, drawn(outcome_figures(outcome), f"outcome{number}-"))
                 for number, outcome in enumerate(content.outcomes)

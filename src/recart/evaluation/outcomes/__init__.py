@@ -1,6 +1,6 @@
 """What is measured of endpoints that are not yes or no: levels, and times with censoring."""
 
-from recart.evaluation.outcomes.face import CENSORED, face_of, on_the_face
+from recart.evaluation.outcomes.face import CENSORED, face_of, on_the_face, target_columns
 from recart.evaluation.outcomes.measured import Measured, OutcomeAssessment, outcomes_of
 from recart.evaluation.outcomes.words import claim_of, endpoint_words
 
@@ -13,4 +13,5 @@ __all__ = [
     "face_of",
     "on_the_face",
     "outcomes_of",
+    "target_columns",
 ]

@@ -104,13 +104,19 @@ def outcomes_of(
     seed: int,
     kind: Kind,
 ) -> tuple[OutcomeAssessment, ...]:
-    """Measures of the endpoint, or of each of several; none where it is yes or no alone."""
+    """Measures of the endpoint, or of each of several that somebody has a value of.
+
+    None where it is yes or no alone.
+    """
     several = endpoint.parts if isinstance(endpoint, SeveralEndpoints) else {"": endpoint}
     found = []
     for number, (name, own) in enumerate(several.items()):
         if number == 0 and own.kind == "binary":
             continue  # the whole page is about it
         part, rivals = (name, {}) if number else ("", baselines)
+        target = "time" if own.kind == "survival" else "level"
+        if predictions[f"target:{target}{':' if part else ''}{part}"].isna().all():
+            continue
         found.append(assess_outcome(predictions, rivals, own, part=part, seed=seed, kind=kind))
     return tuple(found)
 

@@ -18,9 +18,15 @@ def endpoint_words(column: str, endpoint: Endpoint) -> str:
 
 
 def claim_of(
-    outcome: OutcomeAssessment, face: Claim, permutation: Permutation | None = None
+    outcome: OutcomeAssessment,
+    face: Claim,
+    permutation: Permutation | None = None,
+    *,
+    finished: bool = False,
 ) -> Claim:
     """The claim of the binary face, with the measure of the whole endpoint beside it.
+
+    `finished`: of a model that was not fitted here, so that no model of a fold is held fixed.
 
     For survival there is none: whoever is censored before the landmark is not in its binary face,
     and error rates of a claim on the C-index were not measured. Its interval is said instead. An
@@ -28,7 +34,7 @@ def claim_of(
     """
     if not outcome.leads:
         return face
-    numbers = _numbers(outcome)
+    numbers = _numbers(outcome, finished)
     if outcome.kind == "ordinal":
         if face.level == ClaimLevel.NOT_IDENTIFIABLE:
             return face
@@ -49,15 +55,18 @@ def claim_of(
     )
 
 
-def _numbers(outcome: OutcomeAssessment) -> str:
+def _numbers(outcome: OutcomeAssessment, finished: bool) -> str:
     name, value = outcome.measure, outcome.value
     if not math.isfinite(value):
         return f"{name}: not known. {outcome.refusal}".strip()
     interval = outcome.model.intervals[name]
+    named, narrow = f"{name[:1].upper()}{name[1:]}", ""
+    if not finished:
+        named = f"Held-out {name}"
+        narrow = ", which holds the fold models fixed and is too narrow for that"
     text = (
-        f"Held-out {name} {value:.2f}, {interval.level:.0%} patient-bootstrap interval "
-        f"{interval.low:.2f} to {interval.high:.2f}, which holds the fold models fixed and is too "
-        f"narrow for that (0.5 is chance; {outcome.words})."
+        f"{named} {value:.2f}, {interval.level:.0%} patient-bootstrap interval "
+        f"{interval.low:.2f} to {interval.high:.2f}{narrow} (0.5 is chance; {outcome.words})."
     )
     if outcome.rival is not None:
         text += f" Best baseline, {outcome.rival.name}: {outcome.rival.values[name]:.2f}."

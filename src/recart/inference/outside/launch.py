@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 from recart.config.build import build
 from recart.config.check import check_config
 from recart.config.schema import EvaluateConfig
-from recart.data.bags import Bags
 from recart.data.checks import Limits
 from recart.data.prepare import Endpoint
+from recart.evaluation.outcomes import endpoint_words
 from recart.inference.bundle.manifest import MANIFEST
 from recart.inference.in_parts import one_thread_of_torch
 from recart.inference.launch import open_model, same_columns
@@ -21,7 +21,7 @@ from recart.inference.model import Model, NewCohort
 from recart.inference.new_folder import check_new_folder
 from recart.inference.new_patients import NewPatients
 from recart.inference.outside.measures import Measured, measure
-from recart.inference.outside.outcome import asked_endpoint, labels_of, values_by_class
+from recart.inference.outside.outcome import Had, asked_endpoint, had_of, values_by_class
 from recart.inference.outside.shown_before import ShownBefore, shown_before
 from recart.inference.progress import CellProgress
 from recart.inference.records.input_digest import ContentDigest, digest_of
@@ -46,8 +46,8 @@ class EvaluatedOutside:
         The model, and what its own evaluation had found.
     new, found, measured
         The patients as they were read, what was predicted, and what that is worth.
-    endpoint, values
-        Column of the outcome, and how often each of its values stands there by class.
+    endpoint, had, values
+        Column of the outcome, what each bag had, and how often each value stands there by class.
     limits, seed
         Below which samples have failed, and of the patient resamples.
     input_sha256
@@ -60,6 +60,7 @@ class EvaluatedOutside:
     found: NewPatients
     measured: Measured
     endpoint: Endpoint
+    had: Had
     values: dict[str, dict[str, int]]
     limits: Limits
     seed: int
@@ -68,13 +69,7 @@ class EvaluatedOutside:
     @property
     def names(self) -> tuple[str, str]:
         """What the values that are positive and negative here are called."""
-        return _names(self.endpoint, self.values)
-
-    @property
-    def labelled(self) -> Bags:
-        """The bags with their labels, -1 where there is none."""
-        label = self.measured.labels.fillna(-1).astype(int).to_numpy()
-        return replace(self.new.bags, table=self.new.bags.table.assign(label=label))
+        return _names(self.endpoint, self.had, self.values)
 
 
 def evaluate_outside(config: DictConfig) -> EvaluatedOutside:
@@ -105,16 +100,14 @@ def evaluate_outside(config: DictConfig) -> EvaluatedOutside:
     with one_thread_of_torch(), CellProgress(None, len(model.members)) as bar:
         bar.begin(len(new.store.cells), None)
         found = model.embed(new, workers=allowed_cores(), advance=bar.advance)
-    labels = labels_of(new, endpoint)
-    values = values_by_class(new, endpoint, labels)
+    had = had_of(new, endpoint, model.config.data)
+    values = values_by_class(new, endpoint, had)
     measured = measure(
         found.patients,
-        labels,
+        had,
         [member.rule for member in model.members],
-        new.store,
-        new.bags,
-        endpoint=model.about["endpoint"],
-        names=_names(endpoint, values),
+        endpoint=endpoint_words(model.about["endpoint"], had.endpoint),
+        names=_names(endpoint, had, values),
         trained=None if model.trust is None else model.trust.sets,
         by=[name for name in config.subgroups if name not in _OWN_NAMES],
         seed=config.seed,
@@ -129,6 +122,7 @@ def evaluate_outside(config: DictConfig) -> EvaluatedOutside:
         found=found,
         measured=measured,
         endpoint=endpoint,
+        had=had,
         values=values,
         limits=limits,
         seed=config.seed,
@@ -162,7 +156,9 @@ def _check_asked(config: DictConfig) -> None:
         raise InputError([problem])
 
 
-def _names(endpoint: Endpoint, values: dict[str, dict[str, int]]) -> tuple[str, str]:
+def _names(endpoint: Endpoint, had: Had, values: dict[str, dict[str, int]]) -> tuple[str, str]:
+    if endpoint.outcome is not None:
+        return had.endpoint.classes
     named = {"positive": endpoint.positive, "negative": endpoint.negative}
     yes, no = (", ".join(map(str, own or values[of])) or f"{of} class" for of, own in named.items())
     return yes, no

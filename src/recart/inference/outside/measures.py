@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from recart.data.bags import Bags
 from recart.data.split import Kind
-from recart.data.store import CohortStore
 from recart.evaluation.alignment import aligned_design
 from recart.evaluation.assessment import Assessment, assess
 from recart.evaluation.claims import Claim, ClaimLevel
 from recart.evaluation.design import FoldDesign
 from recart.evaluation.log_odds import finite_log_odds
+from recart.evaluation.outcomes import OutcomeAssessment, claim_of, outcomes_of
 from recart.evaluation.subgroups import Subgroup, subgroups
+from recart.inference.outside.outcome import Had
 from recart.inference.outside.set_coverage import SetCoverage, set_coverage
 from recart.inference.trust.conformal import ConformalSets
 from recart.training.decision_rule import DecisionRule
@@ -45,9 +45,12 @@ class Measured:
     standing
         (n) of each bag.
     labels
-        (n) 1, 0 or NaN.
+        (n) 1, 0, or NaN where yes or no is not known.
     assessment
-        Measures of the bags that were evaluated; None where they are not of both classes.
+        Measures of the bags that were evaluated and are known as yes or no; None where these are
+        not of both classes.
+    outcomes
+        Measures of levels and times, of all bags that were evaluated.
     claim
         What may be said.
     sets
@@ -61,6 +64,7 @@ class Measured:
     standing: pd.Series[Any]
     labels: pd.Series[float]
     assessment: Assessment | None
+    outcomes: tuple[OutcomeAssessment, ...]
     claim: Claim
     sets: tuple[SetCoverage, ...]
     subgroups: tuple[Subgroup, ...]
@@ -74,10 +78,8 @@ class Measured:
 
 def measure(
     patients: pd.DataFrame,
-    labels: pd.Series[float],
+    had: Had,
     rules: Sequence[DecisionRule],
-    store: CohortStore,
-    bags: Bags,
     *,
     endpoint: str,
     names: tuple[str, str],
@@ -91,12 +93,10 @@ def measure(
     ----------
     patients
         The table that `embed.py` writes: one row a bag.
-    labels
-        (n) 1, 0 or NaN, by bag.
+    had
+        The outcomes, and the batches and sites that may give them away.
     rules
         Of the members: their thresholds.
-    store, bags
-        The new patients, with the batches and sites that may give the label away.
     endpoint, names
         Of the outcome and of its two classes, for the wording.
     trained
@@ -106,45 +106,64 @@ def measure(
     seed
         Of the patient resamples.
     """
-    standing = _standing(patients, labels)
+    labels, face = had.labels, had.face
+    standing = _standing(patients, had.known)
     threshold = float(expit(finite_log_odds(np.array([rule.threshold for rule in rules])).mean()))
-    counted = (standing == Standing.EVALUATED).to_numpy()
+    evaluated = (standing == Standing.EVALUATED).to_numpy()
+    counted = evaluated & labels.notna().to_numpy()
     rows, y = patients[counted], labels[counted].astype(int)
+    predictions = _predictions(patients, had, threshold)
     assessment = None
     if set(y) == {0, 1}:
-        used = replace(bags, table=bags.table.assign(label=np.where(counted, labels, -1)))
-        predictions = pd.DataFrame(
-            {
-                "bag": rows.index.astype(str).to_numpy(),
-                "patient": _owners(rows),
-                "repeat": 0,
-                "fold": 0,
-                "member": "all members",
-                "y": y.to_numpy(),
-                "logit": rows["logit_mean"].to_numpy(dtype=float),
-                "probability": rows["probability"].to_numpy(dtype=float),
-                "threshold": threshold,
-            }
-        )
+        table = face.bags.table.assign(label=np.where(counted, labels, -1))
         assessment = assess(
-            predictions,
+            predictions[counted],
             {},
             endpoint=endpoint,
             seed=seed,
             name="model",
-            obstacles=aligned_design(store, used),
+            obstacles=aligned_design(face.store, replace(face.bags, table=table)),
             design=FoldDesign(kind=Kind.EXTERNAL, prevalence=_prevalence(trained), locked=True),
         )
         assessment = _with_range(assessment, rows)
+    outcomes: tuple[OutcomeAssessment, ...] = ()
+    if evaluated.any():
+        outcomes = outcomes_of(
+            predictions[evaluated], {}, had.endpoint, seed=seed, kind=Kind.EXTERNAL
+        )
+    claim = _cannot_tell(y, endpoint, names) if assessment is None else assessment.claim
     return Measured(
         standing=standing,
         labels=labels,
         assessment=assessment,
-        claim=_cannot_tell(y, endpoint, names) if assessment is None else assessment.claim,
+        outcomes=outcomes,
+        claim=claim_of(outcomes[0], claim, finished=True) if outcomes else claim,
         sets=tuple(set_coverage(rows, list(y), names)),
-        subgroups=() if assessment is None else subgroups(assessment.model.scores, store, bags, by),
+        subgroups=()
+        if assessment is None
+        else subgroups(assessment.model.scores, face.store, face.bags, by),
         threshold=threshold,
     )
+
+
+def _predictions(patients: pd.DataFrame, had: Had, threshold: float) -> pd.DataFrame:
+    """The table of patients as a table of held-out predictions, with what the bags had."""
+    predictions = pd.DataFrame(
+        {
+            "bag": patients.index.astype(str),
+            "patient": _owners(patients),
+            "repeat": 0,
+            "fold": 0,
+            "member": "all members",
+            "y": had.labels.fillna(-1).astype(int).to_numpy(),
+            "logit": patients["logit_mean"].to_numpy(dtype=float),
+            "probability": patients["probability"].to_numpy(dtype=float),
+            "threshold": threshold,
+        }
+    )
+    said = patients.filter(regex="^(level|survival|log_odds):")
+    told = [own.reset_index(drop=True) for own in (had.targets, said)]
+    return pd.concat([predictions, *told], axis=1)
 
 
 def _owners(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
@@ -153,13 +172,13 @@ def _owners(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
     return own.astype(str).to_numpy()
 
 
-def _standing(patients: pd.DataFrame, labels: pd.Series[float]) -> pd.Series[Any]:
+def _standing(patients: pd.DataFrame, has_outcome: pd.Series[bool]) -> pd.Series[Any]:
     known = patients["flags"].fillna("").astype(str).str.split(";")
     trained = known.map(lambda flags: "in-training" in flags)
     standing = pd.Series(str(Standing.EVALUATED), index=patients.index, dtype=object)
     standing[patients["probability"].isna()] = str(Standing.REFUSED)
     standing[trained] = str(Standing.IN_TRAINING)
-    standing[labels.isna()] = str(Standing.NO_OUTCOME)
+    standing[~has_outcome] = str(Standing.NO_OUTCOME)
     return standing
 
 
