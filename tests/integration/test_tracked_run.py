@@ -189,7 +189,7 @@ def test_a_server_that_does_not_answer_changes_nothing(
     started = time.monotonic()
     online = ["logger=wandb", "logger.wandb.mode=online", "logger.wandb.patience=5"]
     assert members(tmp_path / bad_server, place, *online) == untracked
-    assert time.monotonic() - started < 3000
+    assert time.monotonic() - started < 300
     said = capsys.readouterr().err
     assert said.count("Weights & Biases") == 1, said
     assert "did not take in 3 of 3 runs" in said

@@ -17,7 +17,6 @@ from recart.inference.outside.launch import EvaluatedOutside, evaluate_outside
 from recart.report.content import ReportFigure
 from recart.report.figures import roc
 from recart.report.flow import features_left_out
-from recart.report.outcome_figures import outcome_figures
 from recart.report.outside_numbers import (
     counts,
     outside_flow,
@@ -26,7 +25,7 @@ from recart.report.outside_numbers import (
     provenance,
     refusals,
 )
-from recart.report.page import COLUMNS, drawn, page_environment
+from recart.report.page import COLUMNS, drawn, page_environment, told_outcomes
 from recart.report.performance import patient_figures, probability_figures
 from recart.report.question import Question
 from recart.training.progress import say
@@ -102,11 +101,7 @@ def _render(evaluated: EvaluatedOutside) -> str:
             reasons=refusals(evaluated),
             model=None if assessment is None else assessment.model,
             finished=True,
-            whole=next((own for own in measured.outcomes if own.leads and own.model.values), None),
-            outcomes=[
-                (outcome, drawn(outcome_figures(outcome), f"outcome{number}-"))
-                for number, outcome in enumerate(measured.outcomes)
-            ],
+            **told_outcomes(measured.outcomes),
             columns=COLUMNS,
             resamples=0 if assessment is None else len(assessment.resampling.weights),
             unmeasured=UNMEASURED[Kind.EXTERNAL],

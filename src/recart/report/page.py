@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from recart.data.split import Kind
 from recart.evaluation.intervals import UNMEASURED, Interval
+from recart.evaluation.outcomes import OutcomeAssessment
 from recart.report.audit_table import audit_groups
 from recart.report.canvas import svg
 from recart.report.content import ReportContent, ReportFigure
@@ -22,7 +23,7 @@ from recart.training.atomic_files import write_atomically
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["COLUMNS", "drawn", "page_environment", "write_report"]
+__all__ = ["COLUMNS", "drawn", "page_environment", "told_outcomes", "write_report"]
 
 COLUMNS = {
     "auprc": "AUPRC",
@@ -64,17 +65,24 @@ def _render(content: ReportContent) -> str:
             ranking=drawn(ranking_figures(assessment), "ranking"),
             worth=drawn(probability_figures(assessment, content.question), "worth"),
             each=drawn(patient_figures(assessment, content.question), "each"),
-            whole=next((own for own in content.outcomes if own.leads and own.model.values), None),
             finished=False,
-            outcomes=[
-                (outcome, drawn(outcome_figures(outcome), f"outcome{number}-"))
-                for number, outcome in enumerate(content.outcomes)
-            ],
+            **told_outcomes(content.outcomes),
             of_the_run=drawn(content.figures, "run"),
             audit=None if content.findings is None else audit_groups(content.findings),
             rows=_rows(content),
         )
     )
+
+
+def told_outcomes(outcomes: Sequence[OutcomeAssessment]) -> dict[str, Any]:
+    """What a page holds of levels and times: each with its figures, and the one that leads."""
+    return {
+        "whole": next((own for own in outcomes if own.leads and own.model.values), None),
+        "outcomes": [
+            (outcome, drawn(outcome_figures(outcome), f"outcome{number}-"))
+            for number, outcome in enumerate(outcomes)
+        ],
+    }
 
 
 def page_environment() -> Environment:

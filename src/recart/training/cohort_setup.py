@@ -17,7 +17,7 @@ from recart.data.checks import resolve_labels
 from recart.data.covariates import check_covariates
 from recart.data.gates import GatedReader
 from recart.data.gene_panels import named_genes, panel_genes
-from recart.data.outcome import LABEL
+from recart.data.outcome import LABEL, Outcome
 from recart.data.prepare import Endpoint as AsWritten
 from recart.data.prepare import Preparation, prepare
 from recart.data.readers.reader import Reader
@@ -29,6 +29,7 @@ from recart.training.run_directory import RunDirectory
 __all__ = [
     "PreparedCohort",
     "admission",
+    "outcome_bags",
     "preparation",
     "prepare_cohort",
     "prepared_folder",
@@ -179,18 +180,25 @@ def with_bags(store: CohortStore, key: str, data: Any) -> PreparedCohort:
         labels = resolve_labels(values, data.positive, data.negative, list(data.exclude))
         bags = make_bags(store, labels, unit=data.unit, admission=admission(data), reading=own)
     else:
-        table = {name: values_of(store, data.unit, name) for name in outcome.columns}
-        resolved = outcome.resolve(pd.DataFrame(table))
-        bags = make_bags(
-            store,
-            resolved[LABEL],
-            unit=data.unit,
-            admission=admission(data),
-            reading=own,
-            outcome=outcome,
-            resolved=resolved,
-        )
+        bags = outcome_bags(store, outcome, data.unit, admission(data), own)
     return PreparedCohort(store=store, key=key, bags=bags, extras=bag_features(store, bags))
+
+
+def outcome_bags(
+    store: CohortStore, outcome: Outcome, unit: str, admitted: Admission, own: Reading
+) -> Bags:
+    """Bags labelled with an outcome that is not one of two classes."""
+    table = {name: values_of(store, unit, name) for name in outcome.columns}
+    resolved = outcome.resolve(pd.DataFrame(table))
+    return make_bags(
+        store,
+        resolved[LABEL],
+        unit=unit,
+        admission=admitted,
+        reading=own,
+        outcome=outcome,
+        resolved=resolved,
+    )
 
 
 def _other_than_binary(data: Any) -> Endpoint | None:

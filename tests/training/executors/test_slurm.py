@@ -160,7 +160,7 @@ def started(tmp_path: Path) -> Iterator[Callable[[], Any]]:
             stderr=subprocess.DEVNULL,
         )
         began.append(process)
-        until = time.monotonic() + 1200
+        until = time.monotonic() + 300
         while not list(pids.iterdir()) and time.monotonic() < until:
             assert process.poll() is None
             time.sleep(0.05)

@@ -9,14 +9,19 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from recart.data.bags import make_bags
 from recart.data.checks import resolve_labels
 from recart.data.checks.labels import plain_value
 from recart.data.outcome import LABEL
 from recart.data.prepare import Endpoint as AsWritten
 from recart.evaluation.outcomes import face_of, target_columns
 from recart.inference.model import Model, NewCohort
-from recart.training.cohort_setup import PreparedCohort, admission, values_of, whole_reading
+from recart.training.cohort_setup import (
+    PreparedCohort,
+    admission,
+    outcome_bags,
+    values_of,
+    whole_reading,
+)
 from recart.training.endpoints import (
     BinaryEndpoint,
     Endpoint,
@@ -101,17 +106,7 @@ def had_of(new: NewCohort, endpoint: AsWritten, data: DictConfig) -> Had:
         label = labels.reindex(bags.table.index).fillna(-1).astype(int)
         bags = replace(bags, table=bags.table.assign(label=label))
     else:
-        table = {name: values_of(new.store, endpoint.unit, name) for name in outcome.columns}
-        resolved = outcome.resolve(pd.DataFrame(table))
-        bags = make_bags(
-            new.store,
-            resolved[LABEL],
-            unit=endpoint.unit,
-            admission=admission(data),
-            reading=whole_reading(data),
-            outcome=outcome,
-            resolved=resolved,
-        )
+        bags = outcome_bags(new.store, outcome, endpoint.unit, admission(data), whole_reading(data))
     cohort = PreparedCohort(store=new.store, key="", bags=bags, extras=pd.DataFrame())
     return Had(cohort=cohort, face=face_of(cohort))
 
