@@ -8,6 +8,9 @@ from functools import partial
 
 import numpy as np
 
+from recart.config.build import build
+from recart.config.compose import compose
+from recart.training.attention_head import FittedAttentionHead
 from recart.training.ensemble_head import (
     EnsembleHead,
     FittedEnsembleHead,
@@ -43,7 +46,7 @@ def test_the_head_that_knows_weighs_more() -> None:
     rng = np.random.default_rng(0)
     y = np.arange(60) % 2
     knows, noise = 3.0 * (y - 0.5) + rng.normal(size=60), rng.normal(size=60)
-    weights = _weights(np.stack([knows, noise]), y.astype(float))
+    weights = _weights(np.stack([knows, noise]), y.astype(float), np.ones((1, 60), dtype=bool))[0]
     assert weights[0] > 0.9
     assert np.isclose(weights.sum(), 1)
     assert (weights >= 0).all()
@@ -53,7 +56,8 @@ def test_equal_heads_share_and_weights_are_where_no_step_gains() -> None:
     rng = np.random.default_rng(1)
     y = (np.arange(40) % 2).astype(float)
     one = 2.0 * (y - 0.5) + rng.normal(size=40)
-    np.testing.assert_allclose(_weights(np.stack([one, one]), y), [0.5, 0.5])
+    everyone = np.ones((1, 40), dtype=bool)
+    np.testing.assert_allclose(_weights(np.stack([one, one]), y, everyone), [[0.5, 0.5]])
     other = 2.0 * (y - 0.5) + rng.normal(size=40)
     x = np.stack([one, other])
 
@@ -63,10 +67,21 @@ def test_equal_heads_share_and_weights_are_where_no_step_gains() -> None:
         loss = np.logaddexp(0, logits) - y * logits
         return float(loss.sum() + 5.0 * ((w - 0.5) ** 2).sum())
 
-    found = _weights(x, y)
+    found = _weights(x, y, everyone)[0]
     grid = np.linspace(0, 1, 201)
     best = grid[int(np.argmin([value(share) for share in grid]))]
     assert abs(found[0] - best) < 0.02
+
+
+def test_weights_of_some_bags_are_those_of_these_bags_alone() -> None:
+    rng = np.random.default_rng(2)
+    y = (np.arange(30) % 2).astype(float)
+    x = np.stack([2.0 * (y - 0.5), np.zeros(30)]) + rng.normal(size=(2, 30))
+    x[:, 29] = 9.0  # of a bag that some leave out, and the largest logit
+    rows = np.stack([np.arange(30) < 20, np.arange(30) < 29, np.ones(30, dtype=bool)])
+    alone = [_weights(x[:, own], y[own], np.ones((1, own.sum()), bool))[0] for own in rows]
+    np.testing.assert_allclose(_weights(x, y, rows), alone, rtol=1e-9)
+    assert len({round(weight, 4) for weight, _ in alone}) == 3
 
 
 def test_weights_stay_where_they_pay_on_others_and_else_the_first_head_is_alone() -> None:
@@ -144,3 +159,25 @@ def test_a_fold_is_not_asked_which_point_of_a_grid_speaks_for_it() -> None:
         left = np.setdiff1d(np.arange(30), test)
         loss = (np.logaddexp(0, logits) - y * logits)[:, left].mean(1)
         assert row.tolist() == (loss == loss.min()).tolist()
+
+
+def test_a_head_that_another_holds_is_fitted_once(make_state_bags: Make) -> None:
+    bags, labels = make_state_bags(24, 1.5, 0, cells=60)
+    base = build(compose(["head=prototypes"]).head)
+    attention = build(compose(["head=attention", "head.epochs=20"]).head)
+    assert isinstance(base, PrototypeHead)
+    together = EnsembleHead(heads={"prototypes": base, "attention": attention})
+    both = together.fit(bags, labels, 1)
+    assert isinstance(both, FittedEnsembleHead)
+    own, alone = both.parts["attention"], attention.fit(bags, labels, 1)
+    assert isinstance(own, FittedAttentionHead)
+    assert own.base is both.parts["prototypes"]
+    np.testing.assert_array_equal(own.inner_logits, alone.inner_logits)
+    np.testing.assert_array_equal(own.logits(bags), alone.logits(bags))
+    other = EnsembleHead(heads={"prototypes": replace(base, shrinkage=9.0), "attention": attention})
+    apart = other.fit(bags, labels, 1)
+    assert isinstance(apart, FittedEnsembleHead)
+    own = apart.parts["attention"]
+    assert isinstance(own, FittedAttentionHead)
+    assert own.base is not apart.parts["prototypes"]
+    np.testing.assert_array_equal(own.logits(bags), alone.logits(bags))

@@ -52,8 +52,19 @@ class AttentionHead(Head):
         self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]
     ) -> list[FittedAttentionHead]:
         """Fit the bases, choose strength and steps on inner folds, train the chosen residuals."""
+        return self.fit_beside(bags, labels, seeds, ())
+
+    def fit_beside(
+        self,
+        bags: Sequence[BagLatents],
+        labels: Sequence[Array],
+        seeds: Sequence[int],
+        fitted: Sequence[tuple[Head, Sequence[FittedHead]]],
+    ) -> list[FittedAttentionHead]:
+        """As `fit_stack`; where the base is one of `fitted`, it is not fitted again."""
+        known = next((fits for head, fits in fitted if head == self.base), None)
         problems = _with_enough(head_problems(bags, labels, seeds, self.inner_folds), bags, labels)
-        bases = self._bases(problems, bags, labels, seeds)
+        bases = self._bases(problems, bags, labels, seeds, known)
         prepared = [
             _prepare(own, base, bags[own.member], labels[own.member], seeds[own.member])
             for own, base in zip(problems, bases, strict=True)
@@ -103,14 +114,22 @@ class AttentionHead(Head):
         bags: Sequence[BagLatents],
         labels: Sequence[Array],
         seeds: Sequence[int],
-    ) -> Sequence[FittedHead]:
-        """The base of every problem; one fitted to all bags of a member is given these as they are.
+        known: Sequence[FittedHead] | None = None,
+    ) -> list[FittedHead]:
+        """The base of every problem; `known` are those of all bags of each member, if fitted.
 
-        So members that differ in their labels only still share what no label enters.
+        One fitted to all bags is given these as they are, so that members that differ in their
+        labels only still share what no label enters.
         """
-        parts = [rows_of(bags[m], train) if len(test) else bags[m] for m, train, test in problems]
-        own_labels = [labels[m][train] for m, train, _ in problems]
-        return self.base.fit_stack(parts, own_labels, [seeds[m] for m, _, _ in problems])
+        unknown = [own for own in problems if known is None or len(own.test)]
+        parts = [rows_of(bags[m], train) if len(test) else bags[m] for m, train, test in unknown]
+        own_labels = [labels[m][train] for m, train, _ in unknown]
+        fits = self.base.fit_stack(parts, own_labels, [seeds[m] for m, _, _ in unknown])
+        of_unknown = iter(fits)
+        return [
+            next(of_unknown) if known is None or len(own.test) else known[own.member]
+            for own in problems
+        ]
 
     def _choices(self, folds: Sequence[_Prepared], labels: Sequence[Array]) -> list[ResidualChoice]:
         """What the inner folds of each member say."""

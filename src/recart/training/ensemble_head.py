@@ -40,7 +40,10 @@ class EnsembleHead(Head):
         self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]
     ) -> list[FittedEnsembleHead]:
         """Fit every head to all given bags, then the weights to their inner logits."""
-        parts = {name: head.fit_stack(bags, labels, seeds) for name, head in self.heads.items()}
+        parts: dict[str, Sequence[FittedHead]] = {}
+        for name, head in self.heads.items():
+            fitted = [(self.heads[other], fits) for other, fits in parts.items()]
+            parts[name] = head.fit_beside(bags, labels, seeds, fitted)
         return [
             _weighed({name: head[member] for name, head in parts.items()}, y, own.patients)
             for member, (own, y) in enumerate(zip(bags, labels, strict=True))
@@ -126,32 +129,38 @@ def _chosen(x_hn: Array, y: Array, owner: Array) -> Array:
     code = np.unique(owner, return_inverse=True)[1]
     share = np.bincount(code, y) / np.bincount(code)
     part = np.argsort(np.argsort(share, kind="stable"), kind="stable")[code] % _PARTS
+    rest_rn = part != np.arange(_PARTS)[:, None]
+    rest_rn = rest_rn[rest_rn.any(axis=1) & ~rest_rn.all(axis=1)]
+    *of_rest, of_all = _weights(x_hn, y, np.concatenate([rest_rn, np.ones((1, len(y)), bool)]))
     logits = np.stack([x_hn[0], x_hn[0]])  # of the first head, and as others weigh all heads
-    for own in (part == one for one in range(_PARTS)):
-        if own.any() and not own.all():
-            logits[1, own] = _weights(x_hn[:, ~own], y[~own]) @ x_hn[:, own]
+    for weights, rest in zip(of_rest, rest_rn, strict=True):
+        logits[1, ~rest] = weights @ x_hn[:, ~rest]
     first, weighed = np.logaddexp(0, logits) - y * logits
     gain = np.bincount(code, first - weighed)
     error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
     if gain.mean() > _PAYS * error:
-        return _weights(x_hn, y)
+        chosen: Array = of_all
+        return chosen
     alone = np.zeros(len(x_hn))
     alone[0] = 1.0
     return alone
 
 
-def _weights(x_hn: Array, y: Array) -> Array:
-    """(h) weights on the simplex with the least penalised log loss, by exponentiated gradient.
+def _weights(x_hn: Array, y: Array, rows_qn: Array) -> Array:
+    """(q, h) weights on the simplex with the least penalised log loss of each choice of rows.
 
-    The loss is convex in the weights and its gradient bounded by the logits, which set the step.
+    By exponentiated gradient: the loss is convex in the weights and its gradient bounded by the
+    logits, which set the step.
     """
     heads = len(x_hn)
     equal = np.full(heads, 1 / heads)
-    weights = equal.copy()
-    largest = max(float(np.abs(x_hn).max(initial=0.0)), 1.0)
+    weights_qh = np.tile(equal, (len(rows_qn), 1))
+    largest_q = np.where(rows_qn, np.abs(x_hn).max(axis=0), 1.0).max(axis=1, initial=1.0)
+    bags_q = rows_qn.sum(axis=1) + _PRIOR_BAGS
     for step in range(_STEPS):
-        p = 1 / (1 + np.exp(-(weights @ x_hn)))
-        gradient = (x_hn @ (p - y) + _PRIOR_BAGS * (weights - equal)) / (len(y) + _PRIOR_BAGS)
-        weights = weights * np.exp(-gradient / (largest * np.sqrt(1 + step / 20)))
-        weights /= weights.sum()
-    return weights
+        p_qn = 1 / (1 + np.exp(-(weights_qh @ x_hn)))
+        gradient_qh = (rows_qn * (p_qn - y)) @ x_hn.T + _PRIOR_BAGS * (weights_qh - equal)
+        rate_q = 1 / (bags_q * largest_q * np.sqrt(1 + step / 20))
+        weights_qh = weights_qh * np.exp(-gradient_qh * rate_q[:, None])
+        weights_qh /= weights_qh.sum(axis=1, keepdims=True)
+    return weights_qh

@@ -152,6 +152,16 @@ class Head(ABC):
         very same `BagLatents`: what is fitted without labels is then fitted once.
         """
 
+    def fit_beside(
+        self,
+        bags: Sequence[BagLatents],
+        labels: Sequence[Array],
+        seeds: Sequence[int],
+        fitted: Sequence[tuple[Head, Sequence[FittedHead]]],  # noqa: ARG002
+    ) -> Sequence[FittedHead]:
+        """As `fit_stack`; `fitted` are other heads' fits to the same, for a head that holds one."""
+        return self.fit_stack(bags, labels, seeds)
+
     def relabelled_logits(
         self,
         fitted: FittedHead,  # noqa: ARG002
