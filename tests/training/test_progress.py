@@ -72,3 +72,13 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "epochs 2/4" in text
     assert "rna 42" in text
     assert "0/2 members done" in text
+
+
+def test_members_are_counted_where_no_encoder_is_trained(screen: io.StringIO) -> None:
+    display = TrainingProgress(every=2)
+    display.start({"a": 1, "b": 2}, epochs=0)
+    display.end("b")
+    display.end("a")
+    display.stop()
+    lines = [line.split(" ", 1)[1] for line in screen.getvalue().splitlines()]
+    assert lines == ["members 2/3", "members 3/3"]

@@ -107,11 +107,14 @@ class PathsConfig:
         Holds the runs of a multirun, numbered.
     prepared
         Prepared cohorts, the pseudonym key and the receptor cache. As private as the data.
+    encoders
+        Folder of a run whose encoders are taken as they are, for another head; None trains them.
     """
 
     run: str = MISSING
     sweep: str = MISSING
     prepared: str = MISSING
+    encoders: str | None = None
 
 
 @dataclass

@@ -44,6 +44,10 @@ def check_sweep(sweep: Sweep, base: DictConfig) -> dict[str, Distribution]:
     if OmegaConf.select(base, "training.joint") is not None:
         column, mend = "training.joint", "sweep with training=default, then train jointly"
         problems.error(replace(_problem("", _JOINT, mend), column=column))
+    if OmegaConf.select(base, "paths.encoders") is not None:
+        mend = "leave it out: trials that agree in the encoder share it anyway"
+        problem = _problem("", "a sweep trains encoders of its own, on other patients", mend)
+        problems.error(replace(problem, column="paths.encoders"))
     problems.raise_if_any()
     for key, own in flat_space(sweep.space).items():
         errors = list(_faults(key, own, base))

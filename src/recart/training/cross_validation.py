@@ -22,13 +22,17 @@ from recart.training.member_file import member_path
 from recart.training.member_job import MemberJob, Trainers
 from recart.training.shared_store import SharedStore
 from recart.training.states import States
+from recart.training.taken_encoders import TakenEncoders
 
 __all__ = ["CrossValidation"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidation:
-    """A cross-validation over one cohort; `folder` is where the members' files go."""
+    """A cross-validation over one cohort; `folder` is where the members' files go.
+
+    Encoders that are `taken` are not trained.
+    """
 
     shared: SharedStore
     bags: Bags
@@ -37,6 +41,7 @@ class CrossValidation:
     recipes: Recipes
     head: Head
     folder: Path
+    taken: TakenEncoders | None = None
 
     def missing(self) -> list[Member]:
         """Members whose file is not there yet."""
@@ -83,7 +88,7 @@ class CrossValidation:
             )
             for stack in stacks
         ]
-        epochs = self.recipes.training.epochs
+        epochs = self.recipes.training.epochs if self.taken is None else 0
         run_followed(followed, executor, watchers, epochs, progress, _problem)
 
     def _stacks(self, size: int, states: States | None) -> list[list[Member]]:
@@ -115,6 +120,7 @@ class CrossValidation:
             head=self.head,
             trainers=trainers,
             folder=self.folder,
+            taken=self.taken,
         )
         imports = (*MEMBER_IMPORTS, type(self.head).__module__)
         return Job(name=", ".join(member.name for member in members), work=work, imports=imports)

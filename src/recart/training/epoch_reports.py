@@ -35,7 +35,7 @@ class EpochWatcher(ABC):
         members
             Members of each job, by the job's name.
         epochs
-            Epochs of each member, at most.
+            Epochs of each member, at most; 0 where no encoder is trained.
         """
 
     @abstractmethod

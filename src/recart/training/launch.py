@@ -47,6 +47,7 @@ from recart.training.run_directory import RunDirectory
 from recart.training.shared_store import SharedStore
 from recart.training.stack_size import member_bytes, members_that_fit, on_gpu
 from recart.training.states import States
+from recart.training.taken_encoders import TakenEncoders
 from recart.training.trackers import tracked, tracking
 from recart.training.training_time import timed
 
@@ -85,6 +86,8 @@ def train_run(config: DictConfig) -> float:
     scheme, trackers = build(config.data.folds), build_each(config.logger)
     executor, callbacks = build(config.executor), list(build_each(config.callbacks).values())
     folder, seeds = run_folder(config), {"seed": int(config.seed)}
+    donor = config.paths.encoders
+    taken = None if donor is None else TakenEncoders.of(Path(donor), config)
     if (folder / "run.json").exists():
         RunDirectory.create(folder, config, seeds)  # refuses another configuration at once
     if executor.elsewhere is None and executor.places > 1 and not on_gpu(settings.accelerator):
@@ -105,14 +108,19 @@ def train_run(config: DictConfig) -> float:
             recipes=made,
             head=head,
             folder=run.checkpoints.absolute(),
+            taken=taken,
         )
         if made.training.joint is not None:
             require_lent(made.training.joint, validation.members, validation.bags)
         say(f"{len(cohort.bags)} bags, {split.words} = {len(validation.members)} members")
-        key = cohort.key
+        key, missing = cohort.key, validation.missing()
+        if taken is not None and missing:
+            taken.require(missing, list(cohort.store.patients.index), key)
+            taken.record(run, missing)
+            say(f"encoders are those of {_shown(taken.path)}: heads alone are fitted")
         prepared = _prepared_path(config, cohort)
         del cohort  # whose store may be put where other processes share it
-        if validation.missing():
+        if missing:
             known = {member.name: member for member in validation.members}
             with tracking(trackers, tracked(run.logs, config, known, say)) as followers:
                 displays = [own for own in callbacks if isinstance(own, EpochWatcher)]
@@ -125,7 +133,9 @@ def train_run(config: DictConfig) -> float:
                 )
                 watchers = [*displays, *followers, Heartbeat(run.path)]
                 size = config.members_per_job
-                with timed(run.path, validation.missing, settings, executor):
+                with timed(
+                    run.path, validation.missing if taken is None else tuple, settings, executor
+                ):
                     _train(validation, size, executor, prepared, trainers, watchers)
         else:
             say("all members are there already")

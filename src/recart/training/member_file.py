@@ -26,6 +26,7 @@ __all__ = [
     "load_encoder",
     "load_member",
     "member_path",
+    "member_record",
     "restore_member",
     "save_member",
 ]
@@ -75,6 +76,20 @@ def member_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.ckpt"
 
 
+def member_record(member: Member, patients: Sequence[str]) -> dict[str, Any]:
+    """What the file of a member says of it; `patients` are the pseudonyms by patient code."""
+    return {
+        "name": member.name,
+        "fold": member.fold,
+        "repeat": member.repeat,
+        "seed": member.seed,
+        "settings": asdict(member.settings),
+        "train": [patients[p] for p in member.train],
+        "validation": [patients[p] for p in member.validation],
+        "held_out": [patients[p] for p in member.held_out],
+    }
+
+
 def save_member(
     path: Path,
     encoder: TrainedEncoder,
@@ -83,23 +98,13 @@ def save_member(
     patients: Sequence[str],
 ) -> None:
     """Write one member; `patients` are the pseudonyms by patient code."""
-    member = encoder.member
-    train = [patients[p] for p in member.train]
-    validation = [patients[p] for p in member.validation]
+    member = member_record(encoder.member, patients)
+    train, validation = member["train"], member["validation"]
     lent = {patients[p] for p in encoder.lent}
     told = [name for name in (*train, *validation) if name not in lent]
     features = encoder.features
     content = {
-        "member": {
-            "name": member.name,
-            "fold": member.fold,
-            "repeat": member.repeat,
-            "seed": member.seed,
-            "settings": asdict(member.settings),
-            "train": train,
-            "validation": validation,
-            "held_out": [patients[p] for p in member.held_out],
-        },
+        "member": member,
         "fitted_on": {
             "features": sorted(features.spec.patients),
             "encoder": train,

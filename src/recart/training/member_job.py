@@ -15,10 +15,11 @@ from recart.data.bags import Bags
 from recart.training.executors.executor import Report
 from recart.training.head_fitting import development_bags, save_fitted
 from recart.training.heads import Head
-from recart.training.jobs import Recipes, train_encoders
+from recart.training.jobs import Recipes, TrainedEncoder, train_encoders
 from recart.training.member_file import member_path
 from recart.training.shared_store import SharedStore
 from recart.training.states import States
+from recart.training.taken_encoders import TakenEncoders
 from recart.training.trainer import TrainerSettings, quiet_lightning
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class MemberJob:
 
     Held-out patients of a member are read by nothing here: neither features, nor encoder, nor
     head, nor decision rule. `extras` (n, f) are bag features that are computed inside each patient.
+    Encoders that are `taken` are not trained.
     """
 
     members: Sequence[Member]
@@ -57,21 +59,12 @@ class MemberJob:
     head: Head
     trainers: Trainers
     folder: Path
+    taken: TakenEncoders | None = None
 
     def __call__(self, report: Report) -> None:
         """Train, fit, save; `report` is given an `EpochReport` after each epoch."""
-        from recart.training.reporting_logger import ReportingLogger
-
-        def make_trainer(epochs: int) -> pl.Trainer:
-            own = self.trainers
-            callbacks = copy.deepcopy(list(own.callbacks))
-            return own.settings.make(epochs, [ReportingLogger(report)], callbacks, own.folder)
-
         store, states = self.shared.store, self.trainers.states
-        with quiet_lightning():
-            encoders = train_encoders(
-                self.members, store, self.bags, self.recipes, make_trainer, states
-            )
+        encoders = self._trained(report) if self.taken is None else self.taken.load(self.members)
         development = [
             development_bags(encoder, self.recipes.model, store, self.bags, self.extras)
             for encoder in encoders
@@ -87,3 +80,17 @@ class MemberJob:
                 save_fitted(path, encoder, head, own, self.bags, store)
         if states is not None:
             states.forget(self.members)
+
+    def _trained(self, report: Report) -> list[TrainedEncoder]:
+        from recart.training.reporting_logger import ReportingLogger
+
+        own = self.trainers
+
+        def make_trainer(epochs: int) -> pl.Trainer:
+            callbacks = copy.deepcopy(list(own.callbacks))
+            return own.settings.make(epochs, [ReportingLogger(report)], callbacks, own.folder)
+
+        with quiet_lightning():
+            return train_encoders(
+                self.members, self.shared.store, self.bags, self.recipes, make_trainer, own.states
+            )

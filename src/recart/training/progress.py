@@ -29,13 +29,13 @@ class TrainingProgress(EpochWatcher):
 
     It shows members done, the mean loss terms on inner-validation patients, epochs a second, time
     left. Where there is no terminal, a line says the same after every `every` epochs of all
-    members, counted as a mean over them.
+    members, counted as a mean over them. Where encoders are not trained, it counts members.
     """
 
     def __init__(self, every: int) -> None:
         self.every = every
         self._members: dict[str, int] = {}
-        self._epochs = 0
+        self._epochs, self._counted = 0, "epochs"
         self._trained: dict[str, int] = {}  # epochs times members, by job
         self._done: dict[str, int] = {}
         self._terms: dict[str, dict[str, float]] = {}
@@ -48,7 +48,8 @@ class TrainingProgress(EpochWatcher):
 
     def start(self, members: Mapping[str, int], epochs: int) -> None:
         """Open the bar."""
-        self._members, self._epochs = dict(members), epochs
+        self._members = dict(members)
+        self._epochs, self._counted = (epochs, "epochs") if epochs else (1, "members")
         self._trained = dict.fromkeys(members, 0)
         self._done = dict.fromkeys(members, 0)
         self._terms, self._spent_on, self._lines, self._ended = {}, 0, 0, 0
@@ -57,7 +58,9 @@ class TrainingProgress(EpochWatcher):
             return
         whole = Column(no_wrap=True, min_width=12)  # the bar gives way, not the numbers
         self._bar = Progress(
-            TextColumn("epochs {task.completed:.0f}/{task.total:.0f}", table_column=whole),
+            TextColumn(
+                f"{self._counted} {{task.completed:.0f}}/{{task.total:.0f}}", table_column=whole
+            ),
             BarColumn(bar_width=None),
             TextColumn("{task.description}", table_column=whole),
             console=CONSOLE,
@@ -102,15 +105,16 @@ class TrainingProgress(EpochWatcher):
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=trained, description=self._text(trained))
             return
-        lines = trained // (self.every * sum(self._members.values()))
+        whole = self._counted == "members"  # a line for each, as each takes long
+        lines = trained if whole else trained // (self.every * sum(self._members.values()))
         ended = self._ended == len(self._members)
         if ended or (lines > self._lines and trained < self._total):
             self._lines = lines
-            say(f"epochs {trained}/{self._total}  {self._text(trained)}")
+            say(f"{self._counted} {trained}/{self._total}  {self._text(trained)}".rstrip())
 
     def _text(self, trained: int) -> str:
         done, members = sum(self._done.values()), sum(self._members.values())
-        parts = [f"{done}/{members} members done"]
+        parts = [] if self._counted == "members" else [f"{done}/{members} members done"]
         for name in _SHOWN:
             values = [terms[name] for terms in self._terms.values() if name in terms]
             if values:

@@ -20,7 +20,7 @@ from recart.training.receptor_version import receptor_fingerprint
 from recart.training.run_lock import locked
 from recart.training.versions import versions
 
-__all__ = ["RunDirectory", "configuration_hash", "write_atomically"]
+__all__ = ["RunDirectory", "configuration_hash", "differing_keys", "write_atomically"]
 
 SCHEMA: Final = 1
 _CONFIG, _RUN, _VERSIONS = "config.yaml", "run.json", "versions.json"
@@ -120,7 +120,7 @@ class RunDirectory:
         resolved = DictConfig(OmegaConf.to_container(config, resolve=True))
         if (path / _RUN).exists():
             there = cls.open(path)
-            differing = sorted(_differing(there.config, resolved))
+            differing = differing_keys(there.config, resolved)
             if differing:
                 problem = Problem(
                     code="E-RUN-002",
@@ -199,6 +199,18 @@ def configuration_hash(config: DictConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def differing_keys(there: DictConfig, wanted: DictConfig) -> list[str]:
+    """Dotted keys of what a run is whose values differ, in order."""
+    first, second = (
+        dict(_flat(OmegaConf.to_container(own, resolve=True), "")) for own in (there, wanted)
+    )
+    return sorted(
+        key
+        for key in first.keys() | second.keys()
+        if key not in first or key not in second or first[key] != second[key]
+    )
+
+
 def _flat(tree: Any, place: str) -> Iterator[tuple[str, Any]]:
     """Dotted keys and their values, those left out that may differ when a run goes on."""
     if isinstance(tree, dict) and tree:
@@ -208,15 +220,6 @@ def _flat(tree: Any, place: str) -> Iterator[tuple[str, Any]]:
                 yield from _flat(value, inner)
     else:
         yield place, tree
-
-
-def _differing(there: DictConfig, wanted: DictConfig) -> Iterator[str]:
-    """Dotted keys whose values differ."""
-    first = dict(_flat(OmegaConf.to_container(there), ""))
-    second = dict(_flat(OmegaConf.to_container(wanted), ""))
-    for key in first.keys() | second.keys():
-        if key not in first or key not in second or first[key] != second[key]:
-            yield key
 
 
 def _has_references(config: DictConfig) -> bool:
