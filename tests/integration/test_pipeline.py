@@ -26,6 +26,7 @@ from recart.data.cohort import Cohort
 from recart.evaluation.claims import ClaimLevel
 from recart.evaluation.launch import evaluate_run
 from recart.evaluation.refit import refit_folds
+from recart.evaluation.refits import Refits
 from recart.inference.launch import embed_run
 from recart.problems import InputError
 from recart.report.question import Question
@@ -150,7 +151,7 @@ def test_heads_are_refitted_to_permuted_labels(evaluated: Path) -> None:
     head = build(found.config.head)
     number_of = np.arange(len(bags))
     y = bags.table["label"].to_numpy()
-    for fold in refit_folds(found.members[:1], head, cohort, number_of):
+    for fold in refit_folds(found.members[:1], head, cohort, number_of, Refits(1, "")):
         own = found.predictions[found.predictions["member"] == found.members[0].name]
         logits = fold.refit([y[fold.development]])[0]
         given = own.set_index("bag")["logit"].reindex(bags.table.index[fold.held_out])

@@ -173,9 +173,10 @@ class EvaluateConfig:
     refusal
         Node: when new patients get no prediction.
     permutations
-        Permutations of the labels that the heads are refitted to; 0 leaves the test out.
+        Permutations of the labels that the heads are refitted to; 0 leaves the test out; None
+        takes as many as refits are quick.
     permutation_repeats
-        Repeats of the cross-validation that they are refitted in, the first ones.
+        Repeats of the cross-validation that they are refitted in, the first ones; None likewise.
     permute_within
         Column of samples or patients within whose values labels are permuted; None: among all.
     place_columns
@@ -199,8 +200,8 @@ class EvaluateConfig:
     study: str | None = None
     audit: dict[str, Any] = field(default_factory=dict)
     refusal: Any = MISSING
-    permutations: int = MISSING
-    permutation_repeats: int = MISSING
+    permutations: int | None = None
+    permutation_repeats: int | None = None
     permute_within: str | None = None
     place_columns: list[str] = MISSING
     subgroups: list[str] = MISSING

@@ -33,7 +33,7 @@ from recart.evaluation.outcomes import (
 from recart.evaluation.outside import PLACE_COLUMNS, place_of
 from recart.evaluation.predictions import aggregate
 from recart.evaluation.ranked_bags import RankedBags
-from recart.evaluation.refit import permute_run
+from recart.evaluation.refit import permute_run, usual_permutations
 from recart.evaluation.subgroups import SUBGROUPS, Subgroup, subgroups
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import PreparedCohort, prepared_folder, reopen_cohort
@@ -74,9 +74,9 @@ class Evaluated:
 def evaluate_run(
     run: RunDirectory,
     checks: Mapping[str, Check] | None = None,
-    permutations: int = 0,
+    permutations: int | None = 0,
     permute_within: str | None = None,
-    permutation_repeats: int = 4,
+    permutation_repeats: int | None = None,
     place_columns: Sequence[str] = PLACE_COLUMNS,
     by: Sequence[str] = SUBGROUPS,
 ) -> Evaluated:
@@ -85,7 +85,8 @@ def evaluate_run(
     Everything comes from the run's directory and the prepared cohort it names. With `checks` the
     run is audited, and a leak that one of them finds forbids any claim. `permutations` of
     the labels, within the values of a column of samples or patients where one is named, tell what
-    the heads find by chance in the first `permutation_repeats` repeats; 0 leaves that out. Patients
+    the heads find by chance in the first `permutation_repeats` repeats; 0 leaves that out, and None
+    takes as many of both as heads are refitted quickly. Patients
     that were held out for good are an outside cohort where one of `place_columns` sets them apart.
     The model is also measured within the values of the columns `by`.
 
@@ -127,17 +128,27 @@ def evaluate_run(
     outcomes = outcomes_of(predictions, baselines, endpoint, seed=config.seed, kind=split.kind)
     place = place_of(split, faced.store, place_columns)
     design, permutation = FoldDesign.of(split, faced.bags, place), None
-    if permutations:
-        say(f"refitting the heads to {permutations} permutations of the labels")
+    head = build_head(config)
+    outside = split.kind is Kind.EXTERNAL  # where nothing is refitted
+    k, repeats = (
+        usual if asked is None else asked
+        for asked, usual in zip(
+            (permutations, permutation_repeats),
+            usual_permutations([] if outside else [own.recipe or head for own in members]),
+            strict=True,
+        )
+    )
+    if k:
+        say(f"refitting the heads to {k} permutations of the labels")
         permutation = permute_run(
-            _ranked(_first_repeats(predictions, permutation_repeats), cohort, design),
-            [own for own in members if own.repeat < permutation_repeats],
-            build_head(config),
+            _ranked(_first_repeats(predictions, repeats), cohort, design),
+            [own for own in members if own.repeat < repeats],
+            head,
             cohort,
-            k=permutations,
+            k=k,
             seed=config.seed,
             within=permute_within,
-            outside=split.kind is Kind.EXTERNAL,
+            outside=outside,
         )
     assessment = assess(
         on_the_face(predictions),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from recart.evaluation.permutation import (
     permuted_outside,
 )
 from recart.evaluation.ranked_bags import RankedBags
+from recart.evaluation.refits import Refits
 from recart.problems import InputError, Problem
 from recart.training.bag_latents import bag_latents
 from recart.training.cohort_setup import PreparedCohort
@@ -28,7 +30,17 @@ from recart.training.heads import BagLatents, Head
 from recart.training.jobs import labelled_bags
 from recart.training.member_file import ENCODER_LABELS, LoadedMember
 
-__all__ = ["member_rows", "permute_run", "refit_folds"]
+__all__ = ["member_rows", "permute_run", "refit_folds", "usual_permutations"]
+
+# Permutations, and repeats of the cross-validation that they are refitted in: of heads whose
+# refits take seconds each, as many as give a p of .025 at least.
+_QUICK: Final = (199, 4)
+_SLOW: Final = (39, 1)
+
+
+def usual_permutations(heads: Iterable[Head]) -> tuple[int, int]:
+    """Permutations and repeats of a test that refits `heads`, where nothing else is asked for."""
+    return _QUICK if all(own.quickly_refitted for own in heads) else _SLOW
 
 
 def permute_run(
@@ -43,6 +55,8 @@ def permute_run(
     outside: bool = False,
 ) -> Permutation:
     """The permutation test of a run.
+
+    Heads that are not refitted quickly are fitted in threads, and a bar tells the time left.
 
     Parameters
     ----------
@@ -79,15 +93,16 @@ def permute_run(
     if within is not None:
         of_bag = _column(cohort, within)
         blocks = [of_bag[row] for row in row_of]
-    return permutation_test(
-        refit_folds(members, head, cohort, number_of),
-        rows,
-        observed,
-        k=k,
-        seed=seed,
-        blocks=blocks,
-        groups=bags.groups[row_of],
-    )
+    with Refits(k * len(members), "permutations=0 leaves this test out") as refits:
+        return permutation_test(
+            refit_folds(members, head, cohort, number_of, refits),
+            rows,
+            observed,
+            k=k,
+            seed=seed,
+            blocks=blocks,
+            groups=bags.groups[row_of],
+        )
 
 
 def _column(cohort: PreparedCohort, name: str) -> list[str]:
@@ -131,6 +146,7 @@ def refit_folds(
     head: Head,
     cohort: PreparedCohort,
     number_of: Array,
+    refits: Refits,
 ) -> Iterator[RefitFold]:
     """Each member as a fold that can be fitted again; `number_of` renumbers the rows of the bags.
 
@@ -152,6 +168,7 @@ def refit_folds(
             held_out=number_of[held_out],
             refit=partial(
                 _refit,
+                refits=refits,
                 member=member,
                 head=member.recipe or head,
                 development=_part(own, slice(0, len(development))),
@@ -163,12 +180,17 @@ def refit_folds(
 def _refit(
     labels: Sequence[Array],
     *,
+    refits: Refits,
     member: LoadedMember,
     head: Head,
     development: BagLatents,
     held_out: BagLatents,
 ) -> Array:
-    return head.relabelled_logits(member.head, development, held_out, labels, member.seed)
+    def fit(some: Sequence[Array]) -> Sequence[Array]:
+        rows = head.relabelled_logits(member.head, development, held_out, some, member.seed)
+        return list(rows)
+
+    return np.stack(refits.of(fit, labels, together=head.quickly_refitted))
 
 
 def _part(bags: BagLatents, rows: slice) -> BagLatents:

@@ -7,13 +7,10 @@ end. All problems are told together, and nothing is left behind where there are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
-
-import torch
 
 from recart.data.checks import Limits
 from recart.data.checks.identity import SeenCells
@@ -27,8 +24,9 @@ from recart.inference.outputs.of_members import all_outputs
 from recart.inference.progress import CellProgress
 from recart.problems import InputError, Problem, Problems
 from recart.training.executors.cores import allowed_cores
+from recart.training.one_thread import one_thread_of_torch
 
-__all__ = ["Embedding", "embed_in_parts", "one_thread_of_torch"]
+__all__ = ["Embedding", "embed_in_parts"]
 
 CELLS: Final = 1 << 16  # of a part: under a gigabyte of counts
 
@@ -108,17 +106,6 @@ def embed_in_parts(
         matched.to_csv(path, index=False)
         files.append(path)
     return found_patients, files
-
-
-@contextmanager
-def one_thread_of_torch() -> Iterator[None]:
-    """Threads of our own encode a chunk each, which is faster and gives the same numbers always."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _embed(model: Model, new: NewCohort, out: Export, asked: Embedding, bar: CellProgress) -> None:

@@ -138,6 +138,11 @@ class ChosenHead(FittedHead):
 class Head(ABC):
     """A recipe for a head; one class and one YAML each."""
 
+    @property
+    def quickly_refitted(self) -> bool:
+        """Whether hundreds of labellings take seconds, for what no label enters is fitted once."""
+        return False
+
     def fit(self, bags: BagLatents, labels: Array, seed: int) -> FittedHead:
         """Fit to development bags (all given bags), choosing strengths on inner folds of them."""
         return self.fit_stack([bags], [labels], [seed])[0]

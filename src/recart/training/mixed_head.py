@@ -33,7 +33,8 @@ __all__ = ["LEVEL", "FittedMixedHead", "MixedHead"]
 LEVEL: Final = 0.95
 """Of the posterior that the interval of a patient holds."""
 
-_BYTES = 1 << 28  # of one number a cell and problem, of members that are fitted at once
+# Of one number a cell and problem, of members that are fitted at once: as much as caches hold.
+_BYTES = 1 << 22
 
 
 @final

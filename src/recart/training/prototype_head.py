@@ -46,6 +46,11 @@ class PrototypeHead(Head):
     fine_prototypes: int = 0
     endpoint: Endpoint = field(default_factory=BinaryEndpoint)
 
+    @property
+    def quickly_refitted(self) -> bool:
+        """Yes: prototypes stay."""
+        return True
+
     def fit_stack(
         self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]
     ) -> list[FittedPrototypeHead]:

@@ -59,6 +59,11 @@ class ReadoutsHead(Head):
     head: Any
     endpoint: SeveralEndpoints
 
+    @property
+    def quickly_refitted(self) -> bool:
+        """As its head."""
+        return bool(self.head.quickly_refitted)
+
     def fit_stack(
         self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]
     ) -> Sequence[FittedHead]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
@@ -20,6 +21,7 @@ from recart.evaluation.audit.outcome import Outcome
 from recart.evaluation.audit.permuted_labels import class_sizes, permuted_labels
 from recart.evaluation.audit.retraining import Retraining, Train, in_cohort
 from recart.evaluation.held_out import held_out_predictions
+from recart.evaluation.refits import Refits
 from recart.training.heads import Head
 from recart.training.jobs import labelled_bags
 from recart.training.progress import say
@@ -42,18 +44,25 @@ def refitted(
 ) -> list[float]:
     """AUROC of each permutation with encoders as they are and heads, one a fold, fitted anew.
 
-    All permutations of a fold are members of one stack, with everything that a head chooses.
+    With everything that a head chooses.
     """
     parts: list[list[tuple[Array, Array]]] = [[] for _ in permuted]
-    for number, (head, fold) in enumerate(zip(heads, folds, strict=True)):
-        count = len(permuted)
-        stack = head.fit_stack(
-            [fold.seen] * count, [new[fold.development] for new in permuted], [fold.seed] * count
-        )
-        for own, new, fitted in zip(parts, permuted, stack, strict=True):
-            own.append((new[fold.held_out], fitted.logits(fold.unseen)))
-        say(f"canary: heads of fold {number + 1}/{len(folds)}, {count} permutations")
+    with Refits(len(permuted) * len(folds), "of the canary, audit.canary.permutations") as refits:
+        for number, (head, fold) in enumerate(zip(heads, folds, strict=True)):
+            labels = [new[fold.development] for new in permuted]
+            fit = partial(_logits, head, fold)
+            logits = refits.of(fit, labels, together=head.quickly_refitted)
+            for own, new, scores in zip(parts, permuted, logits, strict=True):
+                own.append((new[fold.held_out], scores))
+            say(f"canary: heads of fold {number + 1}/{len(folds)}, {len(permuted)} permutations")
     return [null_auroc(own) for own in parts]
+
+
+def _logits(head: Head, fold: FoldBags, labels: Sequence[Array]) -> list[Array]:
+    """Of held-out bags, by a head fitted to each of `labels`."""
+    count = len(labels)
+    stack = head.fit_stack([fold.seen] * count, labels, [fold.seed] * count)
+    return [fitted.logits(fold.unseen) for fitted in stack]
 
 
 def retrained(
@@ -150,9 +159,9 @@ class Canary(Check):
 
     The run's encoders are reused where training one of each configuration again with other labels
     shows, to the byte, that no label enters them; heads, with all that they choose, are fitted
-    anew for each of `permutations`. Where labels do enter, everything is trained anew for each of
-    `retrainings` permutations, for at most `epochs` epochs. Both on at most `cells` cells of each
-    sample; None takes all.
+    anew for each of `permutations`, or `slow` of them where a refit takes seconds. Where labels do
+    enter, everything is trained anew for each of `retrainings` permutations, for at most `epochs`
+    epochs. Both on at most `cells` cells of each sample; None takes all.
     """
 
     folds: int
@@ -160,6 +169,7 @@ class Canary(Check):
     retrainings: int
     epochs: int
     cells: int | None
+    slow: int = 30
 
     @property
     def name(self) -> str:
@@ -223,5 +233,7 @@ class Canary(Check):
             how = "encoders of the run reused: trained again with other labels, none changed a byte"
             loaded = {own.name: own for own in evaluated.members}
             folds = [fold_bags(loaded[own.name], own, cohort, place) for own in first]
-            aurocs = refitted([train.made_by(own.name).head for own in first], folds, permuted)
+            heads = [train.made_by(own.name).head for own in first]
+            quick = all(own.quickly_refitted for own in heads)
+            aurocs = refitted(heads, folds, permuted if quick else permuted[: self.slow])
         yield verdict(aurocs, class_sizes(labels, patients), how)

@@ -15,7 +15,6 @@ from recart.data.checks import Limits
 from recart.data.prepare import Endpoint
 from recart.evaluation.outcomes import endpoint_words
 from recart.inference.bundle.manifest import MANIFEST
-from recart.inference.in_parts import one_thread_of_torch
 from recart.inference.launch import open_model, same_columns
 from recart.inference.model import Model, NewCohort
 from recart.inference.new_folder import check_new_folder
@@ -28,6 +27,7 @@ from recart.inference.records.input_digest import ContentDigest, digest_of
 from recart.problems import InputError, Problem
 from recart.training.cohort_setup import reader_of
 from recart.training.executors.cores import allowed_cores
+from recart.training.one_thread import one_thread_of_torch
 from recart.training.progress import say
 
 __all__ = ["EvaluatedOutside", "check_folder", "evaluate_outside"]
