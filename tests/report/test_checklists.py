@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from omegaconf import OmegaConf
 
+from recart.config.compose import compose
 from recart.evaluation.audit.finding import Finding, Severity
 from recart.evaluation.subgroups import Subgroup
 from recart.report.audit_table import audit_groups
@@ -19,6 +20,7 @@ from recart.report.fillers import FILLERS, of_the_model, what_the_run_knows
 from recart.report.model_card import card_markdown, model_card
 from recart.report.question import FlowStep
 from recart.report.study import study_fields
+from recart.training.prototype_head import PrototypeHead
 from recart.training.training_time import TrainingTime
 
 LISTS = [Checklist.load(name) for name in CHECKLISTS]
@@ -31,6 +33,11 @@ TRIPOD_ITEMS = [
         "abcdefg"[: ord(TRIPOD_PARTS[number]) - ord("a") + 1] if number in TRIPOD_PARTS else [""]
     )
 ]
+
+
+def resolved(overrides: list[str]) -> dict[str, Any]:
+    """A configuration as it lies in a run's folder."""
+    return cast("dict[str, Any]", OmegaConf.to_container(compose(overrides), resolve=True))
 
 
 @pytest.fixture
@@ -52,7 +59,7 @@ def make_facts(make_content: Any) -> Callable[..., RunFacts]:
                     },
                     "features": {"n_genes": 2000, "exclude": ["^TR"]},
                     "model": {**node, "encoder": node, "rna": node, "latent": 10, "dropout": 0.2},
-                    "head": node,
+                    "head": resolved([])["head"],
                     "training": {"weight_decay": 1e-6, "patience": 10, "epochs": 60},
                 }
             ),
@@ -283,3 +290,37 @@ def test_what_was_measured_by_subgroup_is_told(
     assert without == "The patient table has age; nothing was computed by these."
     known = what_the_run_knows(replace(make_facts(), subgroups=parts_of_patients))["subgroups"]
     assert known.startswith("AUROC and mean probability were computed by sex. The patient table")
+
+
+@pytest.mark.parametrize("name", ["prototypes", "attention", "cells", "mixed", "ensemble"])
+def test_what_is_said_of_the_head_is_said_of_this_head(
+    make_facts: Callable[..., RunFacts], name: str
+) -> None:
+    facts = make_facts()
+    facts.config.head = resolved([f"head={name}"])["head"]
+    known = what_the_run_knows(facts)
+    words = (known["regularisation"], known["predictor_handling"], known["readable_parts"])
+    assert all(words)
+    ridge = [word for word in words if word and "ridge" in word]
+    assert len(ridge) == (2 if name == "prototypes" else 0)
+    assert ("coefficients stand in its file" in str(words[2])) == (name == "prototypes")
+
+
+def test_a_head_without_words_leaves_them_to_the_author(
+    make_facts: Callable[..., RunFacts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PrototypeHead, "words", None)
+    known = what_the_run_knows(make_facts())
+    assert "predictor_handling" not in known
+    assert known["readable_parts"] == "The encoder is a black box."
+    assert "Head: see PrototypeHead." in str(known["regularisation"])
+
+
+def test_labels_that_shape_the_encoder_are_told(make_facts: Callable[..., RunFacts]) -> None:
+    facts = make_facts()
+    assert "without the outcome;" in str(what_the_run_knows(facts)["algorithm"])
+    facts.config.training = resolved(["training=joint"])["training"]
+    known = what_the_run_knows(facts)
+    for item in ("algorithm", "fitting"):
+        assert "to the outcome of 50% of the training patients too" in str(known[item])
+        assert "without the outcome;" not in str(known[item])

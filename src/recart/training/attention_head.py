@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from recart.models.prototypes import Prototypes
 from recart.training.attention_residual import ResidualProblem, ResidualTraining
 from recart.training.cell_view import CellView
 from recart.training.head_problems import HeadProblem, head_problems, rows_of
-from recart.training.heads import Array, BagLatents, ChosenHead, FittedHead, Head, Token
+from recart.training.heads import Array, BagLatents, ChosenHead, FittedHead, Head, HeadWords, Token
 from recart.training.prototype_tokens import PrototypeTokens, TokenScaling, tokens_of
 from recart.training.residual_choice import EVERY, ResidualChoice, choose_residual
 
@@ -42,6 +42,16 @@ class AttentionHead(Head):
     lr: float
     dropout: float
     inner_folds: int
+
+    words: ClassVar[HeadWords] = HeadWords(
+        penalty="that of its base head; what gated attention of fewer than 5,000 parameters adds "
+        "is kept only where inner folds favour it by more than a standard error, which also choose "
+        "its weight decay and number of steps",
+        predictors="features are standardised on the training patients before the base head, "
+        "tokens before the attention",
+        reading="is its base head where the inner folds did not favour attention; attention tells "
+        "which tokens weighed, and is no explanation of a prediction",
+    )
 
     @property
     def training(self) -> ResidualTraining:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from recart.training.head_problems import (
     head_problems,
     log_losses,
 )
-from recart.training.heads import Array, BagLatents, ChosenHead, Head, Token
+from recart.training.heads import Array, BagLatents, ChosenHead, Head, HeadWords, Token
 from recart.training.prototype_tokens import tokens_of
 
 __all__ = ["CellAttentionHead", "FittedCellAttentionHead"]
@@ -39,6 +39,14 @@ class CellAttentionHead(Head):
     training: CellTraining
     epochs: int
     inner_folds: int
+
+    words: ClassVar[HeadWords] = HeadWords(
+        penalty="weight decay, random views of the cells, and a number of epochs chosen on inner "
+        "folds, none where these favour the share of responders",
+        predictors="latents of cells are standardised on the training patients",
+        reading="tells by its attention which cells weighed, not why; the run says how far scores "
+        "move without these cells",
+    )
 
     def fit_stack(
         self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
-from recart.training.heads import Array, BagLatents, FittedHead, Head
+from recart.training.heads import Array, BagLatents, FittedHead, Head, HeadWords
 
 __all__ = ["EnsembleHead", "FittedEnsembleHead"]
 
@@ -35,6 +35,14 @@ class EnsembleHead(Head):
     """
 
     heads: Mapping[str, Any]
+
+    words: ClassVar[HeadWords] = HeadWords(
+        penalty="that of each head in it; weights of heads are not negative, sum to one, are "
+        "pulled to equal ones, and leave the first head alone where they do not pay on patients "
+        "that did not choose them",
+        predictors="features enter as in each of its heads, standardised on the training patients",
+        reading="is a weighted mean of its heads, whose weights stand in its file",
+    )
 
     def fit_stack(
         self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]

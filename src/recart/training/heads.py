@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-__all__ = ["BAGS", "BOUNDS", "BagLatents", "ChosenHead", "FittedHead", "Head", "Token"]
+__all__ = ["BAGS", "BOUNDS", "BagLatents", "ChosenHead", "FittedHead", "Head", "HeadWords", "Token"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -135,8 +135,21 @@ class ChosenHead(FittedHead):
         return np.array(self.chosen["inner_logits"], dtype=np.float64)
 
 
+class HeadWords(NamedTuple):
+    """What a report says of a head: what holds it back, how features enter, what can be read."""
+
+    penalty: str
+    predictors: str
+    reading: str
+
+
 class Head(ABC):
-    """A recipe for a head; one class and one YAML each."""
+    """A recipe for a head; one class and one YAML each.
+
+    `words` are for the report; a class that has none leaves them to the author.
+    """
+
+    words: ClassVar[HeadWords | None] = None
 
     @property
     def quickly_refitted(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Final, NamedTuple, final
+from typing import Any, ClassVar, Final, NamedTuple, final
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from recart.training.head_problems import (
     head_problems,
     log_losses,
 )
-from recart.training.heads import BOUNDS, Array, BagLatents, ChosenHead, Head, Token
+from recart.training.heads import BOUNDS, Array, BagLatents, ChosenHead, Head, HeadWords, Token
 from recart.training.prototype_tokens import tokens_of
 
 __all__ = ["LEVEL", "FittedMixedHead", "MixedHead"]
@@ -52,6 +52,14 @@ class MixedHead(Head):
     weightings: Sequence[float]
     cells: int
     inner_folds: int
+
+    words: ClassVar[HeadWords] = HeadWords(
+        penalty="normal priors of effects and of the weighting of cells, their precisions chosen "
+        "on inner folds",
+        predictors="latents of cells and fixed effects are standardised on the training patients",
+        reading="is linear in a weighted mean of cells and in fixed effects; its posterior gives "
+        "an interval for each patient",
+    )
 
     def fit_stack(
         self, bags: Sequence[BagLatents], labels: Sequence[Array], seeds: Sequence[int]

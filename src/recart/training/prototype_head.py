@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from recart.training.blend import Blend, fit_blends
 from recart.training.cell_view import CellView
 from recart.training.endpoints.binary import BinaryEndpoint
 from recart.training.endpoints.endpoint import Endpoint
-from recart.training.heads import Array, BagLatents, ChosenHead, FittedHead, Head
+from recart.training.heads import Array, BagLatents, ChosenHead, FittedHead, Head, HeadWords
 from recart.training.inner_folds import inner_folds
 from recart.training.prototype_features import Features, PrototypeFeatures
 
@@ -45,6 +45,15 @@ class PrototypeHead(Head):
     use_extras: bool
     fine_prototypes: int = 0
     endpoint: Endpoint = field(default_factory=BinaryEndpoint)
+
+    words: ClassVar[HeadWords] = HeadWords(
+        penalty="ridge penalties, their strength chosen on inner folds for each group of features, "
+        "and a blend of these regressions by their inner error",
+        predictors="features are standardised on the training patients, and held to the range of "
+        "these, before the ridge regressions",
+        reading="is linear in features whose coefficients stand in its file; that is no "
+        "explanation of a prediction",
+    )
 
     @property
     def quickly_refitted(self) -> bool:

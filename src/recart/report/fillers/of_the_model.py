@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from recart.config.build import build
 from recart.evaluation.predictions import THRESHOLD
 from recart.report.facts import RunFacts
 from recart.report.fillers.filler import class_name
 from recart.report.numbers_in_words import number_range
+from recart.training.heads import HeadWords
 from recart.training.training_time import TrainingTime
 
 __all__ = [
@@ -37,7 +39,7 @@ def algorithm(facts: RunFacts) -> str:
     return (
         f"A variational autoencoder of single cells after totalVI ({class_name(facts.config.model)}"
         f", encoder {class_name(facts.config.model.encoder)}, RNA likelihood "
-        f"{class_name(facts.config.model.rna)}), trained without the outcome; the cells of a "
+        f"{class_name(facts.config.model.rna)}), trained {_by_outcome(facts)}; the cells of a "
         f"{facts.question.unit} are then pooled and scored by a head "
         f"({class_name(facts.config.head)}) that is fitted to the outcome."
     )
@@ -72,24 +74,24 @@ def features(facts: RunFacts) -> str:
 def fitting(facts: RunFacts) -> str:
     """How over- and underfitting were kept in check."""
     text = (
-        "There are far more parameters than patients. The encoder is fitted to cells and sees no "
-        "outcome; its epoch was chosen on inner validation patients "
+        "There are far more parameters than patients. The encoder is fitted to cells "
+        f"{_by_outcome(facts)}; its epoch was chosen on inner validation patients "
         f"(kept: epoch {number_range(facts.fit.epochs)})"
     )
     if facts.fit.strengths:
         chosen = ", ".join(f"{strength:g}" for strength in facts.fit.strengths)
-        text += f"; the ridge strength of the head on inner folds (chosen: {chosen})"
+        text += f"; the strength of the head's penalty on inner folds (chosen: {chosen})"
     text += "; calibration and threshold on inner folds"
     return f"{text}. Every figure comes from patients that no fitted part of the model has seen."
 
 
 def regularisation(facts: RunFacts) -> str:
     """What holds the model back."""
-    model, training = facts.config.model, facts.config.training
+    model, training, words = facts.config.model, facts.config.training, _words(facts)
     return (
         f"Encoder: a prior on {model.latent} latent dimensions, dropout {model.dropout:g}, weight "
         f"decay {training.weight_decay:g}, early stopping after {training.patience} epochs without "
-        "gain. Head: ridge penalty, strength chosen on inner folds."
+        f"gain. Head: {words.penalty if words else f'see {class_name(facts.config.head)}'}."
     ) + (f" {_searched(facts)}" if facts.own_values else "")
 
 
@@ -98,13 +100,15 @@ def model_building(facts: RunFacts) -> str:
     return f"{algorithm(facts)} {fitting(facts)} Validation: {facts.fit.split}, by patient."
 
 
-def predictor_handling(facts: RunFacts) -> str:
-    """How predictors enter."""
+def predictor_handling(facts: RunFacts) -> str | None:
+    """How predictors enter, where the head says so."""
+    words = _words(facts)
+    if words is None:
+        return None
     values = "as given" if facts.config.data.normalised else "as logarithms of 1 + x"
     return (
-        f"RNA enters the encoder {values}; features of a {facts.question.unit} are standardised on "
-        "its training patients before the ridge regression. No continuous predictor was "
-        "cut into classes."
+        f"RNA enters the encoder {values}. In the head, {words.predictors}. No continuous "
+        "predictor was cut into classes."
     )
 
 
@@ -148,11 +152,23 @@ def computing_predictions(facts: RunFacts) -> str:
 
 def readable_parts(facts: RunFacts) -> str:
     """What can be read from the model."""
-    return (
-        f"The encoder is a black box. The head ({class_name(facts.config.head)}) is linear in "
-        "features of a patient whose coefficients stand in its file; that is no explanation of a "
-        "prediction."
-    )
+    words = _words(facts)
+    told = f" The head ({class_name(facts.config.head)}) {words.reading}." if words else ""
+    return f"The encoder is a black box.{told}"
+
+
+def _words(facts: RunFacts) -> HeadWords | None:
+    """What the head says of itself."""
+    words: HeadWords | None = build(facts.config.head).words
+    return words
+
+
+def _by_outcome(facts: RunFacts) -> str:
+    """Whether outcomes entered the encoder."""
+    joint = facts.config.training.get("joint")
+    if joint is None:
+        return "without the outcome"
+    return f"to the outcome of {joint.lent:.0%} of the training patients too, whom the head lacks"
 
 
 def amount_of_training(facts: RunFacts) -> str:
