@@ -1,4 +1,4 @@
-"""Refits one by one in threads give what all at once give, and say how long they will take."""
+"""Refits in threads give what all at once give, and say how long they will take."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ def sums(labels: Sequence[Array]) -> list[float]:
 
 
 def test_one_by_one_is_all_at_once_in_the_same_order() -> None:
-    with Refits(40, "") as refits:
-        together = refits.of(sums, LABELS, together=True)
-        apart = refits.of(sums, LABELS, together=False)
-    assert together == apart == [3.0 * n for n in range(20)]
+    with Refits(60, "") as refits:
+        together = refits.of(sums, LABELS, at_once=None)
+        apart = refits.of(sums, LABELS, at_once=1)
+        some = refits.of(sums, LABELS, at_once=7)
+    assert together == apart == some == [3.0 * n for n in range(20)]
 
 
 def test_slow_ones_come_one_by_one_from_several_threads_of_one_thread_each(
@@ -60,7 +61,7 @@ def test_slow_ones_come_one_by_one_from_several_threads_of_one_thread_each(
 
     before = torch.get_num_threads()
     with Refits(18, "") as refits:
-        refits.of(fit, LABELS[:18], together=False)
+        refits.of(fit, LABELS[:18], at_once=1)
     assert seen == [(1, {1})] * 18
     assert torch.get_num_threads() == before
 
@@ -77,7 +78,7 @@ def test_one_that_fails_ends_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
         return sums(labels)
 
     with Refits(20, "") as refits, pytest.raises(FloatingPointError, match="not finite"):
-        refits.of(fit, LABELS, together=False)
+        refits.of(fit, LABELS, at_once=1)
     assert len(seen) < 20
 
 
@@ -88,7 +89,7 @@ def test_a_line_says_how_long_it_will_take_and_how_to_leave_it_out(
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(module, "allowed_cores", lambda: 1)
     with Refits(10, "permutations=0 leaves it out") as refits:
-        refits.of(sums, LABELS[:10], together=False)
+        refits.of(sums, LABELS[:10], at_once=1)
     lines = screen.getvalue().splitlines()
     assert "refits 2/10  about 3 min left  permutations=0 leaves it out" in " ".join(lines)
     assert "refits 8/10  about 40 s left" in lines[-1]

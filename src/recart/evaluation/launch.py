@@ -86,9 +86,9 @@ def evaluate_run(
     run is audited, and a leak that one of them finds forbids any claim. `permutations` of
     the labels, within the values of a column of samples or patients where one is named, tell what
     the heads find by chance in the first `permutation_repeats` repeats; 0 leaves that out, and None
-    takes as many of both as heads are refitted quickly. Patients
-    that were held out for good are an outside cohort where one of `place_columns` sets them apart.
-    The model is also measured within the values of the columns `by`.
+    takes as many of either as `usual_permutations`. Patients that were held out for good are an
+    outside cohort where one of `place_columns` sets them apart. The model is also measured within
+    the values of the columns `by`.
 
     Raises
     ------

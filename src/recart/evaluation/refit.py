@@ -36,6 +36,7 @@ __all__ = ["member_rows", "permute_run", "refit_folds", "usual_permutations"]
 # refits take seconds each, as many as give a p of .025 at least.
 _QUICK: Final = (199, 4)
 _SLOW: Final = (39, 1)
+_AT_ONCE: Final = 10  # labellings that a head which shares much between them is given at once
 
 
 def usual_permutations(heads: Iterable[Head]) -> tuple[int, int]:
@@ -56,7 +57,7 @@ def permute_run(
 ) -> Permutation:
     """The permutation test of a run.
 
-    Heads that are not refitted quickly are fitted in threads, and a bar tells the time left.
+    A bar tells the time left.
 
     Parameters
     ----------
@@ -190,7 +191,7 @@ def _refit(
         rows = head.relabelled_logits(member.head, development, held_out, some, member.seed)
         return list(rows)
 
-    return np.stack(refits.of(fit, labels, together=head.quickly_refitted))
+    return np.stack(refits.of(fit, labels, at_once=_AT_ONCE if head.quickly_refitted else 1))
 
 
 def _part(bags: BagLatents, rows: slice) -> BagLatents:

@@ -1,4 +1,4 @@
-"""Heads fitted to many labellings: in threads where each takes seconds, with the time left."""
+"""Heads fitted to many labellings: in threads, with the time left."""
 
 from __future__ import annotations
 
@@ -56,28 +56,29 @@ class Refits:
         fit: Callable[[Sequence[Array]], Sequence[T]],
         labels: Sequence[Array],
         *,
-        together: bool,
+        at_once: int | None,
     ) -> list[T]:
         """What `fit` gives for each labelling.
 
-        All of them at once where they are fitted quickly `together`; else one by one, as many at a
-        time as there are cores. Either way the numbers do not depend on the cores.
+        It is given `at_once` of them, in as many threads as there are cores; None gives it all of
+        them. The numbers do not depend on the cores.
         """
-        if together:
+        if at_once is None:
             found = list(fit(labels))
             self._advance(len(labels))
             return found
-        by_place: dict[int, T] = {}
+        by_place: dict[int, Sequence[T]] = {}
+        starts = range(0, len(labels), at_once)
         with one_thread_each(), ThreadPoolExecutor(allowed_cores()) as pool:
-            places = {pool.submit(fit, [own]): place for place, own in enumerate(labels)}
+            places = {pool.submit(fit, labels[i : i + at_once]): i for i in starts}
             try:
                 for done in as_completed(places):
-                    (by_place[places[done]],) = done.result()
-                    self._advance(1)
+                    by_place[places[done]] = done.result()
+                    self._advance(len(done.result()))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)  # those that run are waited for
                 raise
-        return [by_place[place] for place in range(len(labels))]
+        return [own for start in starts for own in by_place[start]]
 
     def _advance(self, count: int) -> None:
         self._done += count

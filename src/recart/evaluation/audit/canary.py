@@ -51,7 +51,7 @@ def refitted(
         for number, (head, fold) in enumerate(zip(heads, folds, strict=True)):
             labels = [new[fold.development] for new in permuted]
             fit = partial(_logits, head, fold)
-            logits = refits.of(fit, labels, together=head.quickly_refitted)
+            logits = refits.of(fit, labels, at_once=None if head.quickly_refitted else 1)
             for own, new, scores in zip(parts, permuted, logits, strict=True):
                 own.append((new[fold.held_out], scores))
             say(f"canary: heads of fold {number + 1}/{len(folds)}, {len(permuted)} permutations")
