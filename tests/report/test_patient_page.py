@@ -19,6 +19,7 @@ from recart.inference.new_patients import NewPatients
 from recart.inference.records.patient_record import Asked, patient_records
 from recart.inference.state_drivers import state_words
 from recart.report.patient_files import write_patient_files
+from recart.report.patient_page import patient_page
 from recart.report.patient_words import driver_words, group_words
 from recart.report.reference_map import ReferenceMap
 
@@ -96,6 +97,17 @@ def test_the_page_says_what_the_record_says(embedded: Embedded) -> None:
     first = record["drivers"]["features"][0]
     assert "shares of finer cell states" in text
     assert f"{first['contribution']:+.2f}".replace("-", "\N{MINUS SIGN}") in text
+
+
+def test_a_head_without_named_features_says_so(embedded: Embedded) -> None:
+    record = embedded.records["bag0"]
+    assert "What drives the score Not told" not in _text(patient_page(record))
+    record["drivers"] |= {"groups": [], "features": []}
+    text = _text(patient_page(record))
+    assert "What drives the score Not told" in text
+    assert "recart_attribution" in text
+    refused = _text(patient_page(embedded.records["bag2"]))
+    assert "What drives the score" not in refused
 
 
 def test_the_page_says_which_cell_states_are_behind_a_score(embedded: Embedded) -> None:

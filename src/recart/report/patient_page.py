@@ -78,6 +78,7 @@ def patient_page(
         flags=flag_words(record["flags"]),
         reasons=reason_words(record["reasons"], policy),
         told=_told(record),
+        unnamed=record["drivers"] is not None and not record["drivers"]["groups"],
         further=_further(record),
         rung="not evaluated" if level is None else RUNGS[ClaimLevel(int(level[1:]))],
         figures=[
