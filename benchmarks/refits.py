@@ -23,6 +23,7 @@ from heads_speed import simulate, take
 
 from recart.config.build import build
 from recart.config.compose import compose
+from recart.evaluation.refit import AT_ONCE
 from recart.evaluation.refits import Refits
 from recart.training.heads import Head
 
@@ -59,7 +60,7 @@ def main() -> None:
         def fit(some: Sequence[Array], head: Head = head, fitted: Any = fitted) -> list[Array]:
             return list(head.relabelled_logits(fitted, development, held_out, some, 0))
 
-        at_once = 10 if head.quickly_refitted else 1
+        at_once = AT_ONCE if head.quickly_refitted else 1
         stack = wall_seconds(partial(fit, permuted))
         with Refits(len(permuted), "") as refits:
             own = wall_seconds(partial(refits.of, fit, permuted, at_once=at_once))

@@ -174,9 +174,10 @@ class EvaluateConfig:
         Node: when new patients get no prediction.
     permutations
         Permutations of the labels that the heads are refitted to; 0 leaves the test out; None
-        takes as many as refits are quick.
+        takes 199, or 39 where a refit of the head takes seconds.
     permutation_repeats
-        Repeats of the cross-validation that they are refitted in, the first ones; None likewise.
+        Repeats of the cross-validation that they are refitted in, the first ones; None
+        takes four, or one where a refit takes seconds.
     permute_within
         Column of samples or patients within whose values labels are permuted; None: among all.
     place_columns

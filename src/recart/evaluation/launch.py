@@ -130,14 +130,9 @@ def evaluate_run(
     design, permutation = FoldDesign.of(split, faced.bags, place), None
     head = build_head(config)
     outside = split.kind is Kind.EXTERNAL  # where nothing is refitted
-    k, repeats = (
-        usual if asked is None else asked
-        for asked, usual in zip(
-            (permutations, permutation_repeats),
-            usual_permutations([] if outside else [own.recipe or head for own in members]),
-            strict=True,
-        )
-    )
+    usual = usual_permutations([] if outside else [own.recipe or head for own in members])
+    k = usual[0] if permutations is None else permutations
+    repeats = usual[1] if permutation_repeats is None else permutation_repeats
     if k:
         say(f"refitting the heads to {k} permutations of the labels")
         permutation = permute_run(

@@ -30,13 +30,15 @@ from recart.training.heads import BagLatents, Head
 from recart.training.jobs import labelled_bags
 from recart.training.member_file import ENCODER_LABELS, LoadedMember
 
-__all__ = ["member_rows", "permute_run", "refit_folds", "usual_permutations"]
+__all__ = ["AT_ONCE", "member_rows", "permute_run", "refit_folds", "usual_permutations"]
 
 # Permutations, and repeats of the cross-validation that they are refitted in: of heads whose
 # refits take seconds each, as many as give a p of .025 at least.
 _QUICK: Final = (199, 4)
 _SLOW: Final = (39, 1)
-_AT_ONCE: Final = 10  # labellings that a head which shares much between them is given at once
+
+AT_ONCE: Final = 10
+"""Labellings that a head which shares much between them is given at once."""
 
 
 def usual_permutations(heads: Iterable[Head]) -> tuple[int, int]:
@@ -191,7 +193,7 @@ def _refit(
         rows = head.relabelled_logits(member.head, development, held_out, some, member.seed)
         return list(rows)
 
-    return np.stack(refits.of(fit, labels, at_once=_AT_ONCE if head.quickly_refitted else 1))
+    return np.stack(refits.of(fit, labels, at_once=AT_ONCE if head.quickly_refitted else 1))
 
 
 def _part(bags: BagLatents, rows: slice) -> BagLatents:

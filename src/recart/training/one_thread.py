@@ -23,7 +23,7 @@ def one_thread_of_torch() -> Iterator[None]:
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """So do all libraries of linear algebra."""
+    """Torch does, and so do the libraries of linear algebra beside it."""
     from threadpoolctl import threadpool_limits
 
     with one_thread_of_torch(), threadpool_limits(1):

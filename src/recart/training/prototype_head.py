@@ -49,8 +49,8 @@ class PrototypeHead(Head):
     words: ClassVar[HeadWords] = HeadWords(
         penalty="ridge penalties, their strength chosen on inner folds for each group of features, "
         "and a blend of these regressions by their inner error",
-        predictors="features are standardised on the training patients, and held to the range of "
-        "these, before the ridge regressions",
+        predictors="features are standardised on the training patients, and held between the "
+        "second lowest and second highest of these, before the ridge regressions",
         reading="is linear in features whose coefficients stand in its file; that is no "
         "explanation of a prediction",
     )

@@ -55,17 +55,7 @@ class TakenEncoders:
         donor, problems = RunDirectory.open(path), Problems()
 
         def refuse(what: str, mend: str, examples: Sequence[str] = ()) -> None:
-            problems.error(
-                Problem(
-                    code="E-RUN-014",
-                    file=path.name,
-                    column="paths.encoders",
-                    what=what,
-                    mend=mend,
-                    count=len(examples) or None,
-                    examples=tuple(examples),
-                )
-            )
+            problems.error(_problem("E-RUN-014", path, what, mend, examples))
 
         keys = [
             key
@@ -140,8 +130,7 @@ class TakenEncoders:
         """Write into `run` which encoders these members take, and how long those took to train."""
         there = run.path / TAKEN_ENCODERS
         before: dict[str, Any] = json.loads(there.read_text()) if there.exists() else {}
-        files = {own.name: self._file(own).read_bytes() for own in members}
-        told = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        told = {own.name: _sha256(self._file(own)) for own in members}
         versions = json.loads((self.path / "versions.json").read_text(encoding="utf-8"))
         run.write_json(
             TAKEN_ENCODERS,
@@ -155,16 +144,21 @@ class TakenEncoders:
         return member_path(self.path / "checkpoints", member.name)
 
     def _refusal(self, what: str, mend: str, examples: Sequence[str] = ()) -> InputError:
-        return InputError(
-            [
-                Problem(
-                    code="E-RUN-015",
-                    file=self.path.name,
-                    column="paths.encoders",
-                    what=what,
-                    mend=mend,
-                    count=len(examples) or None,
-                    examples=tuple(examples),
-                )
-            ]
-        )
+        return InputError([_problem("E-RUN-015", self.path, what, mend, examples)])
+
+
+def _problem(code: str, run: Path, what: str, mend: str, examples: Sequence[str]) -> Problem:
+    return Problem(
+        code=code,
+        file=run.name,
+        column="paths.encoders",
+        what=what,
+        mend=mend,
+        count=len(examples) or None,
+        examples=tuple(examples),
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
