@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recart.data.bags import Admission, admitted_samples, make_bags
+from recart.data.bags import (
+    AFTER,
+    NOT_SELECTED,
+    OF_UNKNOWN_DAY,
+    Admission,
+    admitted_samples,
+    make_bags,
+)
 from recart.data.store import CohortStore
 from recart.problems import InputError
 from recart.training.endpoints import SurvivalEndpoint, endpoint_of
@@ -68,7 +75,9 @@ def test_patient_bags(store: CohortStore) -> None:
     assert bags.slices == tuple((store.sample_slice(s),) for s in (0, 2, 5))
     assert bags.flow == {
         "samples": 8,
-        "samples outside the decision time or selection": 5,
+        "samples after the decision day": 4,
+        "samples of unknown day": 1,
+        "samples of other time points or tissues": 0,
         "patients without an admitted sample": 1,
         "patients without a label": 1,
     }
@@ -92,7 +101,8 @@ def test_sample_bags(store: CohortStore) -> None:
     assert list(bags.table.index) == [store.samples.index[s] for s in (0, 2, 5)]
     assert list(bags.table["label"]) == [1, 1, 0]
     assert list(bags.table["patient"]) == [0, 1, 2]
-    assert bags.flow["samples"] - bags.flow["samples outside the decision time or selection"] == 3
+    assert (bags.flow[AFTER], bags.flow[OF_UNKNOWN_DAY], bags.flow[NOT_SELECTED]) == (4, 1, 0)
+    assert bags.flow["samples"] == 8
     assert bags.flow["patients without an admitted sample"] == 1
     assert bags.flow["samples without a label"] == 0
     assert bags.of_patients([2, 0]).tolist() == [0, 2]

@@ -93,6 +93,26 @@ def test_what_was_known_after_the_decision_is_refused_and_never_read(store: Coho
     np.testing.assert_array_equal(covariates(store, later, ["ferritin"])["ferritin"].iloc[1], 200)
 
 
+def test_a_late_value_of_a_sample_that_does_not_enter_is_no_problem(store: CohortStore) -> None:
+    samples = store.samples.assign(crp=1.0, crp_day=store.samples["day"])
+    own = replace(store, samples=samples)
+    bags = _bags(own, ["crp"], day=0)
+    assert (samples["crp_day"] > 0).any()
+    check_covariates(own, bags, "response")
+    late = replace(store, samples=samples.assign(crp_day=samples["day"] + 60))
+    with pytest.raises(InputError, match="E-COV-003") as error:
+        check_covariates(late, bags, "response")
+    assert error.value.problems[0].count == (samples["day"] <= 0).sum()
+
+
+def test_a_name_given_twice_and_a_level_that_nobody_has_are_refused(store: CohortStore) -> None:
+    with pytest.raises(InputError) as error:
+        check_covariates(store, _bags(store, ["age", "product=cilt", "age"]), "response")
+    found = {(p.code, p.column): p for p in error.value.problems}
+    assert set(found) == {("E-COV-005", "age"), ("E-COV-006", "product=cilt")}
+    assert found["E-COV-006", "product=cilt"].mend.startswith("nearest: cilta")
+
+
 def test_all_problems_at_once(store: CohortStore) -> None:
     names = ["agee", "product", "response", "start", "response=R"]
     with pytest.raises(InputError) as error:
@@ -116,6 +136,9 @@ def test_a_twin_of_the_endpoint_is_refused(make_store: MakeStore) -> None:
     store = replace(made, patients=twin)
     with pytest.raises(InputError, match="gives the endpoint away"):
         check_covariates(store, _bags(store, ["relapsed"]), "response")
+    of_samples = made.samples.assign(relapsed=twin["relapsed"].repeat(2).to_numpy())
+    with pytest.raises(InputError, match="gives the endpoint away"):
+        check_covariates(replace(made, samples=of_samples), _bags(made, ["relapsed"]), "response")
     mixed = replace(made, patients=twin.assign(relapsed=["yes", "yes", "no", "no"] * 4))
     check_covariates(mixed, _bags(mixed, ["relapsed"]), "response")
 

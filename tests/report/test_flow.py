@@ -56,6 +56,23 @@ def cohort(make_store: Callable[..., CohortStore]) -> PreparedCohort:
     return PreparedCohort(store=store, key="k", bags=bags, extras=pd.DataFrame())
 
 
+def test_samples_of_unknown_day_are_told_apart_from_late_ones(
+    make_store: Callable[..., CohortStore], data: DictConfig
+) -> None:
+    store = make_store()
+    day = np.tile([0.0, 28.0], len(store.samples) // 2)
+    day[[1, 3, 4]] = np.nan
+    store = replace(store, samples=store.samples.assign(day=day))
+    labels = pd.Series(np.arange(12) % 2, index=store.patients.index, dtype=float)
+    bags = make_bags(store, labels, unit="patient", admission=Admission(decision_day=0))
+    steps = cohort_flow(
+        PreparedCohort(store=store, key="k", bags=bags, extras=pd.DataFrame()), data
+    )
+    (left_out,) = steps[1].left_out
+    assert left_out.reason.endswith("(3 samples of unknown day)")
+    assert left_out.samples == 13
+
+
 def test_steps_and_what_is_left_out_add_up(cohort: PreparedCohort, data: DictConfig) -> None:
     steps = cohort_flow(cohort, data)
     assert [step.patients for step in steps] == [13, 12, 11, 9]

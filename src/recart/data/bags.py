@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,21 @@ from recart.data.outcome import LABEL, REASON, Outcome
 from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
 
-__all__ = ["Admission", "Bags", "Reading", "admitted_samples", "make_bags", "with_blocks"]
+__all__ = [
+    "AFTER",
+    "NOT_SELECTED",
+    "OF_UNKNOWN_DAY",
+    "Admission",
+    "Bags",
+    "Reading",
+    "admitted_samples",
+    "make_bags",
+    "with_blocks",
+]
+
+AFTER: Final = "samples after the decision day"
+OF_UNKNOWN_DAY: Final = "samples of unknown day"
+NOT_SELECTED: Final = "samples of other time points or tissues"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +125,19 @@ def admitted_samples(store: CohortStore, admission: Admission) -> np.ndarray[Any
     return keep
 
 
+def _left_out(store: CohortStore, admission: Admission, keep: np.ndarray) -> dict[str, int]:
+    """How many samples stay out by which rule; each is counted by the first that keeps it out."""
+    unknown, late = np.zeros((2, len(keep)), dtype=bool)
+    if admission.decision_day is not None:
+        days = pd.to_numeric(store.samples["day"], errors="coerce").to_numpy(dtype=float)
+        unknown, late = np.isnan(days), days > float(admission.decision_day)
+    return {
+        AFTER: int(late.sum()),
+        OF_UNKNOWN_DAY: int(unknown.sum()),
+        NOT_SELECTED: int((~keep & ~unknown & ~late).sum()),
+    }
+
+
 def make_bags(
     store: CohortStore,
     labels: pd.Series[Any],
@@ -173,7 +200,7 @@ def make_bags(
         raise InputError([problem])
     flow = {
         "samples": len(store.samples),
-        "samples outside the decision time or selection": int((~keep).sum()),
+        **_left_out(store, admission, keep),
         "patients without an admitted sample": len(store.patients)
         - len(np.unique(patient_of_sample[samples])),
         **unlabelled,

@@ -57,11 +57,23 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
     Raises
     ------
     InputError
-        With each one that no table has, whose words have no number, that was known after the
-        decision day, or that is the endpoint or gives it away.
+        With each one that is named twice, that no table has, whose words have no number or whose
+        level no row has, that was known after the decision day, or that is the endpoint or gives
+        it away.
     """
     problems = Problems()
-    for name in bags.reading.covariates:
+    named = list(bags.reading.covariates)
+    for name in sorted({name for name in named if named.count(name) > 1}):
+        problems.error(
+            Problem(
+                code="E-COV-005",
+                column=name,
+                count=named.count(name),
+                what="the covariate is named more than once",
+                mend="name it once in data.covariates",
+            )
+        )
+    for name in dict.fromkeys(named):
         found = _find(store, name)
         if found is None:
             columns = _columns(store)
@@ -88,7 +100,21 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
                     mend=f"name the values that count: data.covariates=['{name}={words[0]}',...]",
                 )
             )
-        late = _late(found, bags.decision_day)
+        levels = {str(level) for level in values.dropna().map(_plain)}
+        if found.level is not None and found.level not in levels:
+            near = nearest(found.level, sorted(levels))
+            problems.error(
+                Problem(
+                    code="E-COV-006",
+                    column=name,
+                    what=f"no row of {found.name} has this level; they have "
+                    f"{', '.join(sorted(levels)[:20]) or 'none'}",
+                    mend=f"nearest: {', '.join(near)}"
+                    if near
+                    else "take it out of data.covariates",
+                )
+            )
+        late = _late(found, bags.decision_day) & _entering(found, store, bags)
         if late.any():
             problems.error(
                 Problem(
@@ -100,9 +126,7 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
                     mend="take it out of data.covariates, or set a later data.decision_day",
                 )
             )
-        if found.name == endpoint or (
-            not found.of_samples and tells_the_class(found.table[found.name], bags)
-        ):
+        if found.name == endpoint or _tells(found, store, bags):
             own = "is the endpoint" if found.name == endpoint else "gives the endpoint away"
             problems.error(
                 Problem(
@@ -114,6 +138,27 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
                 )
             )
     problems.raise_if_any()
+
+
+def _tells(found: _Column, store: CohortStore, bags: Bags) -> bool:
+    """Whether a column of the patients, or of all samples that enter of each, tells the classes."""
+    values = found.table[found.name]
+    if not found.of_samples:
+        return tells_the_class(values, bags)
+    own = values[_entering(found, store, bags)].dropna().astype(str)
+    of_patients = own.groupby(store.samples.loc[own.index, "patient"]).agg(
+        lambda words: ", ".join(sorted(set(words)))
+    )
+    return tells_the_class(of_patients.reindex(range(len(store.patients))), bags)
+
+
+def _entering(found: _Column, store: CohortStore, bags: Bags) -> np.ndarray[Any, Any]:
+    """(rows of the table) whether the row's patient or sample is in a bag."""
+    cells = bags.cells(np.arange(len(bags)))
+    own = store.cells["sample" if found.of_samples else "patient"].to_numpy()[cells]
+    entering = np.zeros(len(found.table), dtype=np.bool_)
+    entering[np.unique(own)] = True
+    return entering
 
 
 def _columns(store: CohortStore) -> list[str]:

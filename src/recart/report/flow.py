@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recart.data.bags import AFTER, NOT_SELECTED, OF_UNKNOWN_DAY
 from recart.evaluation.outcomes import CENSORED
 from recart.report.question import FlowStep, LeftOut
 from recart.training.cohort_setup import PreparedCohort
@@ -20,7 +21,9 @@ _SAMPLES = ("samples without cells", "failed libraries")
 # what keeps bags from being there at all, before any outcome
 _ADMISSION = (
     "samples",
-    "samples outside the decision time or selection",
+    AFTER,
+    OF_UNKNOWN_DAY,
+    NOT_SELECTED,
     "patients without an admitted sample",
 )
 _CELLS = ("cells of failed libraries", "cells without RNA counts")
@@ -53,9 +56,10 @@ def cohort_flow(cohort: PreparedCohort, data: Any) -> tuple[FlowStep, ...]:
     )
     admitted = flow_step("at the decision time", cohort, np.arange(len(bags)))
     evaluated = flow_step("with a label: evaluated", cohort, np.flatnonzero(labels >= 0))
+    late = _not_admitted(data, bags.flow)
     if bags.outcome is not None:
         reasons = _by_reason(bags.flow, data.unit)
-        steps = (replace(passed, left_out=_difference(passed, admitted, _not_admitted(data))),)
+        steps = (replace(passed, left_out=_difference(passed, admitted, late)),)
         if any(one.reason.startswith(CENSORED) for one in reasons):
             evaluated = replace(evaluated, name="known as yes or no: evaluated")
         return (read, *steps, replace(admitted, left_out=reasons), evaluated)
@@ -64,14 +68,15 @@ def cohort_flow(cohort: PreparedCohort, data: Any) -> tuple[FlowStep, ...]:
         unknown += f", or one in neither class ({', '.join(map(str, data.exclude))})"
     return (
         read,
-        replace(passed, left_out=_difference(passed, admitted, _not_admitted(data))),
+        replace(passed, left_out=_difference(passed, admitted, late)),
         replace(admitted, left_out=_difference(admitted, evaluated, unknown)),
         evaluated,
     )
 
 
-def _not_admitted(data: Any) -> str:
-    return f"not {admission_in_words(data)}"
+def _not_admitted(data: Any, flow: Mapping[str, int]) -> str:
+    undated = flow.get(OF_UNKNOWN_DAY, 0)
+    return f"not {admission_in_words(data)}" + (f" ({undated} {OF_UNKNOWN_DAY})" if undated else "")
 
 
 def _by_reason(flow: Mapping[str, int], unit: str) -> tuple[LeftOut, ...]:

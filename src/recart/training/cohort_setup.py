@@ -21,6 +21,7 @@ from recart.data.outcome import LABEL, Outcome
 from recart.data.prepare import Endpoint as AsWritten
 from recart.data.prepare import Preparation, prepare
 from recart.data.readers.reader import Reader
+from recart.data.selection import check_selection
 from recart.data.store import CohortStore, open_store
 from recart.problems import InputError, Problem
 from recart.training.endpoints import BinaryEndpoint, Endpoint
@@ -99,9 +100,11 @@ def prepare_cohort(data: Any, folder: Path, progress: Callable[[str], None]) -> 
     Raises
     ------
     InputError
-        With every problem of the input, or of the covariates and genes that heads may read.
+        With every problem of the input, or of what is named of it: time points and tissues, genes,
+        covariates.
     """
     store, key = prepare(preparation(data, folder, receptors=data.receptors), progress)
+    check_selection(store, admission(data), reading(data).stages)
     check_marker_genes(store, named_genes(store, reading(data).marker_genes))
     cohort = with_bags(store, key, data)
     check_covariates(store, cohort.bags, str(data.endpoint))
