@@ -137,3 +137,18 @@ def test_without_a_patient_the_numbers_close_their_gaps(cohort: Cohort, tmp_path
     np.testing.assert_array_equal(own < 0, kept < 0)
     pairs = {(int(a), int(b)) for a, b in zip(kept, own, strict=True)}
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+def test_words_for_no_clone_are_no_clone() -> None:
+    obs = pd.DataFrame(
+        {
+            "clone_id": ["7", "No_contig", "unassigned", "-1", "nan", None],
+            "bcr_clone_id": ["-1", "No_contig", "b2", "Unassigned", "b2", None],
+        },
+        index=[f"c{i}" for i in range(6)],
+    )
+    chains, _ = obs_chains(obs)
+    assert chains is not None
+    of_t_cells = chains["locus"].isna()
+    assert chains["clone_id"][of_t_cells].tolist() == ["7"]
+    assert chains["cell"][~of_t_cells].tolist() == ["c2", "c4"]

@@ -259,6 +259,23 @@ def test_large_count_is_a_warning() -> None:
     assert (warning.code, warning.sample, warning.count) == ("W-RNA-006", "S2", 1)
 
 
+@pytest.mark.parametrize(("prefixed", "told"), [(False, [1]), (True, [])])
+def test_clone_ids_that_start_anew_in_each_sample_are_told(prefixed: bool, told: list[int]) -> None:
+    cohort = make()
+    samples = cohort.samples.replace({"patient": {"P1": "P0"}})
+    number = np.tile(np.arange(PER_SAMPLE), N_PATIENTS).astype(str)
+    sample = cohort.cells["sample"].to_numpy(dtype=object) if prefixed else "clonotype"
+    chains = pd.DataFrame({"cell": cohort.cells.index, "clone_id": sample + number})
+    lone = replace(
+        cohort,
+        samples=samples,
+        patients=cohort.patients.drop("P1"),
+        chains=chains.reindex(columns=list(CHAIN_COLUMNS)),
+    )
+    found = check(lone)
+    assert [(p.code, p.count) for p in found] == [("W-REC-012", count) for count in told]
+
+
 def test_normalised_values() -> None:
     cohort = make()
     assert [p.code for p in errors(cohort, normalised=True)] == ["E-RNA-007"]

@@ -80,6 +80,7 @@ CODES: Final[dict[str, str]] = {
     "E-REC-001": "nucleotides where the CDR3 amino acids should be",
     "E-REC-002": "receptor columns that cannot be read",
     "W-REC-003": "many junctions that are no CDR3",
+    "W-REC-012": "clone ids without sequences that start anew in each sample",
     # labels
     "E-LAB-001": "the endpoint column is in no table",
     "E-LAB-002": "the endpoint differs within a patient or sample",

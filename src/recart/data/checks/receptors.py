@@ -16,6 +16,10 @@ _LOCI: Final = ("TRA", "TRB", "IGH", "IGK", "IGL")
 _MIN_LENGTH, _MAX_LENGTH = 5, 30
 _NUCLEOTIDE_SHARE: Final = 0.5
 _FAULTY_SHARE: Final = 0.05
+# Numbered clone ids start anew in each sample where most of those of one recur in another.
+_NUMBERED: Final = r"(?:clono?type|clone)?[ _-]?\d+(?:\.0)?"
+_RECURRING: Final = 0.5
+_FEWEST_IDS: Final = 10
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -55,13 +59,14 @@ def chain_faults(chains: pd.DataFrame) -> dict[str, Mask]:
 
 
 def check_receptors(cohort: Cohort, problems: Problems) -> None:
-    """Refuse nucleotides given as amino acids; warn where many junctions are no CDR3."""
+    """Refuse nucleotides given as amino acids; warn of junctions and clone ids that are none."""
     chains = cohort.chains
     if chains is None or not len(chains):
         return
     file = cohort.source.get("chains", "")
     sample = cohort.cells["sample"][~cohort.cells.index.duplicated()]
     owner = chains["cell"].map(sample)
+    _warn_of_restarting_ids(chains, owner, cohort, problems)
     junction = chains["junction_aa"].astype("string").str.upper()
     known = junction.notna()
     # A real CDR3 of ACGTN alone is rarer than one in ten thousand
@@ -95,5 +100,37 @@ def check_receptors(cohort: Cohort, problems: Problems) -> None:
                 sample=str(owner[shape].iloc[0]),
                 column="junction_aa",
                 count=int(shape.sum()),
+            )
+        )
+
+
+def _warn_of_restarting_ids(
+    chains: pd.DataFrame, owner: pd.Series[Any], cohort: Cohort, problems: Problems
+) -> None:
+    """Warn of clone ids without sequences that are numbered in each sample by itself."""
+    ids = chains["clone_id"].astype("string")
+    lone = chains["junction_aa"].isna() & ids.str.fullmatch(_NUMBERED, case=False).fillna(False)
+    seen = pd.DataFrame({"sample": owner[lone], "clone_id": ids[lone]}).drop_duplicates().dropna()
+    seen["patient"] = seen["sample"].map(cohort.samples["patient"].astype(str))
+    restarting, patients = 0, 0
+    for _, own in seen.groupby("patient"):
+        sizes = own["sample"].value_counts()
+        if len(sizes) < 2 or sizes.iloc[1] < _FEWEST_IDS:
+            continue
+        patients += 1
+        first, second = (set(own["clone_id"][own["sample"] == name]) for name in sizes.index[:2])
+        restarting += len(first & second) > _RECURRING * len(second)
+    if restarting > patients / 2:
+        problems.warn(
+            Problem(
+                code="W-REC-012",
+                what="most clone ids of a sample recur in another of the same patient, as numbers "
+                "do that start anew in each sample; there are no sequences to tell by, and "
+                "clones would seem to persist",
+                mend="unless they were called over all samples of a patient at once, write the "
+                "sample before the id",
+                file=cohort.source.get("chains", ""),
+                column="clone_id",
+                count=restarting,
             )
         )

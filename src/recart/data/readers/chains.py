@@ -29,6 +29,8 @@ _LOCI: Final = ("TRA", "TRB", "TRG", "TRD", "IGH", "IGK", "IGL")
 _BY_LOCUS: Final = re.compile(rf"^({'|'.join(_LOCI)})(?:_(\d))?_(.+)$", re.IGNORECASE)
 _BY_ARM: Final = re.compile(r"^(?:IR_)?(VJ|VDJ)_(\d)_(.+)$", re.IGNORECASE)
 _MISSING: Final = frozenset({"", "none", "nan", "na", "<na>", "null"})
+# what tools write into a column of clone ids where a cell has no clone
+_NO_CLONE: Final = frozenset({"-1", "-1.0", "no_contig", "no_clone", "no_clonotype", "unassigned"})
 _TRUE, _FALSE = frozenset({"true", "t", "1", "1.0"}), frozenset({"false", "f", "0", "0.0"})
 
 
@@ -41,6 +43,8 @@ def chain_frame(columns: dict[str, Any], n: int) -> pd.DataFrame:
             frame[name] = pd.to_numeric(values, errors="coerce").astype(float)
         elif name == "productive":
             frame[name] = _map_unique(values, _flag)
+        elif name == "clone_id":
+            frame[name] = _map_unique(values, _clone)
         else:
             frame[name] = _map_unique(values, _text)
     return frame
@@ -56,6 +60,11 @@ def _map_unique(values: pd.Series, function: Callable[[object], object]) -> pd.S
 def _text(value: object) -> object:
     text = str(value).strip()
     return np.nan if text.lower() in _MISSING else text
+
+
+def _clone(value: object) -> object:
+    text = _text(value)
+    return np.nan if str(text).lower() in _NO_CLONE else text
 
 
 def _flag(value: object) -> object:
@@ -157,7 +166,7 @@ def _named_b_cells(cells: pd.Index, ids: np.ndarray[Any, Any]) -> pd.DataFrame:
 def _ids_of(frame: pd.DataFrame, cells: pd.Index, ids: np.ndarray[Any, Any]) -> np.ndarray:
     """Clone ids of the chains: those of B cells for their chains, others as they are."""
     at = cells.get_indexer_for(pd.Index(frame["cell"]))
-    own = pd.Series(ids[at], index=frame.index).map(_text)
+    own = pd.Series(ids[at], index=frame.index).map(_clone)
     return np.where(frame["locus"].isin(("IGH", "IGK", "IGL")), own, frame["clone_id"])
 
 
