@@ -11,7 +11,7 @@ import pytest
 
 from recart.data.bag_features import bag_features, feature_group
 from recart.data.bags import Admission, Bags, Reading, make_bags
-from recart.data.covariates import check_covariates, covariates
+from recart.data.covariates import check_covariates, check_of_new, covariates
 from recart.data.store import CohortStore
 from recart.problems import InputError
 
@@ -111,6 +111,20 @@ def test_a_name_given_twice_and_a_level_that_nobody_has_are_refused(store: Cohor
     found = {(p.code, p.column): p for p in error.value.problems}
     assert set(found) == {("E-COV-005", "age"), ("E-COV-006", "product=cilt")}
     assert found["E-COV-006", "product=cilt"].mend.startswith("nearest: cilta")
+
+
+def test_new_patients_lack_covariates_but_have_none_that_cannot_be_read(
+    store: CohortStore,
+) -> None:
+    patients = store.patients.assign(stage=np.nan).drop(columns="ferritin")
+    fewer = replace(store, patients=patients)
+    assert check_of_new(fewer, ["age", "stage", "ferritin", "product=other"]) == [
+        "stage",
+        "ferritin",
+    ]
+    words = replace(store, patients=store.patients.assign(age=["58.0 y", 1, 2, 3]))
+    with pytest.raises(InputError, match=r"E-COV-002 column=age count=1 first: 58\.0 y"):
+        check_of_new(words, ["stage", "age"])
 
 
 def test_all_problems_at_once(store: CohortStore) -> None:

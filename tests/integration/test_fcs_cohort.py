@@ -10,6 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from recart.config.compose import compose
 from recart.evaluation.launch import evaluate_run
+from recart.inference import launch
+from recart.inference.launch import embed_run
 from recart.training.launch import train_run
 from recart.training.run_directory import RunDirectory
 
@@ -57,7 +59,9 @@ def _gates(folder: Path, sheet: Path) -> list[str]:
     ]
 
 
-def test_a_cohort_without_genes_runs_to_its_claim_with_its_gates(tmp_path: Path) -> None:
+def test_a_cohort_without_genes_runs_to_its_claim_with_its_gates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sheet = _write(tmp_path, patients=24, cells=60)
     config = compose(
         [
@@ -65,6 +69,7 @@ def test_a_cohort_without_genes_runs_to_its_claim_with_its_gates(tmp_path: Path)
             f"data.path={sheet}",
             *_gates(tmp_path, sheet),
             "data.endpoint=response",
+            "data.decision_day=0",
             "data.reader.unit=20",
             "data.limits.min_cells=10",
             "data/receptors=none",
@@ -110,3 +115,27 @@ def test_a_cohort_without_genes_runs_to_its_claim_with_its_gates(tmp_path: Path)
     assert rivals["composition"] > 0.7
     assert rivals["pseudobulk"] is not None
     assert rivals["pseudobulk"] > 0.7
+    # new patients without gates are told so, and so is who has no sample from before the decision
+    new = (tmp_path / "sheet.csv").read_text().splitlines()[:4]
+    new[3] = new[3].replace("D0,0,", "D30,30,")
+    (tmp_path / "new.csv").write_text("\n".join(new) + "\n")
+    told: list[str] = []
+    monkeypatch.setattr(launch, "say", told.append)
+    embedded = embed_run(
+        compose(
+            [
+                f"run={tmp_path / 'run'}",
+                "data=fcs",
+                f"data.path={tmp_path / 'new.csv'}",
+                "data.reader.unit=20",
+                "data.limits.min_cells=10",
+                f"output={tmp_path / 'new.h5ad'}",
+            ],
+            "embed",
+        )
+    )
+    assert list(embedded.patients.index) == ["P0", "P1"]
+    assert embedded.patients["flags"].str.contains("covariates-missing").all()
+    lines = "\n".join(told)
+    assert "the new data lack 2 covariates that the model reads: gate:T cells" in lines
+    assert "warning: 1 patients have no row" in lines

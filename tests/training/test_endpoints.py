@@ -11,7 +11,7 @@ import torch
 from scipy.special import logit
 
 from recart.config.compose import compose
-from recart.models.cox import efron_log_likelihood
+from recart.models.cox import log_partial_likelihood
 from recart.problems import InputError
 from recart.training.endpoints import (
     BinaryEndpoint,
@@ -134,8 +134,8 @@ def test_the_loss_of_survival_is_what_the_left_out_add_to_the_likelihood() -> No
     eta = torch.from_numpy(rng.normal(size=(1, 2, N)))
     loss = SURVIVAL.losses(eta, torch.ones(1, 2, 2), y, train)[0][:, ::4].sum(-1)
     for s in range(2):
-        whole = efron_log_likelihood(eta[:, s], y, torch.ones(1, N))
-        wanted = efron_log_likelihood(eta[:, s], y, train) - whole
+        whole = log_partial_likelihood(eta[:, s], y, torch.ones(1, N))
+        wanted = log_partial_likelihood(eta[:, s], y, train) - whole
         assert float(loss[s]) == pytest.approx(float(wanted[0]), rel=1e-9)
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "AFTER",
     "NOT_SELECTED",
     "OF_UNKNOWN_DAY",
+    "WITHOUT_A_SAMPLE",
     "Admission",
     "Bags",
     "Reading",
@@ -28,6 +29,7 @@ __all__ = [
 AFTER: Final = "samples after the decision day"
 OF_UNKNOWN_DAY: Final = "samples of unknown day"
 NOT_SELECTED: Final = "samples of other time points or tissues"
+WITHOUT_A_SAMPLE: Final = "patients without an admitted sample"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,8 +203,7 @@ def make_bags(
     flow = {
         "samples": len(store.samples),
         **_left_out(store, admission, keep),
-        "patients without an admitted sample": len(store.patients)
-        - len(np.unique(patient_of_sample[samples])),
+        WITHOUT_A_SAMPLE: len(store.patients) - len(np.unique(patient_of_sample[samples])),
         **unlabelled,
     }
     return Bags(

@@ -14,7 +14,7 @@ from recart.data.store import CohortStore
 from recart.data.telling_columns import tells_the_class
 from recart.problems import Problem, Problems
 
-__all__ = ["check_covariates", "column_of", "covariates"]
+__all__ = ["check_covariates", "check_of_new", "column_of", "covariates"]
 
 _STRUCTURE: Final = ("patient", "start", "stop", "has_receptor")
 _YES: Final = frozenset({"yes", "y", "true"})
@@ -88,18 +88,9 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
             )
             continue
         values = found.table[found.name]
-        words = _unreadable(values) if found.level is None else []
-        if words:
-            problems.error(
-                Problem(
-                    code="E-COV-002",
-                    column=name,
-                    count=len(words),
-                    examples=tuple(words[:5]),
-                    what="the covariate has values that are neither numbers nor yes or no",
-                    mend=f"name the values that count: data.covariates=['{name}={words[0]}',...]",
-                )
-            )
+        if words := _unreadable(found):
+            mend = f"name the values that count: data.covariates=['{name}={words[0]}',...]"
+            problems.error(_of_words(name, words, mend))
         levels = {str(level) for level in values.dropna().map(_plain)}
         if found.level is not None and found.level not in levels:
             near = nearest(found.level, sorted(levels))
@@ -138,6 +129,37 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
                 )
             )
     problems.raise_if_any()
+
+
+def check_of_new(store: CohortStore, names: Sequence[str]) -> list[str]:
+    """The covariates of a model that new patients lack: no table has them, or no value.
+
+    Raises
+    ------
+    InputError
+        With each one that has values which can't be read.
+    """
+    problems, absent = Problems(), []
+    for name in names:
+        found = _find(store, name)
+        if found is None or found.table[found.name].isna().all():
+            absent.append(name)
+        elif words := _unreadable(found):
+            mend = "write numbers, or yes and no, as the training cohort has them; or leave it out"
+            problems.error(_of_words(name, words, mend))
+    problems.raise_if_any()
+    return absent
+
+
+def _of_words(name: str, words: Sequence[str], mend: str) -> Problem:
+    return Problem(
+        code="E-COV-002",
+        column=name,
+        count=len(words),
+        examples=tuple(words[:5]),
+        what="the covariate has values that are neither numbers nor yes or no",
+        mend=mend,
+    )
 
 
 def _tells(found: _Column, store: CohortStore, bags: Bags) -> bool:
@@ -227,7 +249,11 @@ def _plain(value: object) -> str:
     return str(int(value)) if whole else str(value).strip()  # type: ignore[call-overload]
 
 
-def _unreadable(values: pd.Series[Any]) -> list[str]:
+def _unreadable(found: _Column) -> list[str]:
+    """Values of a column of numbers that are none."""
+    if found.level is not None:
+        return []
+    values = found.table[found.name]
     known = values[values.notna()]
     return sorted({str(value) for value in known[np.isnan(_numbers(known))]})
 

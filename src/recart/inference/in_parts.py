@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
+from recart.data.bags import WITHOUT_A_SAMPLE
 from recart.data.checks import Limits
 from recart.data.checks.identity import SeenCells
 from recart.data.cohort import Cohort
@@ -77,7 +78,7 @@ def embed_in_parts(
     total = None if None in sizes else sum(size or 0 for size in sizes)
     if len(parts) > 1:
         asked.say(f"reading {total:,} cells in {len(parts)} parts, each whole patients")
-    matched = None
+    matched, late = None, 0
     with (
         one_thread_of_torch(),
         Export(output, model.about) as out,
@@ -97,10 +98,16 @@ def embed_in_parts(
                 bar.begin(len(new.store.cells), total if len(parts) > 1 else None)
                 _embed(model, new, out, asked, bar)
                 asked.see(new.cohort)
+                late += new.bags.flow[WITHOUT_A_SAMPLE]
                 matched = new.matched if matched is None else matched  # all parts have one panel
         seen.report(Path(str(reader.files()[0])).name if reader.files() else "", found)
         _raise(found.errors)
         found_patients, files = out.finish()
+    if late:
+        asked.say(
+            f"warning: {late} patients have no row: none of their samples is one that the model "
+            "predicts from (data.decision_day, data.timepoints and data.tissues of its training)"
+        )
     if matched is not None:
         path = output.with_name(f"{output.stem}.features.csv")
         matched.to_csv(path, index=False)

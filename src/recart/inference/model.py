@@ -16,6 +16,7 @@ from recart.config.build import build
 from recart.data.bags import Bags, make_bags
 from recart.data.checks import Limits
 from recart.data.cohort import Cohort
+from recart.data.covariates import check_of_new
 from recart.data.prepare import Endpoint, Preparation, read_checked, to_store
 from recart.data.pseudonyms import Pseudonyms
 from recart.data.readers.reader import Reader
@@ -206,6 +207,11 @@ class Model:
             admission=admission(data),
             reading=whole_reading(data),
         )
+        if lacking := check_of_new(store, bags.reading.covariates):
+            progress(
+                f"warning: the new data lack {len(lacking)} covariates that the model reads: "
+                f"{', '.join(lacking)}; they count as missing"
+            )
         return NewCohort(
             cohort=words.exported(cohort),
             store=store,

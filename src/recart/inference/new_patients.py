@@ -125,7 +125,7 @@ def embed_new_patients(
     return NewPatients(
         latents=latents,
         reference=reference.name,
-        patients=patient_table(views, coverage(bound), store, bags, known, trusted),
+        patients=patient_table(views, coverage(bound), store, bags, extras, known, trusted),
         embedding=pd.DataFrame(
             views[0].bag_features, index=bags.table.index, columns=views[0].feature_names
         ),

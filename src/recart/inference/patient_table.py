@@ -73,13 +73,15 @@ def patient_table(
     covered: Coverage,
     store: CohortStore,
     bags: Bags,
+    extras: pd.DataFrame,
     known: frozenset[str],
     trusted: Trusted | None,
 ) -> pd.DataFrame:
     """One row a bag: what all members say together, what was there to say it from, and flags.
 
-    A sample's row names its `patient`.
+    A sample's row names its `patient`. `extras` (n, f) has the covariates of the bags.
     """
+    lacking = extras[list(bags.reading.covariates)].isna().any(axis=1).to_numpy()
     logits_mn = np.stack([view.logits for view in views])
     sample_of_bag = [
         np.unique(store.cells["sample"].to_numpy()[bags.cells([n])]) for n in range(len(bags))
@@ -94,6 +96,7 @@ def patient_table(
         if trusted is not None:
             refused = bool(trusted.table["refused"].iloc[n])
             in_training = bool(trusted.table["in_training"].iloc[n])
+        flags += ["covariates-missing"] if lacking[n] else []
         flags += ["in-training"] if in_training else []
         own = np.full(len(views), np.nan) if refused else logits_mn[:, n]
         rows.append(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recart.data.bags import AFTER, NOT_SELECTED, OF_UNKNOWN_DAY
+from recart.data.bags import AFTER, NOT_SELECTED, OF_UNKNOWN_DAY, WITHOUT_A_SAMPLE
 from recart.evaluation.outcomes import CENSORED
 from recart.report.question import FlowStep, LeftOut
 from recart.training.cohort_setup import PreparedCohort
@@ -24,7 +24,7 @@ _ADMISSION = (
     AFTER,
     OF_UNKNOWN_DAY,
     NOT_SELECTED,
-    "patients without an admitted sample",
+    WITHOUT_A_SAMPLE,
 )
 _CELLS = ("cells of failed libraries", "cells without RNA counts")
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from recart.evaluation.claims import ClaimLevel
 from recart.inference.records.further import further_outputs
+from recart.inference.trust.conformal import set_words
 from recart.report.canvas import svg
 from recart.report.content import ReportFigure
 from recart.report.numbers_in_words import number, thousands
@@ -75,6 +76,7 @@ def patient_page(
         prediction=record["prediction"],
         question=record["question"],
         sets=_sets(record),
+        set_words=set_words((record["question"]["positive"], record["question"]["negative"])),
         flags=flag_words(record["flags"]),
         reasons=reason_words(record["reasons"], policy),
         told=_told(record),

@@ -27,6 +27,7 @@ _FLAGS: Final = {
     "proteins-missing": "some proteins that the model reads were not measured",
     "no-protein": "no protein that the model reads was measured",
     "no-receptor": "no T cell receptors",
+    "covariates-missing": "some covariates that the model reads are not known",
     "unseen-batch": "a batch that the model has not seen",
     "in-training": "this patient was among those that the model was made with",
 }

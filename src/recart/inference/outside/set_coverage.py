@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from recart.evaluation.intervals import LEVEL, Interval
-from recart.inference.trust.conformal import LEVELS
+from recart.inference.trust.conformal import LEVELS, set_words
 
 __all__ = ["SetCoverage", "set_coverage"]
 
@@ -56,7 +56,8 @@ def set_coverage(
     names
         Of the positive and of the negative class.
     """
-    truth = np.where(np.asarray(y) == 1, "R", "NR")
+    words = set_words(names)
+    truth = np.where(np.asarray(y) == 1, *words)
     found = []
     for level in LEVELS:
         column = f"set_{level * 100:.0f}"
@@ -78,7 +79,7 @@ def set_coverage(
                 interval=_wilson(int(held.sum()), len(held)) if _alone(table[told]) else None,
                 by_class={
                     name: (n, float(held[own == word].mean()) if n else None)
-                    for name, word in zip(names, ("R", "NR"), strict=True)
+                    for name, word in zip(names, words, strict=True)
                     for n in [int((own == word).sum())]
                 },
                 mean_size=float(sizes.mean()),

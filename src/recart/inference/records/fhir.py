@@ -10,12 +10,22 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from recart.inference.records.further import FurtherOutput, further_outputs
+from recart.inference.trust.conformal import set_words
 
 __all__ = ["risk_assessment"]
 
+# levels of an evaluation that claims nothing
+_NO_CLAIM: Final = frozenset({None, "L0", "L1"})
 # flags of data that may still be completed
 _INCOMPLETE: Final = frozenset(
-    {"low-cell", "genes-missing", "proteins-missing", "no-protein", "no-receptor"}
+    {
+        "low-cell",
+        "genes-missing",
+        "proteins-missing",
+        "no-protein",
+        "no-receptor",
+        "covariates-missing",
+    }
 )
 _NO_EVENT: Final = ("risk", "posterior")  # what is said besides and is no probability of an event
 _RESEARCH: Final = {
@@ -31,9 +41,10 @@ def risk_assessment(record: Mapping[str, Any], system: str = "") -> dict[str, An
     The subject is an identifier and no reference: nobody's chart is pointed at. It is the patient
     also where a sample was judged, which is then a basis. Levels, survival and further outcomes are
     predictions after the first; log hazards and bounds have no place there. `status` is `final`
-    where a prediction was made from all that the model reads, by a model whose claim was evaluated,
-    of somebody whom it had not seen; else `preliminary`: something is still to come, be it cells, a
-    panel or an evaluation. Where the model refused there is no `prediction`; the note says why.
+    where a prediction was made from all that the model reads, by a model of which something may be
+    claimed, of somebody whom it had not seen; else `preliminary`: something is still to come, be it
+    cells, a panel or an evaluation. Where the model refused there is no `prediction`; the note says
+    why.
 
     Parameters
     ----------
@@ -98,7 +109,7 @@ def _basis(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _status(record: Mapping[str, Any]) -> str:
     complete = not _INCOMPLETE & set(record["flags"])
-    claimed = record["claim_level"] is not None and record["model"]["watermark"] is None
+    claimed = record["claim_level"] not in _NO_CLAIM and record["model"]["watermark"] is None
     claimed = claimed and not record["in_training"]
     return "final" if record["prediction"] is not None and complete and claimed else "preliminary"
 
@@ -110,9 +121,11 @@ def _prediction(record: Mapping[str, Any]) -> dict[str, Any]:
         f"Mean of {record['model']['members']} models, which range from {low} to {high} %: their "
         "disagreement, not the error of the prediction."
     ]
+    question = record["question"]["positive"], record["question"]["negative"]
+    meaning = dict(zip(set_words(question), question, strict=True))
     for level, classes in own["sets"].items():
         if classes is not None:
-            said = "cannot say" if len(classes) != 1 else classes[0]
+            said = "cannot say" if len(classes) != 1 else meaning.get(classes[0], classes[0])
             words.append(f"Conformal set at {level} %: {said}.")
     return {
         "outcome": {"text": record["question"]["positive"]},

@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-__all__ = ["LEVELS", "ConformalSets"]
+from recart.training.endpoints.survival import EVENT, NONE
+
+__all__ = ["LEVELS", "ConformalSets", "set_words"]
 
 LEVELS: Final = (0.8, 0.9)
 
@@ -23,6 +25,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _DECIMALS = 9  # of logits: below, patients are as likely as each other
 _TIE = 1e-12  # of p-values that are equal but for rounding
+
+
+def set_words(classes: tuple[str, str]) -> tuple[str, str]:
+    """What sets call the two classes: `R` and `NR`; of survival `event` and `none`."""
+    survival = [own.split(" ")[0] for own in classes] == [EVENT, NONE]
+    return (EVENT, NONE) if survival else ("R", "NR")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +46,7 @@ class ConformalSets:
     logits
         (n) mean held-out logit of each bag.
     labels
-        (n) 1 (`R`) or 0 (`NR`).
+        (n) 1 or 0.
     weight
         (n) a bag's share of its patient: patients are counted, not bags.
     """
@@ -102,14 +110,16 @@ class ConformalSets:
         held: Array = self.p_values(np.asarray(logits_mn)) > 1 - level + _TIE
         return held
 
-    def sets(self, logits_mn: Array | Sequence[Array], level: float) -> list[str]:
-        """The set of each new bag at a level, in words."""
-        not_r, r = self.holds(logits_mn, level)
-        return [_words(bool(a), bool(b)) for a, b in zip(r, not_r, strict=True)]
+    def sets(
+        self, logits_mn: Array | Sequence[Array], level: float, words: tuple[str, str]
+    ) -> list[str]:
+        """The set of each new bag at a level, by the `words` of class 1 and class 0."""
+        no, yes = self.holds(logits_mn, level)
+        return [_told(bool(a), bool(b), words) for a, b in zip(yes, no, strict=True)]
 
-    def too_few(self, level: float) -> list[str]:
+    def too_few(self, level: float, words: tuple[str, str]) -> list[str]:
         """Classes with too few training patients to be left out of any set at a level."""
-        names = {1: "R", 0: "NR"}
+        names = {1: words[0], 0: words[1]}
         return [
             name
             for label, name in names.items()
@@ -133,9 +143,9 @@ class ConformalSets:
         return cls(members=tuple(plain["members"]), **arrays)
 
 
-def _words(r: bool, not_r: bool) -> str:
-    if r and not_r:
-        return "{R, NR}: cannot say"
-    if not (r or not_r):
+def _told(yes: bool, no: bool, words: tuple[str, str]) -> str:
+    if yes and no:
+        return f"{{{', '.join(words)}}}: cannot say"
+    if not (yes or no):
         return "{}: like neither"
-    return "{R}" if r else "{NR}"
+    return f"{{{words[0] if yes else words[1]}}}"

@@ -58,7 +58,17 @@ def fit_trust(evaluated: Evaluated, policy: RefusalPolicy) -> Trust:
         most_car=None if car is None else float(car.max()),
         claim_level=int(evaluated.assessment.claim.level),
         classes=endpoint_of(bags).classes,
+        c_index_low=_c_index_low(evaluated),
     )
+
+
+def _c_index_low(evaluated: Evaluated) -> float | None:
+    """Of survival the lower end of the interval, 0 where nothing was measured."""
+    own = evaluated.outcomes[0] if evaluated.outcomes else None
+    if own is None or not own.leads or own.kind != "survival":
+        return None
+    interval = own.model.intervals.get(own.measure)
+    return 0.0 if interval is None or not np.isfinite(interval.low) else float(interval.low)
 
 
 def trust_path(run: RunDirectory) -> Path:

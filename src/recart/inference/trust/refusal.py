@@ -22,6 +22,7 @@ FACTS: Final = {
     "deviations of such a count",
     "in_training": "1 where the patient was in the training cohort",
     "claim_level": "0 to 4, what the evaluation of the model may claim",
+    "c_index_low": "lower end of the interval of the held-out C-index, of survival alone",
     "training_patients": "patients that the model was trained on and evaluated with",
     **{f"unlike_{name}": "over what an unseen training patient may show" for name in MEASURES},
 }

@@ -13,7 +13,7 @@ from recart.data.bags import Bags
 from recart.data.features import BoundFeatures, bind
 from recart.data.store import CohortStore
 from recart.inference.trust.cell_measures import measure_cells
-from recart.inference.trust.conformal import LEVELS, ConformalSets
+from recart.inference.trust.conformal import LEVELS, ConformalSets, set_words
 from recart.inference.trust.contrast import kinds_told
 from recart.inference.trust.facts import of_the_data, proteins_lacking
 from recart.inference.trust.fingerprints import Fingerprints
@@ -71,7 +71,9 @@ class Trust:
     claim_level
         What the evaluation may claim, 0 to 4.
     classes
-        What `R` and `NR` mean.
+        What the two classes mean.
+    c_index_low
+        Lower end of the interval of the held-out C-index; None but for survival.
     """
 
     sets: ConformalSets | None
@@ -82,6 +84,7 @@ class Trust:
     most_car: float | None
     claim_level: int
     classes: tuple[str, str]
+    c_index_low: float | None = None
 
     def of(
         self,
@@ -151,7 +154,10 @@ class Trust:
             name = str(store.patients.index[int(bags.table["patient"].iloc[n])])
             known_here = name in known or self.fingerprints.recognised(bound, store, rows[n])
             own["in_training"] = float(known_here)
-            own["claim_level"] = float(self.claim_level)
+            # of survival nothing is claimed: its interval says whether there is a signal
+            survival = self.c_index_low is not None
+            own["claim_level"] = np.nan if survival else float(self.claim_level)
+            own["c_index_low"] = np.nan if self.c_index_low is None else self.c_index_low
             own["training_patients"] = float(self.training_patients)
             own |= {f"unlike_{name}": float(v) for name, v in zip(MEASURES, unlike[n], strict=True)}
         table = self._table(facts, [oddness[own] for own in rows], bags, log_odds)
@@ -169,9 +175,10 @@ class Trust:
         if self.sets is None:
             return ["there are no prediction sets: no training patient has a known yes or no"]
         lines = []
+        yes, no = words = set_words(self.classes)
         for level in LEVELS:
-            if few := self.sets.too_few(level):
-                counts = f"{self.sets.patients(1)} R and {self.sets.patients(0)} NR"
+            if few := self.sets.too_few(level, words):
+                counts = f"{self.sets.patients(1)} {yes} and {self.sets.patients(0)} {no}"
                 lines.append(
                     f"no set at {level:.0%} can leave out {' or '.join(few)}: {counts} patients in "
                     f"training, {round(1 / (1 - level)) - 1} of a class are needed"
@@ -189,6 +196,7 @@ class Trust:
             "most_car": self.most_car,
             "claim_level": self.claim_level,
             "classes": list(self.classes),
+            "c_index_low": self.c_index_low,
         }
 
     @classmethod
@@ -204,6 +212,7 @@ class Trust:
             most_car=plain["most_car"],
             claim_level=plain["claim_level"],
             classes=(plain["classes"][0], plain["classes"][1]),
+            c_index_low=plain.get("c_index_low"),
         )
 
     def _shift_of_cells(self, bound: BoundFeatures, store: CohortStore) -> Array:
@@ -226,7 +235,7 @@ class Trust:
         if self.sets is not None:
             logits_mn = np.stack([log_odds[name] for name in self.sets.members])
             for level in LEVELS:
-                told = self.sets.sets(logits_mn, level)
+                told = self.sets.sets(logits_mn, level, set_words(self.classes))
                 sets[f"set_{level * 100:.0f}"] = [
                     "" if why else own for own, why in zip(told, reasons, strict=True)
                 ]

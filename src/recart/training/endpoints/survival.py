@@ -13,15 +13,20 @@ from torch import Tensor
 
 from recart.data.checks.labels import resolve_labels
 from recart.data.outcome import LABEL, REASON
-from recart.models.cox import breslow_hazard, efron_log_likelihood, fit_cox
+from recart.models.cox import breslow_hazard, fit_cox, log_partial_likelihood
 from recart.problems import InputError, Problem, Problems
 from recart.training.endpoints.endpoint import Array, Endpoint, Solution
 
-__all__ = ["TIME", "SurvivalEndpoint"]
+__all__ = ["EVENT", "NONE", "TIME", "SurvivalEndpoint"]
 
 TIME: Final = "time"
+# first words of the two classes, which sets of classes call them by
+EVENT: Final = "event"
+NONE: Final = "none"
 # patients are dealt into folds by quarters of the follow-up time beside event and censoring
 _GRADES: Final = 4
+# below so many with an event, or so many without, folds can't have some of both
+_FEW: Final = 5
 _DAYS: Final = 30.4375  # of a month
 # keeps the log odds finite where no event has come by the landmark
 _LEAST_HAZARD: Final = 1e-9
@@ -76,7 +81,7 @@ class SurvivalEndpoint(Endpoint):
     @property
     def classes(self) -> tuple[str, str]:
         """The event by the landmark, and followed past it without."""
-        return f"event by month {self.landmark:g}", f"none by month {self.landmark:g}"
+        return f"{EVENT} by month {self.landmark:g}", f"{NONE} by month {self.landmark:g}"
 
     def resolve(self, values: pd.DataFrame) -> pd.DataFrame:
         """`label` (1 event, 0 censored, NaN) and `time` in months."""
@@ -168,10 +173,16 @@ class SurvivalEndpoint(Endpoint):
         return np.where(by, 1, np.where(free, 0, -1)).astype(np.int64)
 
     def strata(self, targets: Array) -> tuple[Array, Array]:
-        """Event or censored, and quarter of the times."""
-        time = targets[:, 0]
+        """Event or censored, and quarter of the times; where one is rare, half of them, and event.
+
+        Cox regression needs events, and nobody who is censored.
+        """
+        time, event = targets[:, 0], targets[:, 1].astype(np.int64)
+        if min(event.sum(), len(event) - event.sum()) < _FEW:
+            early = np.argsort(np.argsort(time, kind="stable"), kind="stable") < len(time) // 2
+            return early.astype(np.int64), event
         edges = np.quantile(time, np.linspace(0, 1, _GRADES + 1)[1:-1])
-        return targets[:, 1].astype(np.int64), np.searchsorted(edges, time, side="right")
+        return event, np.searchsorted(edges, time, side="right")
 
     def solve(
         self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor
@@ -208,10 +219,10 @@ class SurvivalEndpoint(Endpoint):
         """
         known = torch.isfinite(y_qn).all(-1)
         y = torch.where(known.unsqueeze(-1), y_qn, 0.0)
-        left_out = known & ~(train_qn > 0)
+        every, left_out = known.double(), known & ~(train_qn > 0)
         share = 1 / left_out.double().sum(-1, keepdim=True).clamp_min(1.0)
         totals = [
-            efron_log_likelihood(own, y, train_qn) - efron_log_likelihood(own, y, known.double())
+            log_partial_likelihood(own, y, train_qn) - log_partial_likelihood(own, y, every)
             for own in linear_qsn.unbind(1)
         ]
         return (torch.stack(totals, dim=1).unsqueeze(-1) * share.unsqueeze(1)).expand_as(linear_qsn)
