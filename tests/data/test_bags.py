@@ -19,7 +19,12 @@ from recart.data.bags import (
 )
 from recart.data.store import CohortStore
 from recart.problems import InputError
-from recart.training.endpoints import SurvivalEndpoint, endpoint_of
+from recart.training.endpoints import (
+    OrdinalEndpoint,
+    SeveralEndpoints,
+    SurvivalEndpoint,
+    endpoint_of,
+)
 
 MakeStore = Callable[..., CohortStore]
 
@@ -134,3 +139,28 @@ def test_an_outcome_leaves_out_by_rule_counts_why_and_keeps_its_times(store: Coh
     assert bags.flow["no pfs or event, or not evaluable"] == 1
     assert endpoint_of(bags) is outcome
     assert "patients without a label" not in bags.flow
+
+
+def test_whom_a_part_leaves_out_is_counted_by_its_rule(store: CohortStore) -> None:
+    crs = OrdinalEndpoint(column="crs", levels=["0", "1", "2"], cut="2", exclude=["NE"])
+    leading = OrdinalEndpoint(column="best", levels=["PD", "CR"], cut="CR")
+    outcome = SeveralEndpoints(parts={"response": leading, "crs": crs})
+    values = pd.DataFrame(
+        {"best": ["PD", "CR", "CR", None], "crs": ["2", "NE", None, "NE"]},
+        index=store.patients.index,
+    )
+    resolved = outcome.resolve(values)
+    bags = make_bags(
+        store,
+        resolved["label"],
+        unit="patient",
+        admission=Admission(),
+        outcome=outcome,
+        resolved=resolved,
+    )
+    # the last patient is out for want of a response, whatever else is lacking
+    assert bags.flow["no value of best"] == 1
+    assert bags.flow["crs: not evaluable: NE"] == 1
+    assert bags.flow["crs: no value of crs"] == 1
+    assert bags.table["label:crs"].tolist() == [2, -1, -1, -1]
+    assert not [name for name in bags.table if str(name).startswith("reason")]

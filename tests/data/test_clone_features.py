@@ -217,7 +217,9 @@ def test_clones_carried_from_product_into_later_samples() -> None:
     assert row["clone_carried"] == pytest.approx(2 / 3)  # 0 and 1 of 0, 1, 2
     assert row["carried_share"] == pytest.approx(3 / 6)  # 0, 0, 1 of 0, 0, 5, 1, 6, 6
     later = features(store, [0, 2])
-    assert later["clone_carried"] == 0  # of 0 and 5 none is in the last sample
+    assert np.isnan(later["clone_carried"])  # nothing is known from before infusion
+    product = timed([[0, 5], [6, 6]], [0, 60])
+    assert features(product)["clone_carried"] == 0  # of 0 and 5 none is in the last sample
     assert np.isnan(features(store, [1])["clone_carried"])
     same_day = timed([[0, 0], [0, 1]], [5, 5])
     assert np.isnan(features(same_day)["clone_carried"])

@@ -134,6 +134,12 @@ def test_all_faults_of_sheet_and_files_are_said_at_once(
     assert "several channels are CD3" in said
     with pytest.raises(InputError, match="columns sample, patient and fcs"):
         _reader(tmp_path, "sample,patient\nS1,P1\n").read()
+    with pytest.raises(InputError, match=r"E-FCS-002 .*count=1 .* rows name no file"):
+        _reader(tmp_path, "sample,patient,fcs\nS1,P1,one.fcs\nS2,P2,\n").read()
+    gate = CellGate(table=str(tmp_path / "gone.csv"), name="T", cofactor=150.0)
+    with pytest.raises(InputError) as once:
+        _reader(tmp_path, SHEET, gate=gate).read()
+    assert len(once.value.problems) == 1  # of the table, not of each file
     with pytest.raises(ValueError, match="above 0"):
         FcsReader("sheet.csv", unit=0)
     write("one.fcs", ["", "", ""])

@@ -13,6 +13,8 @@ from scipy import sparse
 
 from recart.data.cohort import Cohort
 from recart.data.gates import GatedReader, GateFractions
+from recart.data.gates.fcs_file import Events
+from recart.data.gates.gating_table import Bound, Gate, gate_shares
 from recart.data.readers.reader import Reader
 from recart.problems import InputError
 
@@ -127,16 +129,23 @@ def test_bad_files_say_everything(gates: GateFractions, tmp_path: Path) -> None:
     (tmp_path / "fcs.csv").write_text("sample,fcs\nS1,one.fcs\nS2,two.fcs\nS3,gone.fcs\n")
     with pytest.raises(InputError) as error:
         gates.fractions()
-    found = {(p.code, p.file) for p in error.value.problems}
+    found = {(p.code, p.file, p.sample) for p in error.value.problems}
     assert found == {
-        ("E-GATE-003", "one.fcs"),
-        ("E-GATE-006", "two.fcs"),
-        ("E-GATE-002", "gone.fcs"),
+        ("E-GATE-003", "one.fcs", "S1"),
+        ("E-GATE-006", "two.fcs", "S2"),
+        ("E-GATE-002", "gone.fcs", "S3"),
     }
     (tmp_path / "fcs.csv").write_text("sample,fcs\nS1,one.fcs\nS1,two.fcs\nS3,\n")
     with pytest.raises(InputError) as error:
         gates.fractions()
     assert [p.code for p in error.value.problems] == ["E-GATE-007"] * 2
+
+
+def test_events_that_are_no_numbers_count_in_neither() -> None:
+    values = np.array([[1.0, 2.0], [np.nan, 2.0], [3.0, np.nan], [-1.0, 1.0]])
+    own = Events(values=values, detectors=("A", "B"), markers=("CD3", "CD4"))
+    gate = Gate(name="T", parent="", bounds=(Bound("CD3", 0.0, np.inf),))
+    assert gate_shares([gate], own, "x.fcs") == {"T": pytest.approx(2 / 3)}
 
 
 @final

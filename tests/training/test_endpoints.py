@@ -20,6 +20,7 @@ from recart.training.endpoints import (
     SurvivalEndpoint,
 )
 from recart.training.heads import BagLatents
+from recart.training.inner_folds import inner_folds
 from recart.training.prototype_head import PrototypeHead
 from recart.training.readouts import ReadoutsHead, build_head
 
@@ -87,6 +88,49 @@ def test_who_is_censored_before_the_window_is_no_responder_and_no_progressor() -
 def test_times_that_are_none_are_one_error(bad: list[object]) -> None:
     with pytest.raises(InputError, match="E-LAB-009"):
         SURVIVAL.resolve(pd.DataFrame({"pfs": bad, "progressed": [1, 0]}))
+
+
+def test_words_for_the_event_are_named_and_mistaken_ones_say_how() -> None:
+    given = {"time": "pfs", "event": "event", "months": [6.0], "landmark": 6.0}
+    values = pd.DataFrame({"pfs": [3.0, 8.0, 9.0], "event": ["died", "progressed", "ongoing"]})
+    with pytest.raises(InputError, match=r"endpoint\.happened=\[\.\.\.\]"):
+        SurvivalEndpoint(**given).resolve(values)
+    named = SurvivalEndpoint(**given, happened=["died", "progressed"], censored=["ongoing"])
+    assert named.resolve(values)["label"].tolist() == [1, 1, 0]
+    only = values.assign(event="died")
+    assert named.resolve(only)["label"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("censored", [0, 1, 4])
+def test_where_next_to_nobody_is_censored_folds_are_even_in_time(censored: int) -> None:
+    endpoint = SurvivalEndpoint(time="pfs", event="event", months=[6.0], landmark=6.0)
+    time, event = np.arange(1.0, 25.0), np.ones(24)
+    event[:censored] = 0
+    targets = np.column_stack([time, event])
+    classes, grade = endpoint.strata(targets)
+    assert classes.tolist() == [1] * 12 + [0] * 12
+    assert grade.tolist() == event.tolist()
+    folds = inner_folds(classes, np.arange(24), 5, 0, grade)
+    assert len(folds) == 5
+    event[:12] = 0  # as many of both: as ever
+    classes, _ = endpoint.strata(np.column_stack([time, event]))
+    assert classes.tolist() == event.tolist()
+
+
+def test_grades_are_not_better_where_they_are_higher() -> None:
+    crs = OrdinalEndpoint(column="crs", levels=["0", "1", "2"], cut="2")
+    assert crs.classes == ("2 or higher", "below 2")
+    response = OrdinalEndpoint(column="best", levels=["PD", "CR"], cut="CR")
+    assert response.classes == ("CR or better", "below CR")
+
+
+@pytest.mark.parametrize("wrong", [{"strengths": []}, {"strengths": [0.0]}, {"inner_folds": 1}])
+def test_a_choice_of_nothing_is_refused_when_the_head_is_built(wrong: dict[str, object]) -> None:
+    config = compose(["data=simulated"])
+    for key, value in wrong.items():
+        config.head[key] = value
+    with pytest.raises(InputError, match=f"E-CONFIG-004.*{next(iter(wrong))}"):
+        build_head(config)
 
 
 def test_levels_without_order_and_months_without_landmark_are_refused() -> None:
@@ -217,8 +261,8 @@ def test_a_file_names_its_endpoint(
 @pytest.mark.parametrize(
     ("endpoint", "words"),
     [
-        ("ordinal", "an? ordinal"),
-        ("survival", "an? survival"),
+        ("ordinal", "kind ordinal"),
+        ("survival", "kind survival"),
         ("several", "several endpoints"),
     ],
 )

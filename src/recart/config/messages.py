@@ -129,7 +129,10 @@ def _no_key(key: str, folder: Path, entry: str) -> Problem:
         parent, _, name = parent.rpartition(".")
     siblings = {p[len(parent) :].lstrip(".").split(".")[0] for p in paths if _under(p, parent)}
     mend = nearest(name, siblings)
-    if mend.startswith("did you mean "):
+    if f"{parent}.{name}" == key and name in siblings:  # of the default option alone
+        option = parent.split(".")[0]
+        mend = f"the {option} that was chosen has no such key; --cfg job shows those that it has"
+    elif mend.startswith("did you mean "):
         near = mend.removeprefix("did you mean ").rstrip("?")
         mend = f"did you mean {f'{parent}.{near}' if parent else near}?"
     else:

@@ -176,12 +176,17 @@ def make_bags(
     unlabelled = {f"{unit}s without a label": 0} if resolved is None else {}
     reasons = [] if resolved is None else resolved[REASON].tolist()
     further = {} if resolved is None else _further(resolved)
+    of_parts = {} if resolved is None else _reasons_of_parts(resolved)
     for code, own in groups:
         if not len(own):
             continue
         if np.isnan(values[code]):
             why = f"{unit}s without a label" if resolved is None else reasons[code]
             unlabelled[why] = unlabelled.get(why, 0) + 1
+        elif resolved is not None:
+            for part, of_part in of_parts.items():
+                if why := of_part[code]:
+                    unlabelled[f"{part}: {why}"] = unlabelled.get(f"{part}: {why}", 0) + 1
         ranges = tuple(store.sample_slice(int(s)) for s in own)
         rows.append(
             {
@@ -217,9 +222,20 @@ def make_bags(
     )
 
 
+def _reasons_of_parts(resolved: pd.DataFrame) -> dict[str, list[str]]:
+    """By part that does not lead, why a row has no label of it."""
+    prefix = f"{REASON}:"
+    return {
+        name.removeprefix(prefix): resolved[name].tolist()
+        for name in map(str, resolved.columns)
+        if name.startswith(prefix)
+    }
+
+
 def _further(resolved: pd.DataFrame) -> dict[str, list[float]]:
     """Columns of an outcome beside its label; a label of a further part is -1 where unknown."""
-    own = resolved.drop(columns=[LABEL, REASON])
+    names = [name for name in map(str, resolved.columns) if not name.startswith(REASON)]
+    own = resolved[names].drop(columns=LABEL)
     return {
         str(name): (own[name].fillna(-1) if str(name).startswith(LABEL) else own[name]).tolist()
         for name in own

@@ -68,17 +68,19 @@ def clone_features(store: CohortStore, bags: Bags) -> pd.DataFrame:
       a clone, the share in clones of 2 cells or more. `car_top_share`: of the cells in the ten
       largest clones of 2 cells or more (and in those as large as the tenth), the share that is
       CAR+. NaN without the column `car_umi`.
-    - `clone_carried`: of the clones in the earliest sequenced samples of the bag, such as apheresis
-      or product, the share seen again in later ones. `carried_share`: of the cells with a clone in
+    - `clone_carried`: of the clones in the earliest sequenced samples of the bag, apheresis or else
+      product, the share seen again in later ones. `carried_share`: of the cells with a clone in
       the later samples, the share in clones that the earliest samples have. NaN with samples of one
-      time only. Samples are ordered as `bags.reading.stages` gives their time points, else by
-      their days; where one of them has neither, the order is not known.
+      time only, and where the earliest are from after infusion (their day above 0). Samples are
+      ordered as `bags.reading.stages` gives their time points, else by their days; where one of
+      them has neither, the order is not known.
     - `bcr_...`: the same of B cell receptors. Of marrow with plasma cells,
       `bcr_largest_clone_share` is the share of the largest plasma-cell clone.
     """
     sample = store.cells["sample"].to_numpy()
     car = store.cells["car_umi"].to_numpy() > 0 if "car_umi" in store.cells else None
     time = _time_of_samples(store.samples, bags.reading.stages)
+    infused = _days_of_samples(store.samples) > 0
     clone = store.cells["clone"].to_numpy()
     sequenced = store.samples["has_receptor"].to_numpy(dtype=np.bool_)
     bcr = store.cells["bcr_clone"].to_numpy() if "bcr_clone" in store.cells else None
@@ -89,11 +91,13 @@ def clone_features(store: CohortStore, bags: Bags) -> pd.DataFrame:
     for n in range(len(bags.table)):
         cells = bags.cells([n])
         own = sample[cells]
-        row = _of_bag(_BagClones(clone[cells], own, sequenced[own], time[own]))
+        row = _of_bag(_BagClones(clone[cells], own, sequenced[own], time[own], infused[own]))
         if car is not None and len(cells):
             row |= _car_shares(clone[cells], car[cells])
         if bcr is not None:
-            of_b_cells = _of_bag(_BagClones(bcr[cells], own, with_bcr[own], time[own]))
+            of_b_cells = _of_bag(
+                _BagClones(bcr[cells], own, with_bcr[own], time[own], infused[own])
+            )
             row |= {_BCR_NAME.get(name, f"bcr_{name}"): value for name, value in of_b_cells.items()}
         rows.append(row)
     return pd.DataFrame(rows, index=bags.table.index, columns=list(CLONE_FEATURES), dtype=float)
@@ -127,12 +131,16 @@ def expansion_of_cells(store: CohortStore, bags: Bags) -> np.ndarray[Any, np.dty
 
 
 class _BagClones(NamedTuple):
-    """Of each cell of a bag: clone (-1: none), sample, whether that was sequenced, and its time."""
+    """Of each cell of a bag: clone (-1: none), sample, and what is known of that.
+
+    `sequenced`: for receptors; its `time`, and whether it is from after infusion.
+    """
 
     clone: np.ndarray[Any, Any]
     sample: np.ndarray[Any, Any]
     sequenced: np.ndarray[Any, Any]
     time: np.ndarray[Any, Any]
+    infused: np.ndarray[Any, Any]
 
 
 def _of_bag(bag: _BagClones) -> dict[str, float]:
@@ -159,6 +167,8 @@ def _of_bag(bag: _BagClones) -> dict[str, float]:
         pairs = np.unique(np.stack([index, bag.sample[has_clone]]), axis=1)
         samples_of_clone = np.bincount(pairs[0], minlength=len(codes))
         row["clone_persistence"] = float((samples_of_clone[expanded] > 1).mean())
+    if bag.infused[bag.sequenced].all():
+        return row
     return row | _carried(index, bag.time[has_clone], bag.time[bag.sequenced])
 
 
@@ -204,6 +214,11 @@ def _time_of_samples(samples: pd.DataFrame, given: Sequence[str]) -> np.ndarray[
         place = {name: float(at) for at, name in enumerate(given)}
         words = sample_words(samples, "timepoint")
         return np.array([place.get(word, np.nan) for word in words], dtype=np.float64)
+    return _days_of_samples(samples)
+
+
+def _days_of_samples(samples: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """(s) days from infusion; NaN where not known."""
     if "day" not in samples:
         return np.full(len(samples), np.nan)
     days: np.ndarray[Any, Any] = pd.to_numeric(samples["day"], errors="coerce").to_numpy(float)

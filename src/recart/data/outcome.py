@@ -31,7 +31,7 @@ class Outcome(ABC):
         Returns
         -------
         `label`, NaN where the row has none, `reason` (text: why it has none), and further columns
-        of numbers that the endpoint needs.
+        of numbers that the endpoint needs. Of further parts `label:<part>` and `reason:<part>`.
 
         Raises
         ------

@@ -125,7 +125,14 @@ def evaluate_run(
     together = cross_validate_baselines(there, cohort.store, cohort.bags, folds, config.seed)
     baselines = {str(name): table for name, table in together.groupby("model")}
     endpoint = endpoint_of(cohort.bags)
-    outcomes = outcomes_of(predictions, baselines, endpoint, seed=config.seed, kind=split.kind)
+    outcomes = outcomes_of(
+        predictions,
+        baselines,
+        endpoint,
+        seed=config.seed,
+        kind=split.kind,
+        flow=cohort.bags.flow,
+    )
     place = place_of(split, faced.store, place_columns)
     design, permutation = FoldDesign.of(split, faced.bags, place), None
     head = build_head(config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -58,7 +58,7 @@ def cohort_flow(cohort: PreparedCohort, data: Any) -> tuple[FlowStep, ...]:
     evaluated = flow_step("with a label: evaluated", cohort, np.flatnonzero(labels >= 0))
     late = _not_admitted(data, bags.flow)
     if bags.outcome is not None:
-        reasons = _by_reason(bags.flow, data.unit)
+        reasons = _by_reason(bags.flow, data.unit, getattr(bags.outcome, "parts", ()))
         steps = (replace(passed, left_out=_difference(passed, admitted, late)),)
         if any(one.reason.startswith(CENSORED) for one in reasons):
             evaluated = replace(evaluated, name="known as yes or no: evaluated")
@@ -79,9 +79,17 @@ def _not_admitted(data: Any, flow: Mapping[str, int]) -> str:
     return f"not {admission_in_words(data)}" + (f" ({undated} {OF_UNKNOWN_DAY})" if undated else "")
 
 
-def _by_reason(flow: Mapping[str, int], unit: str) -> tuple[LeftOut, ...]:
-    """Bags that an outcome leaves out of training or of yes and no, each by its rule."""
-    given = [(reason, n) for reason, n in flow.items() if n and reason not in _ADMISSION]
+def _by_reason(flow: Mapping[str, int], unit: str, parts: Iterable[str]) -> tuple[LeftOut, ...]:
+    """Bags that an outcome leaves out of training or of yes and no, each by its rule.
+
+    Whom further parts leave out is told beside their measures.
+    """
+    elsewhere = tuple(f"{part}: " for part in parts)
+    given = [
+        (reason, n)
+        for reason, n in flow.items()
+        if n and reason not in _ADMISSION and not reason.startswith(elsewhere)
+    ]
     return tuple(
         LeftOut(reason=why, patients=n) if unit == "patient" else LeftOut(reason=why, samples=n)
         for why, n in given

@@ -33,13 +33,15 @@ class CellAttentionHead(Head):
 
     In each step `training` draws several random views of each bag, so that a bag of many cells
     costs no more than a small one; evaluation reads all cells. The number of epochs, at most
-    `epochs`, is that of least log loss over `inner_folds`; 0 leaves the share of responders.
+    `epochs`, is that of least log loss over `inner_folds`; 0 leaves the share of responders. Clones
+    and covariates are not read.
     """
 
     training: CellTraining
     epochs: int
     inner_folds: int
 
+    reads_extras: ClassVar[bool] = False
     words: ClassVar[HeadWords] = HeadWords(
         penalty="weight decay, random views of the cells, and a number of epochs chosen on inner "
         "folds, none where these favour the share of responders",

@@ -15,7 +15,7 @@ from recart.data.bag_markers import check_marker_genes
 from recart.data.bags import Admission, Bags, Reading, make_bags
 from recart.data.checks import resolve_labels
 from recart.data.covariates import check_covariates
-from recart.data.gates import GatedReader
+from recart.data.gates import PREFIX, GatedReader
 from recart.data.gene_panels import named_genes, panel_genes
 from recart.data.outcome import LABEL, Outcome
 from recart.data.prepare import Endpoint as AsWritten
@@ -25,11 +25,13 @@ from recart.data.selection import check_selection
 from recart.data.store import CohortStore, open_store
 from recart.problems import InputError, Problem
 from recart.training.endpoints import BinaryEndpoint, Endpoint
+from recart.training.heads import Head
 from recart.training.run_directory import RunDirectory
 
 __all__ = [
     "PreparedCohort",
     "admission",
+    "left_unread",
     "outcome_bags",
     "preparation",
     "prepare_cohort",
@@ -109,6 +111,20 @@ def prepare_cohort(data: Any, folder: Path, progress: Callable[[str], None]) -> 
     cohort = with_bags(store, key, data)
     check_covariates(store, cohort.bags, str(data.endpoint))
     return cohort
+
+
+def left_unread(data: Any, head: Head) -> list[str]:
+    """What the configuration names and nothing of this head will read, in words."""
+    named = reading(data).covariates
+    lines = []
+    if named and not head.reads_extras:
+        lines.append(f"warning: {type(head).__name__} reads no covariates: {', '.join(named)}")
+    if data.get("gates") and not any(name.startswith(PREFIX) for name in named):
+        lines.append(
+            "warning: gate fractions are columns of the samples that nothing reads; name them: "
+            f"'data.covariates=[\"{PREFIX}NAME\"]'"
+        )
+    return lines
 
 
 def reopen_cohort(data: Any, folder: Path, key: str) -> PreparedCohort:

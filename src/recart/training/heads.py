@@ -146,10 +146,29 @@ class HeadWords(NamedTuple):
 class Head(ABC):
     """A recipe for a head; one class and one YAML each.
 
-    `words` are for the report; a class that has none leaves them to the author.
+    `words` are for the report; a class that has none leaves them to the author. `reads_extras`:
+    whether clones and covariates enter.
     """
 
     words: ClassVar[HeadWords | None] = None
+    reads_extras: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse a choice of nothing, in the fields that heads have alike.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two inner folds, or a grid is empty or has values not above 0.
+        """
+        folds = getattr(self, "inner_folds", 2)
+        wrong = [f"inner_folds={folds} (at least 2)"] if folds < 2 else []
+        for name in ("strengths", "weightings"):
+            values = getattr(self, name, [1.0])
+            if not len(values) or not all(float(value) > 0 for value in values):
+                wrong.append(f"{name}={list(values)} (numbers above 0)")
+        if wrong:
+            raise ValueError("; ".join(wrong))
 
     @property
     def quickly_refitted(self) -> bool:

@@ -24,7 +24,12 @@ from recart.data.split import Split, members
 from recart.data.store import CohortStore
 from recart.interruption import goes_on_with
 from recart.problems import InputError, Problem
-from recart.training.cohort_setup import PreparedCohort, prepare_cohort, prepared_folder
+from recart.training.cohort_setup import (
+    PreparedCohort,
+    left_unread,
+    prepare_cohort,
+    prepared_folder,
+)
 from recart.training.collapse import collapse_warning
 from recart.training.cross_validation import CrossValidation
 from recart.training.endpoints import endpoint_of
@@ -96,6 +101,8 @@ def train_run(config: DictConfig) -> float:
     run = RunDirectory.create(folder, config, seeds)
     if cohort.store.receptor_dim:
         check_receptor_version(run, say)
+    for line in left_unread(config.data, head):
+        say(line)
     with run.locked(), goes_on_with(f"paths.run={_shown(run.path)}"):
         say(f"run directory: {_shown(run.path)}")
         split = split_of(run, cohort, scheme, config.seed)

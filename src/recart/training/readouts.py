@@ -36,7 +36,7 @@ def build_head(config: Any) -> Head:
                     code="E-LAB-011",
                     column="head",
                     what=f"{type(head).__name__} is not fitted to "
-                    + ("several endpoints" if several else f"a {endpoint.kind} endpoint"),
+                    + ("several endpoints" if several else f"an endpoint of kind {endpoint.kind}"),
                     mend="use head=prototypes, or a binary endpoint (endpoint=binary)",
                 )
             ]

@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recart.inference.trust.conformal import LEVELS, ConformalSets
+from recart.inference.trust.conformal import LEVELS, ConformalSets, set_words
+from recart.training.endpoints import SurvivalEndpoint
+
+SURVIVAL = SurvivalEndpoint(time="pfs", event="event", months=[12.0], landmark=12.0)
 
 
 def predictions(
@@ -68,16 +71,21 @@ def test_few_patients_of_a_class_give_full_sets_and_it_is_said() -> None:
     sets = ConformalSets.fit(predictions(np.where(y, 1.0, -1.0), y, np.zeros(12, int)))
     far = np.array([[-50.0, 50.0]])
     # 8 patients of a class are too few for 90 %, 4 enough for 80 %
-    assert sets.sets(far, 0.9) == ["{R, NR}: cannot say"] * 2
-    assert sets.too_few(0.9) == ["R", "NR"]
-    assert sets.sets(far, 0.8) == ["{NR}", "{R}"]
-    assert sets.too_few(0.8) == []
+    response = set_words(("CR", "non-CR"))
+    assert sets.sets(far, 0.9, response) == ["{R, NR}: cannot say"] * 2
+    assert sets.too_few(0.9, response) == ["R", "NR"]
+    assert sets.sets(far, 0.8, response) == ["{NR}", "{R}"]
+    assert sets.too_few(0.8, response) == []
+    # who progresses is no responder
+    survival = set_words(SURVIVAL.classes)
+    assert sets.sets(far, 0.8, survival) == ["{none}", "{event}"]
+    assert sets.too_few(0.9, survival) == ["event", "none"]
 
 
 def test_a_patient_like_neither_class_is_told_so() -> None:
     y = np.repeat([0, 1], 20)
     sets = ConformalSets.fit(predictions(np.where(y, 9.0, -9.0), y, np.zeros(40, int)))
-    assert sets.sets(np.array([[0.0]]), 0.8) == ["{}: like neither"]
+    assert sets.sets(np.array([[0.0]]), 0.8, ("R", "NR")) == ["{}: like neither"]
 
 
 @pytest.mark.parametrize("level", LEVELS)

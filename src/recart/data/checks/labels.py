@@ -188,7 +188,8 @@ def check_labels(
         for problem in error.problems:
             problems.error(replace(problem, file=file))
         return
-    resolved = resolved.drop(columns=REASON).set_index(values.index)
+    reasons = [name for name in resolved if str(name).startswith(REASON)]
+    resolved = resolved.drop(columns=reasons).set_index(values.index)
     shown = values[list(outcome.columns)].astype(str).agg(", ".join, axis=1)
     values = pd.concat([values[["patient", "sample"]].assign(value=shown), resolved], axis=1)
     values = values[values["sample"].isin(samples.index)]

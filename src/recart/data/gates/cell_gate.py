@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from recart.data.gates.fcs_file import Events, on_arcsinh_scale
-from recart.data.gates.gating_table import gate_masks, read_gating_table
+from recart.data.gates.gating_table import Gate, gate_masks, read_gating_table
 from recart.problems import InputError, Problem, Problems
 
 __all__ = ["CellGate"]
@@ -37,7 +37,17 @@ class CellGate:
         Raises
         ------
         InputError
-            If the table is not sound, has no such gate, or names a channel that the file lacks.
+            As `check`, or if the table names a channel that the file lacks.
+        """
+        return gate_masks(self.check(), on_arcsinh_scale(events, self.cofactor), file)[self.name]
+
+    def check(self) -> list[Gate]:
+        """The gates of the table.
+
+        Raises
+        ------
+        InputError
+            If the table is not sound, or has no such gate.
         """
         problems = Problems()
         gates = read_gating_table(self.table, problems)
@@ -51,4 +61,4 @@ class CellGate:
                 mend=f"its gates are {', '.join(gate.name for gate in gates)}",
             )
             raise InputError([problem])
-        return gate_masks(gates, on_arcsinh_scale(events, self.cofactor), file)[self.name]
+        return gates

@@ -99,11 +99,14 @@ _INSTALL: Final = "pip install -e '.[cytometry]' in recart's checkout"
 
 def _compensated(values: Array, detectors: tuple[str, ...], spill: str, path: Path) -> Array:
     """The signals of the dyes: what was measured is each dye's signal times its row of `spill`."""
-    mend = "export the file again, or set data.gates.compensate=false"
+    mend = "export the file again, or set compensate=false (of data.gates or data.reader)"
     parts = [part.strip() for part in spill.split(",")]
     try:
         count = int(parts[0])
         names = parts[1 : 1 + count]
+        absent = [name for name in names if name not in detectors]
+        if absent:
+            raise ValueError(f"the file has no channel {', '.join(absent)}")
         matrix = np.array(parts[1 + count : 1 + count + count * count], dtype=np.float64)
         columns = [detectors.index(name) for name in names]
         solved = np.linalg.solve(matrix.reshape(count, count).T, values[:, columns].T).T

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
@@ -107,13 +108,15 @@ class FcsReader(Reader):
         dropped: dict[str, int] = {}
         rows, side = self._rows(problems)
         problems.raise_if_any()
+        if self.gate is not None:
+            self.gate.check()
         panels = []
         for sample, path in rows:
             try:
                 panels.append(self._panel(sample, path, dropped))
             except InputError as error:
                 for problem in error.problems:
-                    problems.error(problem)
+                    problems.error(replace(problem, sample=sample))
         problems.raise_if_any()
         names = list(dict.fromkeys(name for panel in panels for name in panel.names))
         sizes = [len(panel.counts) for panel in panels]
@@ -173,6 +176,8 @@ class FcsReader(Reader):
             what = f"the file has no protein {', '.join(lacking)}" if lacking else "no dye is named"
             what = f"several channels are {', '.join(twice)}" if twice else what
             mend = f"its proteins are {there}; name those wanted in data.reader.proteins"
+            if there == "none":
+                mend = "name the dyes of the file by their markers ($PnS) when exporting it"
             problem = Problem(code="E-FCS-001", file=path.name, what=what, mend=mend)
             raise InputError([problem])
         return found
@@ -197,6 +202,18 @@ class FcsReader(Reader):
             return [], side
         ids = self.columns.rename(frame)
         names = ids["sample"] if "sample" in ids else ids["patient"]
+        empty = int((frame[file].isna() | (frame[file].astype(str).str.strip() == "")).sum())
+        if empty:
+            problems.error(
+                Problem(
+                    code="E-FCS-002",
+                    file=self.sheet,
+                    column=file,
+                    count=empty,
+                    what="rows name no file",
+                    mend="give each sample its FCS file, or take its row out",
+                )
+            )
         folder = Path(self.sheet).parent
         rows = [(str(n), folder / str(own)) for n, own in zip(names, frame[file], strict=True)]
         header = (*side.header, *map(str, frame.columns))

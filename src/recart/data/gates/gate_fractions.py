@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, final
 
@@ -74,7 +74,7 @@ class GateFractions:
                 found[sample] = gate_shares(gates, scaled, path.name)
             except InputError as error:
                 for problem in error.problems:
-                    problems.error(problem)
+                    problems.error(replace(problem, sample=sample))
         problems.raise_if_any()
         columns = [gate.name for gate in gates]
         shares = pd.DataFrame.from_dict(found, orient="index", columns=columns, dtype=float)

@@ -58,11 +58,11 @@ def read_gating_table(path: str | Path, problems: Problems) -> list[Gate]:
         error(f"has no column {', '.join(lacking)}", f"give {','.join(_COLUMNS)}", "", lacking[0])
         return []
     gates: dict[str, Gate] = {}
-    for row in frame.to_dict("records"):
+    for line, row in enumerate(frame.to_dict("records"), start=2):
         name, parent, channel = (row[column] for column in _COLUMNS[:3])
         bound = _bound(channel, row["low"], row["high"])
         if not name or not channel or "=" in name:
-            error("a row lacks gate or channel, or its name holds '='", "name both", name)
+            error(f"line {line} lacks gate or channel, or its name holds '='", "name both", name)
         elif bound is None:
             error(
                 f"low {row['low'] or 'empty'}, high {row['high'] or 'empty'} on {channel}",
@@ -106,6 +106,8 @@ def _parents_first(gates: dict[str, Gate]) -> list[Gate]:
 def gate_shares(gates: Sequence[Gate], events: Events, file: str) -> dict[str, float]:
     """Of the events of each gate's parent, the share inside the gate; NaN where there are none.
 
+    Events without a number in one of the gate's channels count in neither.
+
     Raises
     ------
     InputError
@@ -114,7 +116,10 @@ def gate_shares(gates: Sequence[Gate], events: Events, file: str) -> dict[str, f
     inside = gate_masks(gates, events, file)
     shares = {}
     for gate in gates:
-        total = int(inside[gate.parent].sum())
+        known = np.ones(len(events.values), dtype=np.bool_)
+        for bound in gate.bounds:
+            known &= ~np.isnan(events.values[:, events.column(bound.channel)])
+        total = int((inside[gate.parent] & known).sum())
         own = int(inside[gate.name].sum())
         shares[gate.name] = own / total if total else float("nan")
     return shares

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -52,6 +52,8 @@ class OutcomeAssessment:
         over folds) and the mean held-out outputs.
     refusal
         Why nothing was measured; empty where it was.
+    left_out
+        Of one that does not lead, how many bags have no value of it, by reason.
     leads
         Whether it is the run's endpoint, or the first of several: folds, baselines and claim are of
         it.
@@ -65,6 +67,7 @@ class OutcomeAssessment:
     baselines: tuple[Measured, ...]
     table: pd.DataFrame
     refusal: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
     leads: bool = True
 
     @property
@@ -87,7 +90,12 @@ class OutcomeAssessment:
 
     @property
     def words(self) -> str:
-        """How many bags, and of what kind."""
+        """How many bags, of what kind, and why others are not."""
+        left_out = "".join(f"; {why}: {n}" for why, n in self.left_out.items())
+        return self._evaluated + left_out
+
+    @property
+    def _evaluated(self) -> str:
         n = len(self.table)
         if self.kind == "survival":
             return f"{n} evaluated, {int(self.table['event'].sum())} with an event, others censored"
@@ -103,10 +111,11 @@ def outcomes_of(
     *,
     seed: int,
     kind: Kind,
+    flow: Mapping[str, int] | None = None,
 ) -> tuple[OutcomeAssessment, ...]:
     """Measures of the endpoint, or of each of several that somebody has a value of.
 
-    None where it is yes or no alone.
+    None where it is yes or no alone. `flow` is that of the bags, which says whom parts leave out.
     """
     several = endpoint.parts if isinstance(endpoint, SeveralEndpoints) else {"": endpoint}
     found = []
@@ -117,7 +126,14 @@ def outcomes_of(
         target = "time" if own.kind == "survival" else "level"
         if predictions[f"target:{target}{':' if part else ''}{part}"].isna().all():
             continue
-        found.append(assess_outcome(predictions, rivals, own, part=part, seed=seed, kind=kind))
+        measured = assess_outcome(predictions, rivals, own, part=part, seed=seed, kind=kind)
+        start = f"{part}: "
+        left_out = {
+            why.removeprefix(start): n
+            for why, n in (flow or {}).items()
+            if part and why.startswith(start)
+        }
+        found.append(replace(measured, left_out=left_out))
     return tuple(found)
 
 

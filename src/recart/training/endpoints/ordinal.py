@@ -71,8 +71,9 @@ class OrdinalEndpoint(Endpoint):
 
     @property
     def classes(self) -> tuple[str, str]:
-        """From the cut on, and below it."""
-        return f"{self.cut} or better", f"below {self.cut}"
+        """From the cut on, and below it; of numbers, which may be grades of toxicity, higher."""
+        grades = all(str(level).isdecimal() for level in self.levels)
+        return f"{self.cut} or {'higher' if grades else 'better'}", f"below {self.cut}"
 
     @property
     def _at(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from recart.data.outcome import LABEL, REASON
+from recart.data.outcome import LABEL
 from recart.problems import InputError, Problem, Problems
 from recart.training.endpoints.endpoint import Array, Endpoint, Solution
 
@@ -77,8 +77,7 @@ class SeveralEndpoints(Endpoint):
                 continue
             tables.append(table if number == 0 else table.add_suffix(f":{name}"))
         problems.raise_if_any()
-        others = [table.drop(columns=table.filter(like=f"{REASON}:")) for table in tables[1:]]
-        return pd.concat([tables[0], *others], axis=1)
+        return pd.concat(tables, axis=1)
 
     def too_few(self, resolved: pd.DataFrame, at_least: int) -> list[Problem]:
         """What each part lacks."""
@@ -125,7 +124,7 @@ class SeveralEndpoints(Endpoint):
     def solve(
         self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor
     ) -> Solution:
-        """Not asked: each part has a readout of its own (`recart.training.several_heads`)."""
+        """Not asked: each part has a readout of its own (`recart.training.readouts`)."""
         _by_part(x_qnf, y_qn, weight_qn, strength_qs)
 
     def log_odds(self, linear: Tensor, offsets: Tensor) -> Tensor:

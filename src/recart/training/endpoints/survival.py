@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -38,10 +38,11 @@ class SurvivalEndpoint(Endpoint):
     """Time to progression or death, or to the last visit without.
 
     `time` and `event` are columns: months or days (`per_month` of the unit make a month), and
-    whether it ended in the event. `months` are those at which survival is told; the binary face
-    asks for the event by the month `landmark`, which must be one of them. Patients without time or
-    event, with an event value of `exclude`, or censored before time began (at 0) are left out; and
-    so is who had the event before `decision_day` (in days) or was not followed past it.
+    whether it ended in the event: 1 or 0, yes or no, or values of `happened` and `censored`.
+    `months` are those at which survival is told; the binary face asks for the event by the month
+    `landmark`, which must be one of them. Patients without time or event, with an event value of
+    `exclude`, or censored before time began (at 0) are left out; and so is who had the event before
+    `decision_day` (in days) or was not followed past it.
     """
 
     time: str
@@ -49,6 +50,8 @@ class SurvivalEndpoint(Endpoint):
     months: Sequence[float]
     landmark: float
     per_month: float = 1.0
+    happened: Sequence[Any] | None = None
+    censored: Sequence[Any] | None = None
     exclude: Sequence[Any] = ()
     decision_day: float | None = None
 
@@ -130,10 +133,18 @@ class SurvivalEndpoint(Endpoint):
         return (days < self.decision_day) | ((event == 0) & (days <= self.decision_day))
 
     def _event(self, values: pd.Series) -> pd.Series:
+        given = self.happened is not None or self.censored is not None
         present = values.dropna()
-        if present.nunique() == 1:  # nobody was censored, or nobody progressed: one kind of value
+        if not given and present.nunique() == 1:  # nobody was censored, or nobody progressed
             return resolve_labels(values, [1, "True", "true", "yes"], [0, "False", "false", "no"])
-        return resolve_labels(values, None, None, list(self.exclude))
+        try:
+            return resolve_labels(values, self.happened, self.censored, list(self.exclude))
+        except InputError as error:
+            mend = (
+                "set endpoint.happened=[...] and endpoint.censored=[...]; list values such as NE "
+                "that are neither under data.exclude"
+            )
+            raise InputError(replace(own, mend=mend) for own in error.problems) from None
 
     def too_few(self, resolved: pd.DataFrame, at_least: int) -> list[Problem]:
         """`at_least` events, and as many on both sides of the landmark."""
