@@ -211,6 +211,11 @@ def test_fhir_says_percent_and_is_final_only_when_nothing_is_to_come(
     )
     assert "cannot say" in prediction["rationale"]
     assert resource["status"] == "final"
+    # a set names its class by what it means, and a model of which nothing is claimed is not done
+    own = records["bag0"]["prediction"]["sets"]
+    assert own["80"] == ["R"]
+    assert f"set at 80 %: {records['bag0']['question']['positive']}." in prediction["rationale"]
+    assert risk_assessment({**records["bag0"], "claim_level": "L0"})["status"] == "preliminary"
     assert "system" not in resource["subject"]["identifier"]
     # bag1 lacks proteins: it may still be completed
     assert risk_assessment(records["bag1"])["status"] == "preliminary"

@@ -56,6 +56,30 @@ def test_the_table_has_its_columns_and_refused_patients_no_set(
     assert table["ood_cells"].between(0, 1).all()
 
 
+@pytest.mark.parametrize(("low", "refused"), [(0.0, True), (0.49, True), (0.51, False)])
+def test_of_survival_the_interval_decides_and_not_the_claim(
+    small: Any,
+    new: CohortStore,
+    make_all_bags: Callable[[CohortStore], Bags],
+    low: float,
+    refused: bool,
+) -> None:
+    classes = ("event by month 12", "none by month 12")
+    kept = ("claim", "survival")
+    rules = {name: own if name in kept else None for name, own in small.trust.policy.rules.items()}
+    policy = replace(small.trust.policy, rules=rules)
+    trust = replace(small.trust, policy=policy, claim_level=0, classes=classes, c_index_low=low)
+    again = Trust.from_plain(trust.plain())
+    table = said(small, again, new, make_all_bags(new)).table
+    assert (table["claim_level"] == "L0").all()
+    assert table["reasons"].eq("R-CLAIM" if refused else "").all()
+    if not refused:
+        assert table["set_90"].eq("{event, none}: cannot say").all()
+    # of a response the same level refuses
+    response = replace(trust, c_index_low=None)
+    assert said(small, response, new, make_all_bags(new)).table["reasons"].eq("R-CLAIM").all()
+
+
 def test_a_patient_alone_is_the_patient_in_company(
     small: Any, new: CohortStore, make_all_bags: Callable[[CohortStore], Bags]
 ) -> None:
