@@ -54,7 +54,7 @@ def test_two_tied_events_count_in_both_orders() -> None:
         for a, b in permutations((0, 1))
     ]
     found = float(log_partial_likelihood(eta, y, torch.ones(1, 6))[0])
-    assert found == pytest.approx(np.log(np.sum(orders)), abs=1e-8)
+    assert found == pytest.approx(np.log(np.sum(orders)), abs=1e-6)
 
 
 @pytest.mark.parametrize(("n", "f"), [(60, 3), (24, 50)])

@@ -132,7 +132,7 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
 
 
 def check_of_new(store: CohortStore, names: Sequence[str]) -> list[str]:
-    """The covariates of a model that new patients lack: no table has them, or no value.
+    """The covariates of a model that no table of new patients has.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def check_of_new(store: CohortStore, names: Sequence[str]) -> list[str]:
     problems, absent = Problems(), []
     for name in names:
         found = _find(store, name)
-        if found is None or found.table[found.name].isna().all():
+        if found is None:
             absent.append(name)
         elif words := _unreadable(found):
             mend = "write numbers, or yes and no, as the training cohort has them; or leave it out"
