@@ -23,7 +23,7 @@ __all__ = ["log_probability", "log_probability_derivatives"]
 _STEP: Final = 0.2
 _T: Final = torch.arange(-4.2, 4.3, _STEP, dtype=torch.float64)
 _SINH, _LOG_COSH = torch.sinh(_T), torch.log(_STEP * torch.cosh(_T))
-_NEWTON: Final = 5  # steps to the top; it need not be met to the digit
+_NEWTON: Final = 8  # steps to the top; it need not be met to the digit
 _LEAST: Final = 1e-300
 
 
