@@ -26,6 +26,7 @@ from recart.report.patient_figures import (
 )
 from recart.report.patient_words import TOLD, driver_words, flag_words, reason_words
 from recart.report.wording import RUNGS
+from recart.training.endpoints.survival import EVENT
 
 __all__ = ["CellsOnMap", "patient_page"]
 
@@ -69,7 +70,6 @@ def patient_page(
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, thousands=thousands)
-    level = record["claim_level"]
     figures = _figures(record, shown, cells, behind)
     return environment.get_template("patient.html.j2").render(
         record=record,
@@ -82,7 +82,7 @@ def patient_page(
         told=_told(record),
         unnamed=record["drivers"] is not None and not record["drivers"]["groups"],
         further=_further(record),
-        rung="not evaluated" if level is None else RUNGS[ClaimLevel(int(level[1:]))],
+        rung=_rung(record),
         figures=[
             {
                 "title": figure.title,
@@ -94,6 +94,17 @@ def patient_page(
             for index, figure in enumerate(figures)
         ],
     )
+
+
+def _rung(record: Mapping[str, Any]) -> str:
+    """What may be claimed of the model, in words."""
+    level = record["claim_level"]
+    if level is None:
+        return "not evaluated"
+    question = record["question"]["positive"], record["question"]["negative"]
+    if level == "L0" and set_words(question)[0] == EVENT:
+        return "nothing is claimed of survival; the interval stands in the model's report"
+    return RUNGS[ClaimLevel(int(level[1:]))]
 
 
 def _sets(record: Mapping[str, Any]) -> list[tuple[str, str]]:
