@@ -13,6 +13,7 @@ from scipy.special import logit
 from recart.config.compose import compose
 from recart.models.cox import log_partial_likelihood
 from recart.problems import InputError
+from recart.training.cohort_setup import left_unread
 from recart.training.endpoints import (
     BinaryEndpoint,
     OrdinalEndpoint,
@@ -277,3 +278,13 @@ def test_a_head_without_that_endpoint_is_refused_before_anything_is_read(
             build_head(config)
         assert "head=prototypes" in refused.value.problems[0].mend
         assert "endpoint=binary" in refused.value.problems[0].mend
+
+
+def test_what_is_named_and_no_head_will_read_is_told() -> None:
+    gates = ["data/gates=fcs", "data.gates.sheet=fcs.csv", "data.gates.table=gates.csv"]
+    named = compose(["data=simulated", "head=cells", "data.covariates=[age]", *gates])
+    covariates, fractions = left_unread(named.data, build_head(named))
+    assert covariates.startswith("warning: CellAttentionHead reads no covariates: age")
+    assert "data.covariates" in fractions
+    read = compose(["data=simulated", "data.covariates=[age,'gate:CD4']", *gates])
+    assert left_unread(read.data, build_head(read)) == []
