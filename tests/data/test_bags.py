@@ -14,11 +14,13 @@ from recart.data.bags import (
     NOT_SELECTED,
     OF_UNKNOWN_DAY,
     Admission,
+    Reading,
     admitted_samples,
     make_bags,
 )
 from recart.data.store import CohortStore
 from recart.problems import InputError
+from recart.training.cohort_setup import outcome_bags
 from recart.training.endpoints import (
     OrdinalEndpoint,
     SeveralEndpoints,
@@ -149,15 +151,8 @@ def test_whom_a_part_leaves_out_is_counted_by_its_rule(store: CohortStore) -> No
         {"best": ["PD", "CR", "CR", None], "crs": ["2", "NE", None, "NE"]},
         index=store.patients.index,
     )
-    resolved = outcome.resolve(values)
-    bags = make_bags(
-        store,
-        resolved["label"],
-        unit="patient",
-        admission=Admission(),
-        outcome=outcome,
-        resolved=resolved,
-    )
+    told = replace(store, patients=store.patients.join(values))
+    bags = outcome_bags(told, outcome, "patient", Admission(), Reading())
     # the last patient is out for want of a response, whatever else is lacking
     assert bags.flow["no value of best"] == 1
     assert bags.flow["crs: not evaluable: NE"] == 1

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from recart.data.outcome import LABEL, REASON, Outcome
+from recart.data.outcome import LABEL, REASON, Outcome, reason_of_part
 from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
 
@@ -183,10 +183,11 @@ def make_bags(
         if np.isnan(values[code]):
             why = f"{unit}s without a label" if resolved is None else reasons[code]
             unlabelled[why] = unlabelled.get(why, 0) + 1
-        elif resolved is not None:
+        else:
             for part, of_part in of_parts.items():
-                if why := of_part[code]:
-                    unlabelled[f"{part}: {why}"] = unlabelled.get(f"{part}: {why}", 0) + 1
+                if of_part[code]:
+                    why = reason_of_part(part, of_part[code])
+                    unlabelled[why] = unlabelled.get(why, 0) + 1
         ranges = tuple(store.sample_slice(int(s)) for s in own)
         rows.append(
             {

@@ -91,15 +91,15 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
         if words := _unreadable(found):
             mend = f"name the values that count: data.covariates=['{name}={words[0]}',...]"
             problems.error(_of_words(name, words, mend))
-        levels = {str(level) for level in values.dropna().map(_plain)}
+        levels = [] if found.level is None else sorted(set(values.dropna().map(_plain)))
         if found.level is not None and found.level not in levels:
-            near = nearest(found.level, sorted(levels))
+            near = nearest(found.level, levels)
             problems.error(
                 Problem(
                     code="E-COV-006",
                     column=name,
                     what=f"no row of {found.name} has this level; they have "
-                    f"{', '.join(sorted(levels)[:20]) or 'none'}",
+                    f"{', '.join(levels[:20]) or 'none'}",
                     mend=f"nearest: {', '.join(near)}"
                     if near
                     else "take it out of data.covariates",

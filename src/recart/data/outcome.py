@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from recart.problems import Problem
 
-__all__ = ["LABEL", "REASON", "Outcome"]
+__all__ = ["LABEL", "REASON", "Outcome", "left_out_of", "reason_of_part"]
 
 LABEL = "label"
 REASON = "reason"
+
+
+def reason_of_part(part: str, why: str) -> str:
+    """How the flow of bags calls a reason of a part that does not lead."""
+    return f"{part}: {why}"
+
+
+def left_out_of(part: str, flow: Mapping[str, int]) -> dict[str, int]:
+    """Of a flow of bags, how many this part leaves out, by reason."""
+    start = reason_of_part(part, "")
+    return {why.removeprefix(start): n for why, n in flow.items() if why.startswith(start)}
 
 
 class Outcome(ABC):

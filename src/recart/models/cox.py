@@ -115,12 +115,12 @@ def _against_later(eta: Tensor, sets: _RiskSets) -> tuple[Tensor, Tensor, Tensor
 
     The last is (q, e, n): shares of the later rows, which sum to 1 where there are any.
     """
-    hazard = torch.exp(eta - eta.amax(-1, keepdim=True))
-    share = sets.later * hazard.unsqueeze(-2)
+    eta = eta - eta.amax(-1, keepdim=True)
+    share = sets.later * torch.exp(eta).unsqueeze(-2)
     total = share.sum(-1)
     counts = total > 0  # else nothing is left that could have come before
     log_total = torch.log(torch.where(counts, total, 1.0))
-    log_r = torch.where(counts, eta - eta.amax(-1, keepdim=True) - log_total, 0.0)
+    log_r = torch.where(counts, eta - log_total, 0.0)
     return log_r, counts, share / total.unsqueeze(-1).clamp_min(1e-300)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from recart.data.bags import AFTER, NOT_SELECTED, OF_UNKNOWN_DAY, WITHOUT_A_SAMPLE
+from recart.data.outcome import reason_of_part
 from recart.evaluation.outcomes import CENSORED
 from recart.report.question import FlowStep, LeftOut
 from recart.training.cohort_setup import PreparedCohort
@@ -84,7 +85,7 @@ def _by_reason(flow: Mapping[str, int], unit: str, parts: Iterable[str]) -> tupl
 
     Whom further parts leave out is told beside their measures.
     """
-    elsewhere = tuple(f"{part}: " for part in parts)
+    elsewhere = tuple(reason_of_part(part, "") for part in parts)
     given = [
         (reason, n)
         for reason, n in flow.items()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from recart.data.outcome import left_out_of
 from recart.data.split import Kind
 from recart.evaluation.intervals import LEVEL, Interval
 from recart.evaluation.outcomes.ordinal import ordinal_draws
@@ -127,12 +128,7 @@ def outcomes_of(
         if predictions[f"target:{target}{':' if part else ''}{part}"].isna().all():
             continue
         measured = assess_outcome(predictions, rivals, own, part=part, seed=seed, kind=kind)
-        start = f"{part}: "
-        left_out = {
-            why.removeprefix(start): n
-            for why, n in (flow or {}).items()
-            if part and why.startswith(start)
-        }
+        left_out = left_out_of(part, flow or {}) if part else {}
         found.append(replace(measured, left_out=left_out))
     return tuple(found)
 
