@@ -261,6 +261,9 @@ def test_b_cell_clones_are_counted_apart() -> None:
     assert row["bcr_largest_clone_share"] == 3 / 4
     assert row["bcr_expanded_share"] == 3 / 4
     assert row["bcr_clone_shannon"] == pytest.approx(entropy([3, 1]))
+    assert row["bcr_clone_simpson"] == pytest.approx(1 / 2)  # three of six pairs
+    assert row["bcr_hyperexpanded_share"] == 0
+    assert row["bcr_clone_burden"] == pytest.approx(3 / 9)  # of all cells, T cells and others too
     assert row["bcr_clone_persistence"] == 1
     assert (row["bcr_clone_carried"], row["bcr_carried_share"]) == (1 / 2, 1)
     assert row["largest_clone_share"] == 3 / 4
@@ -268,3 +271,17 @@ def test_b_cell_clones_are_counted_apart() -> None:
     without = features(timed(t_cells, [-10, 20], bcr=[-1] * 9))
     of_b_cells = [name for name in CLONE_FEATURES if name.startswith("bcr_")]
     assert without[of_b_cells].isna().all()
+
+
+def test_of_b_cells_all_is_counted_that_is_of_t_cells_but_what_the_car_tells() -> None:
+    kinds = {name for name in CLONE_FEATURES if not name.startswith(("bcr_", "car_"))}
+    of_b_cells = {f"bcr_{name}" for name in kinds - {"receptor_share"}} | {"bcr_share"}
+    own = {name for name in CLONE_FEATURES if name.startswith("bcr_")}
+    assert own == of_b_cells | {"bcr_clone_burden"}
+    large = features(make_store_of_b_cells([0] * 101 + [1] * 3 + [-1] * 4))
+    assert large["bcr_hyperexpanded_share"] == 101 / 104
+    assert large["bcr_clone_burden"] == pytest.approx(101 / 108)
+
+
+def make_store_of_b_cells(clones: Sequence[int]) -> CohortStore:
+    return timed([[-1] * len(clones)], [0], bcr=clones)

@@ -37,12 +37,15 @@ CLONE_FEATURES: Final = (
     "carried_share",
     "bcr_share",
     "bcr_expanded_share",
+    "bcr_hyperexpanded_share",
     "bcr_largest_clone_share",
     "bcr_clone_shannon",
+    "bcr_clone_simpson",
     "bcr_clone_gini",
     "bcr_clone_persistence",
     "bcr_clone_carried",
     "bcr_carried_share",
+    "bcr_clone_burden",
 )
 
 
@@ -76,6 +79,8 @@ def clone_features(store: CohortStore, bags: Bags) -> pd.DataFrame:
       them has neither, the order is not known.
     - `bcr_...`: the same of B cell receptors. Of marrow with plasma cells,
       `bcr_largest_clone_share` is the share of the largest plasma-cell clone.
+    - `bcr_clone_burden`: cells of the largest clone of B cells / all cells of the samples that were
+      sequenced for it. Of a myeloma marrow, the share of the malignant clone in it.
     """
     sample = store.cells["sample"].to_numpy()
     car = store.cells["car_umi"].to_numpy() > 0 if "car_umi" in store.cells else None
@@ -99,6 +104,9 @@ def clone_features(store: CohortStore, bags: Bags) -> pd.DataFrame:
                 _BagClones(bcr[cells], own, with_bcr[own], time[own], infused[own])
             )
             row |= {_BCR_NAME.get(name, f"bcr_{name}"): value for name, value in of_b_cells.items()}
+            row["bcr_clone_burden"] = row.get("bcr_share", np.nan) * row.get(
+                "bcr_largest_clone_share", np.nan
+            )
         rows.append(row)
     return pd.DataFrame(rows, index=bags.table.index, columns=list(CLONE_FEATURES), dtype=float)
 
