@@ -4,7 +4,7 @@ Ten null cohorts of 100 held-out patients have a standard error of .018, so that
 nothing. Here every null cohort of `heads_cache.py` is read many times: its development labels are
 dealt anew within the same patients, the head is fitted to them, and held-out patients are scored
 against their own labels, in which there is nothing to be found either. The interval is over
-cohorts (t).
+cohorts (t). A fit of `ensemble` gives the rows of its four heads too.
 
     python benchmarks/heads_null.py --folder cache [--only prototypes] [--labellings 20]
 """
@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from heads_block import figure
-from heads_cohorts import load_cohort
+from heads_cohorts import CachedFold, load_cohort
 from heads_scores import panel
 from sklearn.metrics import roc_auc_score
 
@@ -33,14 +35,27 @@ def aurocs(path: Path, heads: list[str], labellings: int) -> dict[str, float]:
     (fold,) = replace(load_cohort(path), genes=panel())
     rng = np.random.default_rng(fold.seed)
     labels = [rng.permutation(fold.y_development) for _ in range(labellings)]
-    found = {}
+    found: dict[str, list[float]] = {}
     for name in heads:
         head = build(compose([f"head={name}"]).head)
+        for own, logits in _logits(name, head, fold, labels):
+            found.setdefault(own, []).append(float(roc_auc_score(fold.y_held_out, logits)))
+    return {name: float(np.mean(own)) for name, own in found.items()}
+
+
+def _logits(name: str, head: Any, fold: CachedFold, labels: list[Any]) -> Iterator[tuple[str, Any]]:
+    """Held-out logits of every labelling, of an ensemble's heads too, each with its head's name."""
+    if name != "ensemble":
         fitted = head.fit(fold.development, fold.y_development, fold.seed)
         parts = fold.development, fold.held_out
-        scores = head.relabelled_logits(fitted, *parts, labels, fold.seed)
-        found[name] = float(np.mean([roc_auc_score(fold.y_held_out, own) for own in scores]))
-    return found
+        yield from (
+            (name, own) for own in head.relabelled_logits(fitted, *parts, labels, fold.seed)
+        )
+        return
+    for y in labels:
+        fitted = head.fit(fold.development, y, fold.seed)
+        yield name, fitted.logits(fold.held_out)
+        yield from ((part, own.logits(fold.held_out)) for part, own in fitted.parts.items())
 
 
 def main() -> None:

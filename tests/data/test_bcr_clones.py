@@ -15,6 +15,7 @@ from recart.data.part_of_store import without_patients
 from recart.data.prepare import Endpoint, Preparation, to_store
 from recart.data.pseudonyms import Pseudonyms
 from recart.data.readers.chains import obs_chains
+from recart.data.readers.columns import Columns
 from recart.data.receptors.none import NoReceptor
 from recart.data.simulate import SimulatedCohort
 from recart.data.store import CohortStore, open_store, write_store
@@ -95,6 +96,17 @@ def test_ids_without_sequences(cohort: Cohort, tmp_path: Path) -> None:
     assert (first.iloc[3:] == -1).all()
     assert (own >= 0).sum() == 3
     assert (store.cells["clone"] >= 0).sum() == 2
+
+
+def test_the_column_of_b_cell_ids_can_have_any_name() -> None:
+    ids = ["b1", "b2", "b1"]
+    obs = pd.DataFrame({"lineage": ids, "bcr_clone_id": ["x", "y", "z"]}, index=["a", "b", "c"])
+    chains, used = obs_chains(Columns(bcr_clone_id="lineage").rename(obs))
+    assert used == ["bcr_clone_id"]
+    assert chains is not None
+    assert chains["clone_id"].tolist() == ids
+    usual, _ = obs_chains(Columns().rename(obs.drop(columns="bcr_clone_id")))
+    assert usual is None
 
 
 def test_ids_of_b_cells_go_to_their_own_chains() -> None:

@@ -14,7 +14,7 @@ from recart.problems import InputError, Problem
 __all__ = ["CELL_ROLES", "SAMPLE_ROLES", "Columns"]
 
 SAMPLE_ROLES: Final = ("timepoint", "day", "tissue", "batch", "site", "product")
-CELL_ROLES: Final = ("cell_type", "clone_id")
+CELL_ROLES: Final = ("cell_type", "clone_id", "bcr_clone_id")
 
 _ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "sample": ("sample", "sample_id", "sampleid", "sample_name", "orig.ident"),
@@ -30,6 +30,7 @@ _ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "product": ("product", "car_product"),
     "cell_type": ("cell_type", "celltype", "cell_types"),
     "clone_id": ("clone_id", "clonotype_id", "clonotype"),
+    "bcr_clone_id": ("bcr_clone_id", "bcr_clonotype_id", "bcr_clonotype"),
 }
 _CONSTANT: Final = "constant:"
 
@@ -51,6 +52,7 @@ class Columns:
     product: str | None = None
     cell_type: str | None = None
     clone_id: str | None = None
+    bcr_clone_id: str | None = None
 
     @classmethod
     def of(cls, names: Columns | Mapping[str, str | None] | None) -> Columns:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,8 @@ from recart.data.readers.tables import as_text
 from recart.problems import Problem, Problems
 
 __all__ = ["lift", "patient_of_sample"]
+
+_OF_CHAINS: Final = ("clone_id", "bcr_clone_id")  # they stay with the chains, not with the cells
 
 
 def patient_of_sample(
@@ -96,7 +100,7 @@ def lift(
                 _report_varying(obs, name, file, problems)
                 samples[name] = by_sample[name].first().reindex(order)
         elif name in CELL_ROLES or name == "barcode":
-            kept += [name] if name != "clone_id" else []
+            kept += [name] if name not in _OF_CHAINS else []
         elif (value := _constant(obs[name], owner)) is not None:
             patients[name] = value.reindex(patients.index)
         elif (value := _constant(obs[name], obs["sample"])) is not None:
