@@ -4,7 +4,8 @@ Ten null cohorts of 100 held-out patients have a standard error of .018, so that
 nothing. Here every null cohort of `heads_cache.py` is read many times: its development labels are
 dealt anew within the same patients, the head is fitted to them, and held-out patients are scored
 against their own labels, in which there is nothing to be found either. The interval is over
-cohorts (t). A fit of `ensemble` gives the rows of its four heads too.
+cohorts (t). A fit of `ensemble` gives the rows of its four heads too: name it
+alone.
 
     python benchmarks/heads_null.py --folder cache [--only prototypes] [--labellings 20]
 """

@@ -278,10 +278,6 @@ def test_of_b_cells_all_is_counted_that_is_of_t_cells_but_what_the_car_tells() -
     of_b_cells = {f"bcr_{name}" for name in kinds - {"receptor_share"}} | {"bcr_share"}
     own = {name for name in CLONE_FEATURES if name.startswith("bcr_")}
     assert own == of_b_cells | {"bcr_clone_burden"}
-    large = features(make_store_of_b_cells([0] * 101 + [1] * 3 + [-1] * 4))
+    large = features(timed([[-1] * 108], [0], bcr=[0] * 101 + [1] * 3 + [-1] * 4))
     assert large["bcr_hyperexpanded_share"] == 101 / 104
     assert large["bcr_clone_burden"] == pytest.approx(101 / 108)
-
-
-def make_store_of_b_cells(clones: Sequence[int]) -> CohortStore:
-    return timed([[-1] * len(clones)], [0], bcr=clones)

@@ -11,10 +11,11 @@ import pandas as pd
 from recart.data.checks.spelling import nearest
 from recart.problems import InputError, Problem
 
-__all__ = ["CELL_ROLES", "SAMPLE_ROLES", "Columns"]
+__all__ = ["CELL_ROLES", "CHAIN_ROLES", "SAMPLE_ROLES", "Columns"]
 
 SAMPLE_ROLES: Final = ("timepoint", "day", "tissue", "batch", "site", "product")
-CELL_ROLES: Final = ("cell_type", "clone_id", "bcr_clone_id")
+CELL_ROLES: Final = ("cell_type",)
+CHAIN_ROLES: Final = ("clone_id", "bcr_clone_id")
 
 _ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "sample": ("sample", "sample_id", "sampleid", "sample_name", "orig.ident"),

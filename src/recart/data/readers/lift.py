@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import pandas as pd
 
 from recart.data.checks.spelling import unlike_ids
-from recart.data.readers.columns import CELL_ROLES, SAMPLE_ROLES
+from recart.data.readers.columns import CELL_ROLES, CHAIN_ROLES, SAMPLE_ROLES
 from recart.data.readers.sample_tables import SideTables
 from recart.data.readers.tables import as_text
 from recart.problems import Problem, Problems
 
 __all__ = ["lift", "patient_of_sample"]
-
-_OF_CHAINS: Final = ("clone_id", "bcr_clone_id")  # they stay with the chains, not with the cells
 
 
 def patient_of_sample(
@@ -93,14 +89,14 @@ def lift(
     owner = obs["sample"].map(patient)
     kept: list[str] = ["sample"]
     for name in map(str, obs.columns):
-        if name in {"sample", "patient"}:
+        if name in {"sample", "patient", *CHAIN_ROLES}:
             continue
         if name in SAMPLE_ROLES:
             if side.samples is None or name not in side.samples:
                 _report_varying(obs, name, file, problems)
                 samples[name] = by_sample[name].first().reindex(order)
         elif name in CELL_ROLES or name == "barcode":
-            kept += [name] if name not in _OF_CHAINS else []
+            kept.append(name)
         elif (value := _constant(obs[name], owner)) is not None:
             patients[name] = value.reindex(patients.index)
         elif (value := _constant(obs[name], obs["sample"])) is not None:
