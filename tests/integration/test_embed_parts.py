@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,54 @@ def test_parts_give_what_the_whole_gives(
     np.testing.assert_allclose(
         total.reindex(base.index) + base, whole.drivers.summary["score"], atol=1e-4
     )
+
+
+def _without_early(place: Any, cohort: Cohort, patients: list[str]) -> Cohort:
+    """The cohort without the samples of these patients that stand before the decision."""
+    samples = cohort.samples
+    out = samples.index[samples["patient"].isin(patients) & (samples["day"] <= 1)]
+    own = place.take(cohort, list(cohort.patients.index))
+    keep = ~own.cells["sample"].isin(out).to_numpy()
+    return replace(
+        own, rna=own.rna[keep], protein=own.protein[keep], cells=own.cells[keep], chains=None
+    )
+
+
+@pytest.mark.slow
+def test_a_part_of_late_samples_only_is_read_as_in_the_whole(
+    settings: list[str],
+    place: Any,
+    new_patients: Cohort,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late = list(new_patients.patients.index)[1]
+    path = place.write(_without_early(place, new_patients, [late]), "late.h5mu")
+    settings = [*settings, f"data.path={path}"]
+    whole = _embed(settings, tmp_path / "whole.h5ad", 10_000, monkeypatch)
+    parts = _embed(settings, tmp_path / "parts.h5ad", 150, monkeypatch)
+    assert late not in parts.patients.index
+    pd.testing.assert_frame_equal(whole.patients, parts.patients, check_exact=True)
+    one, other = (_read(tmp_path / f"{name}.h5ad") for name in ("whole", "parts"))
+    pd.testing.assert_frame_equal(one.obs, other.obs, check_exact=True)
+    for name in one.obsm:
+        np.testing.assert_array_equal(np.asarray(one.obsm[name]), np.asarray(other.obsm[name]))
+
+
+@pytest.mark.slow
+def test_late_samples_in_every_part_are_one_problem(
+    settings: list[str],
+    place: Any,
+    new_patients: Cohort,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cohort = _without_early(place, new_patients, list(new_patients.patients.index))
+    path = place.write(cohort, "all_late.h5mu")
+    samples = cohort.cells["sample"].nunique()
+    with pytest.raises(InputError, match=f"1 problem.*\n.*E-TIME-002 count={samples} "):
+        _embed([*settings, f"data.path={path}"], tmp_path / "late.h5mu", 150, monkeypatch)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

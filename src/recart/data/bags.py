@@ -15,6 +15,7 @@ from recart.problems import InputError, Problem
 
 __all__ = [
     "AFTER",
+    "NOTHING_ADMITTED",
     "NOT_SELECTED",
     "OF_UNKNOWN_DAY",
     "WITHOUT_A_SAMPLE",
@@ -30,6 +31,7 @@ AFTER: Final = "samples after the decision day"
 OF_UNKNOWN_DAY: Final = "samples of unknown day"
 NOT_SELECTED: Final = "samples of other time points or tissues"
 WITHOUT_A_SAMPLE: Final = "patients without an admitted sample"
+NOTHING_ADMITTED: Final = "E-TIME-002"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,9 +203,10 @@ def make_bags(
         slices.append(ranges)
     if not rows:
         problem = Problem(
-            code="E-TIME-002",
-            what=f"none of {len(store.samples)} samples may enter the prediction",
+            code=NOTHING_ADMITTED,
+            what="none of the samples may enter the prediction",
             mend="check data.decision_day, data.timepoints and data.tissues",
+            count=len(store.samples),
         )
         raise InputError([problem])
     flow = {

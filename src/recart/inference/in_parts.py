@@ -8,11 +8,11 @@ end. All problems are told together, and nothing is left behind where there are 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, final
 
-from recart.data.bags import WITHOUT_A_SAMPLE
+from recart.data.bags import NOTHING_ADMITTED, WITHOUT_A_SAMPLE
 from recart.data.checks import Limits
 from recart.data.checks.identity import SeenCells
 from recart.data.cohort import Cohort
@@ -71,9 +71,23 @@ def embed_in_parts(
     InputError
         With every problem of the new data; no file is written then.
     """
-    parts = reader.parts(CELLS)
+    cells, say = CELLS, _Once(asked.say)
+    while (done := _in_parts_of(cells, model, reader, output, asked, say)) is None:
+        asked.say(
+            "warning: no sample of some part is one that the model predicts from: all is read "
+            "again, in larger parts"
+        )
+        cells *= 2
+    return done
+
+
+def _in_parts_of(
+    cells: int, model: Model, reader: Reader, output: Path, asked: Embedding, say: _Once
+) -> tuple[NewPatients, list[Path]] | None:
+    """In parts of so many cells; None where a part, but not every part, has no admitted sample."""
+    parts = reader.parts(cells)
     found, seen = Problems(), SeenCells()
-    say = _Once(asked.say)
+    without: list[Problem] = []
     sizes = [part.size for part in parts]
     total = None if None in sizes else sum(size or 0 for size in sizes)
     if len(parts) > 1:
@@ -90,18 +104,25 @@ def embed_in_parts(
                 told = say if len(parts) == 1 else _warnings(say)
                 new = model.read(part, told, car_genes=asked.car_genes, limits=asked.limits)
             except InputError as error:
-                found.errors += error.problems
+                own = without if _nothing_admitted(error) else found.errors
+                own += error.problems
                 continue
             if len(parts) > 1:
                 seen.see(new.cohort)
-            if not found.errors:  # otherwise all that is left is to find the other problems
+            # otherwise all that is left is to find the other problems
+            if not found.errors and not without:
                 bar.begin(len(new.store.cells), total if len(parts) > 1 else None)
                 _embed(model, new, out, asked, bar)
                 asked.see(new.cohort)
                 late += new.bags.flow[WITHOUT_A_SAMPLE]
                 matched = new.matched if matched is None else matched  # all parts have one panel
         seen.report(Path(str(reader.files()[0])).name if reader.files() else "", found)
+        if len(without) == len(parts):
+            samples = sum(own.count or 0 for own in without)
+            found.error(replace(without[0], count=samples))
         _raise(found.errors)
+        if without:
+            return None
         found_patients, files = out.finish()
     if late:
         asked.say(
@@ -113,6 +134,10 @@ def embed_in_parts(
         matched.to_csv(path, index=False)
         files.append(path)
     return found_patients, files
+
+
+def _nothing_admitted(error: InputError) -> bool:
+    return [own.code for own in error.problems] == [NOTHING_ADMITTED]
 
 
 def _embed(model: Model, new: NewCohort, out: Export, asked: Embedding, bar: CellProgress) -> None:
