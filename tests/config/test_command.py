@@ -24,6 +24,8 @@ def main(config: DictConfig) -> None:
         check_config(config)
     if config.seed == 99:
         raise RuntimeError("a defect")
+    if config.seed == 97:
+        raise UnicodeError("a defect")
     if config.seed == 98:
         raise KeyboardInterrupt
     with open({told!r}, "a") as file:
@@ -62,6 +64,7 @@ def entry(tmp_path: Path) -> Entry:
     [
         ("model.latnt=3", "did you mean model.latent?"),
         ("seed=abc", "column=seed"),
+        ("experiment=null", "leave the group out"),
     ],
 )
 def test_bad_input_ends_with_status_2_and_one_message(
@@ -80,10 +83,11 @@ def test_the_traceback_is_there_for_who_asks(entry: Entry) -> None:
     assert "Traceback" in done.stderr
 
 
-def test_a_defect_is_not_dressed_as_bad_input(entry: Entry) -> None:
-    done = entry.run("seed=99")
+@pytest.mark.parametrize(("seed", "kind"), [(99, "RuntimeError"), (97, "UnicodeError")])
+def test_a_defect_is_not_dressed_as_bad_input(entry: Entry, seed: int, kind: str) -> None:
+    done = entry.run(f"seed={seed}")
     assert done.returncode == 1
-    assert "RuntimeError: a defect" in done.stderr
+    assert f"{kind}: a defect" in done.stderr
     assert "Traceback" in done.stderr
 
 

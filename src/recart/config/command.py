@@ -53,8 +53,12 @@ def _plainly(main: Callable[[], object], entry: str) -> None:
         main()
     except InputError as error:
         _end(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        from recart.config.messages import translate
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        from recart.config.messages import NO_GROUP_OF_NONE, translate
+
+        of_hydra = isinstance(error, HydraException | OmegaConfBaseException)
+        if not of_hydra and NO_GROUP_OF_NONE not in str(error):
+            raise
 
         _end(str(translate(error, config_folder(), entry)))
     finally:

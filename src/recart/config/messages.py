@@ -14,7 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 from recart.config.targets import nearest
 from recart.problems import InputError, Problem
 
-__all__ = ["translate"]
+__all__ = ["NO_GROUP_OF_NONE", "translate"]
+
+NO_GROUP_OF_NONE: Final = "Config group override must be a string or a list"
+"""What Hydra says, as a bare `ValueError`, to `head=null`; it does not name the group."""
 
 _FILE: Final = re.compile(r"^In '([^']+)'")
 _NO_OPTION: Final = re.compile(r"Could not find '([^']+)'")
@@ -54,6 +57,14 @@ def translate(error: Exception, folder: Path, entry: str) -> InputError:
         if key[1] == "experiment":
             mend = "begin the file with the line `# @package _global_`"
         return _one(replace(problem, file=file, mend=mend))
+    if NO_GROUP_OF_NONE in text:
+        return _one(
+            Problem(
+                code="E-CONFIG-012",
+                what="null was given for a group of configs/, such as head or experiment",
+                mend="leave the group out for its default, or name one of its options",
+            )
+        )
     if type(error).__name__ == "OverrideParseException":
         what = text.splitlines()[0]
         return _one(
