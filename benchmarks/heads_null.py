@@ -4,8 +4,8 @@ Ten null cohorts of 100 held-out patients have a standard error of .018, so that
 nothing. Here every null cohort of `heads_cache.py` is read many times: its development labels are
 dealt anew within the same patients, the head is fitted to them, and held-out patients are scored
 against their own labels, in which there is nothing to be found either. The interval is over
-cohorts (t). A fit of `ensemble` gives the rows of its four heads too: name it
-alone.
+cohorts (t). A fit of `ensemble` gives the rows of its four heads too, and what each differs from
+`prototypes` on the same labellings: name it alone.
 
     python benchmarks/heads_null.py --folder cache [--only prototypes] [--labellings 20]
 """
@@ -73,8 +73,11 @@ def main() -> None:
         for path in sorted(options.folder.glob(f"null-n{patients}-s1-*.pt")):
             rows.append(aurocs(path, options.only, options.labellings))
             _say(f"{path.stem} {rows[-1]}")
-        for name, own in pd.DataFrame(rows).items():
+        table = pd.DataFrame(rows)
+        for name, own in table.items():
             _say(f"{patients} patients, {name}: {figure(own)} ({len(own)} cohorts)")
+            if "prototypes" in table and name != "prototypes":
+                _say(f"    less prototypes: {figure(own - table['prototypes'])}")
 
 
 def _say(line: str) -> None:
