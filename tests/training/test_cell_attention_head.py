@@ -52,7 +52,7 @@ def test_deleting_what_it_attends_to_moves_the_logit_more_than_deleting_at_rando
     fitted: FittedCellAttentionHead, make_state_bags: Make
 ) -> None:
     fresh, _ = make_state_bags(60, 3.0, 2)
-    curve = deletion_curve(fitted, fresh, [0.0, 0.05, 0.2, 0.4], draws=5, seed=0)
+    curve = deletion_curve(fitted, fitted, fresh, [0.0, 0.05, 0.2, 0.4], draws=5, seed=0)
     np.testing.assert_allclose(curve.top[0], 0, atol=1e-9)
     np.testing.assert_allclose(curve.random[0], 0, atol=1e-9)
     assert (curve.ratio[1:] > 2).all()
@@ -69,7 +69,7 @@ def test_the_deletion_test_does_not_praise_attention_at_random(
         "attention",
         lambda _, bags: [rng.random(len(z)) for z in bags.latents],
     )
-    curve = deletion_curve(fitted, fresh, [0.2, 0.4], draws=5, seed=0)
+    curve = deletion_curve(fitted, fitted, fresh, [0.2, 0.4], draws=5, seed=0)
     assert (curve.ratio < 1.3).all()
 
 

@@ -26,7 +26,8 @@ _DRAWS: Final = 3  # of as many at random
 def attended_cells(members: Sequence[LoadedMember], cohort: PreparedCohort) -> str:
     """How far held-out scores move without the most attended cells, and without random ones.
 
-    Empty where no head attends to cells. Bags of every member count alike.
+    Empty where no head attends to cells, or what attends to them has no weight in the score. Bags
+    of every member count alike.
     """
     found = list(_moved(members, cohort))
     if not found:
@@ -46,21 +47,23 @@ def attended_cells(members: Sequence[LoadedMember], cohort: PreparedCohort) -> s
 def _moved(
     members: Sequence[LoadedMember], cohort: PreparedCohort
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(n) change of each held-out bag by attended and by random cells, an attention head each."""
+    """(n) change of each held-out bag's score by cells of each attention in it, and at random."""
     store, bags = cohort.store, cohort.bags
     code_of = {name: code for code, name in enumerate(store.patients.index)}
     for member in members:
-        heads = _attending(member.head)
-        if not heads:
+        attending = _attending(member.head)
+        if not attending:
             continue
         rows = labelled_bags(bags, [code_of[name] for name in member.held_out])
         bound = bind(member.features, store)
         unseen = bag_latents(member.stack, bound, store, bags, rows, cohort.extras)
-        for head in heads:
-            curve = deletion_curve(head, unseen, [_SHARE], draws=_DRAWS, seed=0)
+        for own in attending:
+            curve = deletion_curve(own, member.head, unseen, [_SHARE], draws=_DRAWS, seed=0)
             yield curve.top[0], curve.random[0]
 
 
 def _attending(head: FittedHead) -> list[FittedCellAttentionHead]:
-    parts = head.parts.values() if isinstance(head, FittedEnsembleHead) else [head]
-    return [own for own in parts if isinstance(own, FittedCellAttentionHead)]
+    if isinstance(head, FittedEnsembleHead):
+        pairs = zip(head.parts.values(), head.weights, strict=True)
+        return [own for part, weight in pairs if weight for own in _attending(part)]
+    return [head] if isinstance(head, FittedCellAttentionHead) else []

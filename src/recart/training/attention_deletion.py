@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recart.training.cell_attention_head import FittedCellAttentionHead
-from recart.training.heads import Array, BagLatents
+from recart.training.heads import Array, BagLatents, FittedHead
 
 __all__ = ["DeletionCurve", "deletion_curve"]
 
@@ -38,17 +38,19 @@ class DeletionCurve:
 
 
 def deletion_curve(
-    head: FittedCellAttentionHead,
+    attending: FittedCellAttentionHead,
+    scoring: FittedHead,
     bags: BagLatents,
     shares: Sequence[float],
     draws: int,
     seed: int,
 ) -> DeletionCurve:
-    """Delete cells by attention and at random, and read the logits again.
+    """Delete cells by the attention of one head and at random, and read another's logits again.
 
-    A bag keeps one cell at least. `draws` random deletions are averaged.
+    The two are the same, or the one is a part of the other, whose score is explained. A bag keeps
+    one cell at least. `draws` random deletions are averaged.
     """
-    whole, attention = head.logits(bags), head.attention(bags)
+    whole, attention = scoring.logits(bags), attending.attention(bags)
     rng = np.random.default_rng(seed)
     top, random = [], []
     for share in shares:
@@ -56,13 +58,13 @@ def deletion_curve(
         first = [
             np.argsort(-own, kind="stable")[k:] for own, k in zip(attention, counts, strict=True)
         ]
-        top.append(np.abs(head.logits(bags.with_cells([np.sort(own) for own in first])) - whole))
+        top.append(np.abs(scoring.logits(bags.with_cells([np.sort(own) for own in first])) - whole))
         moved = []
         for _ in range(draws):
             kept = [
                 np.sort(rng.permutation(len(own))[k:])
                 for own, k in zip(attention, counts, strict=True)
             ]
-            moved.append(np.abs(head.logits(bags.with_cells(kept)) - whole))
+            moved.append(np.abs(scoring.logits(bags.with_cells(kept)) - whole))
         random.append(np.mean(moved, axis=0))
     return DeletionCurve(np.array(shares), np.stack(top), np.stack(random))
