@@ -14,6 +14,8 @@ from recart.data.bags import Admission, Bags, Reading, make_bags
 from recart.data.covariates import check_covariates, check_of_new, covariates
 from recart.data.store import CohortStore
 from recart.problems import InputError
+from recart.training.cohort_setup import outcome_bags
+from recart.training.endpoints import Endpoint, OrdinalEndpoint, SeveralEndpoints, SurvivalEndpoint
 
 MakeStore = Callable[..., CohortStore]
 
@@ -152,6 +154,63 @@ def test_a_twin_of_the_endpoint_is_refused(make_store: MakeStore) -> None:
         check_covariates(replace(made, samples=of_samples), _bags(made, ["relapsed"]), "response")
     mixed = replace(made, patients=twin.assign(relapsed=["yes", "yes", "no", "no"] * 4))
     check_covariates(mixed, _bags(mixed, ["relapsed"]), "response")
+
+
+LEVELS = ["PD", "SD", "PR", "CR"]
+ORDINAL = OrdinalEndpoint(column="best", levels=LEVELS, cut="PR", exclude=["NE"])
+SURVIVAL = SurvivalEndpoint(time="months", event="died", months=[6.0], landmark=6.0)
+
+
+def _refused(store: CohortStore, outcome: Endpoint, *names: str) -> dict[str, str]:
+    """By covariate, what is said of it."""
+    bags = outcome_bags(store, outcome, "patient", Admission(), Reading(covariates=names))
+    try:
+        check_covariates(store, bags, outcome.columns[0])
+    except InputError as error:
+        return {p.column: f"{p.code} {p.what}" for p in error.problems}
+    return {}
+
+
+@pytest.fixture
+def of_outcomes(make_store: MakeStore) -> CohortStore:
+    """24 patients with a level each, times and events, and covariates of chance."""
+    made, rng = make_store(patients=24, cells=6), np.random.default_rng(0)
+    best = np.repeat([*LEVELS, "NE"], [5, 5, 6, 6, 2])
+    patients = made.patients.assign(
+        best=best,
+        grade=np.where(rng.random(24) < 0.5, "0", "2"),
+        months=rng.uniform(1, 10, 24),
+        died=np.arange(24) % 2,
+        deep=np.where(np.isin(best, ["PR", "CR"]), "yes", "no"),
+        dead=np.where(np.arange(24) % 2, "yes", "no"),
+        age=rng.permutation(24) + 50,
+        lines=rng.integers(1, 7, 24),
+        sex=rng.choice(["F", "M"], 24),
+    )
+    return replace(made, patients=patients)
+
+
+def test_levels_are_told_away_by_the_sides_of_their_cut(of_outcomes: CohortStore) -> None:
+    said = _refused(of_outcomes, ORDINAL, "age", "lines", "sex=F", "deep")
+    assert said.keys() == {"deep"}
+    assert "gives the endpoint away" in said["deep"]
+    best = of_outcomes.patients["best"].replace("SD", "PD")
+    absent = replace(of_outcomes, patients=of_outcomes.patients.assign(best=best))
+    assert _refused(absent, ORDINAL, "age", "lines", "sex=F", "deep").keys() == {"deep"}
+
+
+def test_times_are_told_away_by_their_events(of_outcomes: CohortStore) -> None:
+    said = _refused(of_outcomes, SURVIVAL, "age", "lines", "sex=F", "deep", "dead")
+    assert said.keys() == {"dead"}
+
+
+def test_every_column_of_an_outcome_is_the_endpoint(of_outcomes: CohortStore) -> None:
+    crs = OrdinalEndpoint(column="grade", levels=["0", "2"], cut="2")
+    both = SeveralEndpoints(parts={"response": ORDINAL, "crs": crs})
+    said = _refused(of_outcomes, both, "grade", "grade=2", "age")
+    assert said.keys() == {"grade", "grade=2"}
+    assert all("E-COV-004 the covariate is the endpoint" in what for what in said.values())
+    assert _refused(of_outcomes, SURVIVAL, "months", "died", "age").keys() == {"months", "died"}
 
 
 def test_what_others_have_changes_nothing(store: CohortStore) -> None:

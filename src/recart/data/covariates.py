@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -61,7 +62,8 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
         level no row has, that was known after the decision day, or that is the endpoint or gives
         it away.
     """
-    problems = Problems()
+    problems, by_class = Problems(), _by_class(bags)
+    outcome = {endpoint, *(() if bags.outcome is None else bags.outcome.columns)}
     named = list(bags.reading.covariates)
     for name in sorted({name for name in named if named.count(name) > 1}):
         problems.error(
@@ -117,8 +119,8 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
                     mend="take it out of data.covariates, or set a later data.decision_day",
                 )
             )
-        if found.name == endpoint or _tells(found, store, bags):
-            own = "is the endpoint" if found.name == endpoint else "gives the endpoint away"
+        if found.name in outcome or _tells(found, store, by_class):
+            own = "is the endpoint" if found.name in outcome else "gives the endpoint away"
             problems.error(
                 Problem(
                     code="E-COV-004",
@@ -160,6 +162,16 @@ def _of_words(name: str, words: Sequence[str], mend: str) -> Problem:
         what="the covariate has values that are neither numbers nor yes or no",
         mend=mend,
     )
+
+
+def _by_class(bags: Bags) -> Bags:
+    """Bags whose label is their class, 0 or 1, where an outcome has labels of its own."""
+    if bags.outcome is None:
+        return bags
+    labelled = (bags.table["label"] >= 0).to_numpy()
+    label = np.full(len(bags), -1, dtype=np.int64)
+    label[labelled], _ = bags.outcome.stratified_by(bags.table[labelled])
+    return replace(bags, table=bags.table.assign(label=label))
 
 
 def _tells(found: _Column, store: CohortStore, bags: Bags) -> bool:

@@ -19,8 +19,8 @@ _CHANCE: Final = 1e-3
 def tells_the_class(values: pd.Series[Any], bags: Bags) -> bool:
     """Whether each value, or its being missing, belongs to one class, hardly by chance.
 
-    `values` (p) are those of the patients. A covariate is refused by it; nothing is chosen or
-    fitted by it.
+    `values` (p) are those of the patients, and labels the classes 0 and 1. A covariate is refused
+    by it; nothing is chosen or fitted by it.
     """
     labelled = bags.table.loc[bags.table["label"] >= 0, ["patient", "label"]].drop_duplicates()
     own = values.iloc[labelled["patient"].to_numpy()]
@@ -33,7 +33,7 @@ def _one_class_each(value: np.ndarray, label: np.ndarray) -> bool:
     classes = pd.crosstab(value, label)
     if classes.shape[1] < 2 or (classes > 0).all(axis=1).any():
         return False
-    positives = int(classes[1].sum())
+    positives = int((label == label.max()).sum())
     # in how many ways the values could make up the positive patients, of all ways there are
     ways = np.zeros(positives + 1)
     ways[0] = 1.0
