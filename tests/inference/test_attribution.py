@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from recart.inference.attributed_cells import AttributedCells
 from recart.inference.attribution import attribute_cells
+from recart.inference.score_parts import ScoreParts, score_parts
 from recart.training.decision_rule import DecisionRule
-from recart.training.ensemble_head import EnsembleHead
+from recart.training.ensemble_head import EnsembleHead, FittedEnsembleHead
 from recart.training.heads import BagLatents, FittedHead
 from recart.training.mixed_head import MixedHead
 from recart.training.prototype_head import PrototypeHead
@@ -50,6 +53,41 @@ def test_cells_sum_to_the_score_of_the_patient(make_rich_bags: MakeBags, ensembl
         assert told.method == "growth"
         score = RULE.log_odds(head.logits(bags))[n]
         assert told.base + told.contributions.sum() == pytest.approx(score, abs=1e-9)
+
+
+def test_what_has_no_weight_in_an_ensemble_is_no_part_of_its_score(
+    make_rich_bags: MakeBags,
+) -> None:
+    """An ensemble of the prototypes alone is told as the prototypes are, to the bit."""
+    bags, labels = make_rich_bags(16)
+    recipe = MixedHead(strengths=[0.1], weightings=[1.0], cells=30, inner_folds=3)
+    own, mixed = HEAD.fit(bags, labels, seed=1), recipe.fit(bags, labels, seed=1)
+    head = FittedEnsembleHead(
+        parts={"mixed": mixed, "prototypes": own}, weights=[0.0, 1.0], inner=([], 0.0)
+    )
+    told, alone = (attribute_cells(fitted, RULE, bags, 1) for fitted in (head, own))
+    assert told.method == "growth"
+    assert (told.base, told.rest) == (alone.base, alone.rest)
+    np.testing.assert_array_equal(told.contributions, alone.contributions)
+    assert score_parts(head) == ScoreParts(linear=[(own, 1.0)], residuals=[], others=[])
+
+
+def test_members_of_two_methods_do_not_pass_for_growth() -> None:
+    grown, deleted = (
+        AttributedCells(
+            cells=np.ones(3, dtype=np.float32),
+            of_bags=pd.DataFrame({"base": [base], "rest": [0.0]}),
+            method=method,
+        )
+        for base, method in ((1.0, "growth"), (np.nan, "deletion"))
+    )
+    both = AttributedCells.mean([grown, deleted])
+    assert both is not None
+    assert both.method == "deletion"
+    assert both.of_bags["base"].isna().all()
+    alike = AttributedCells.mean([grown, grown])
+    assert alike is not None
+    assert alike.method == "growth"
 
 
 def test_the_growth_finds_the_sum_by_itself(

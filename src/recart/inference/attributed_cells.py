@@ -31,7 +31,7 @@ class AttributedCells:
     of_bags
         By bag: `base` and `rest`, see `CellAttribution`.
     method
-        `growth` or `deletion`.
+        `growth`, or `deletion` where any of the members was told so.
     """
 
     cells: np.ndarray[Any, np.dtype[np.float32]]
@@ -46,7 +46,7 @@ class AttributedCells:
         return cls(
             cells=np.mean([own.cells for own in members], axis=0, dtype=np.float64).astype("f4"),
             of_bags=reduce(add, (own.of_bags for own in members)) / len(members),
-            method=members[0].method,
+            method="growth" if all(own.method == "growth" for own in members) else "deletion",
         )
 
     @classmethod

@@ -57,7 +57,8 @@ class ScoreParts:
 def score_parts(head: FittedHead, weight: float = 1.0) -> ScoreParts:
     """The parts of a head that enters a sum with `weight`; of several readouts the leading one's.
 
-    A head of a class that this does not know is one of `others`.
+    A head of a class that this does not know is one of `others`. What an ensemble gives no weight
+    is no part of its score.
     """
     if isinstance(head, FittedPrototypeHead):
         return ScoreParts(linear=((head, weight),))
@@ -69,7 +70,7 @@ def score_parts(head: FittedHead, weight: float = 1.0) -> ScoreParts:
         return ScoreParts(linear=base.linear, residuals=(*base.residuals, *own), others=base.others)
     if isinstance(head, FittedEnsembleHead):
         pairs = zip(head.parts.values(), head.weights, strict=True)
-        parts = [score_parts(own, weight * share) for own, share in pairs]
+        parts = [score_parts(own, weight * share) for own, share in pairs if share]
         return ScoreParts(
             linear=[pair for own in parts for pair in own.linear],
             residuals=[pair for own in parts for pair in own.residuals],
