@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from recart.data.checks import resolve_labels
+from recart.data.checks.two_classes import TwoClasses
 from recart.problems import InputError
 
 NAN = np.nan
@@ -61,6 +62,17 @@ def test_anything_else_asks_for_the_map(values: list[str]) -> None:
     assert (problem.code, problem.column) == ("E-LAB-005", "response")
     assert all(repr(value) in problem.what for value in values)
     assert "data.positive" in problem.mend
+
+
+def test_none_is_a_value_and_python_s_none_is_not() -> None:
+    labels = resolve_labels(pd.Series(["none", "2", "None", None, "nan"]), ["2"], ["none"])
+    np.testing.assert_array_equal(labels.to_numpy(), [0, 1, NAN, NAN, NAN])
+
+
+def test_an_excluded_value_and_a_missing_one_have_reasons_of_their_own() -> None:
+    classes = TwoClasses(column="response", exclude=["NE"])
+    found = classes.resolve(pd.DataFrame({"response": ["R", "NE", None, "NR"]}))
+    assert found["reason"].tolist() == ["", "not evaluable: NE", "no value of response", ""]
 
 
 def test_value_in_two_lists() -> None:

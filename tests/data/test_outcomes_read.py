@@ -78,6 +78,24 @@ def test_each_way_to_be_wrong_has_its_code(cohort: Cohort) -> None:
     assert check(early, SURVIVAL) == ["E-LAB-009"]
 
 
+def test_a_value_that_is_left_out_beside_a_class_is_a_contradiction(cohort: Cohort) -> None:
+    samples = cohort.samples.copy()
+    two = samples["patient"].value_counts().loc[lambda n: n > 1].index[:2]
+    value = samples["patient"].map(cohort.patients["best_response"]).replace({"NE": "PD"})
+    places = [samples.index[samples["patient"] == own][0] for own in two]
+    patients = cohort.patients.drop(columns="best_response")
+    blank = value.copy()
+    blank[places] = None  # not given there: what the other sample says stands
+    given = replace(cohort, patients=patients, samples=samples.assign(best_response=blank))
+    assert check(given, ORDINAL) == []
+    for place in (0, -1):  # whichever of the samples it is
+        places = [samples.index[samples["patient"] == own][place] for own in two]
+        mixed = value.copy()
+        mixed[places] = "NE"
+        given = replace(cohort, patients=patients, samples=samples.assign(best_response=mixed))
+        assert check(given, ORDINAL) == ["E-LAB-002"] * 2
+
+
 def test_the_message_of_a_missing_column_names_the_nearest(cohort: Cohort) -> None:
     with pytest.raises(InputError, match="pfs_event"):
         check_cohort(

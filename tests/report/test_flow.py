@@ -12,6 +12,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from recart.data.bags import Admission, make_bags
+from recart.data.checks.two_classes import TwoClasses
 from recart.data.store import CohortStore
 from recart.evaluation.outcomes import CENSORED, face_of
 from recart.report.flow import admission_in_words, cohort_flow, features_left_out
@@ -50,9 +51,17 @@ def cohort(make_store: Callable[..., CohortStore]) -> PreparedCohort:
     day = np.tile([0.0, 28.0], len(store.samples) // 2)
     day[0] = 7.0
     store = replace(store, samples=store.samples.assign(day=day), dropped=DROPPED)
-    labels = pd.Series(np.arange(12) % 2, index=store.patients.index, dtype=float)
-    labels.iloc[[0, 3, 4]] = np.nan
-    bags = make_bags(store, labels, unit="patient", admission=Admission(decision_day=0))
+    values = pd.DataFrame({"response": ["NR", "R"] * 6}, index=store.patients.index, dtype=object)
+    values.iloc[[0, 3]] = None
+    values.iloc[4] = "NE"
+    resolved = TwoClasses(column="response", exclude=["NE"]).resolve(values)
+    bags = make_bags(
+        store,
+        resolved["label"],
+        unit="patient",
+        admission=Admission(decision_day=0),
+        resolved=resolved,
+    )
     return PreparedCohort(store=store, key="k", bags=bags, extras=pd.DataFrame())
 
 
@@ -96,7 +105,7 @@ def test_each_exclusion_has_its_reason(cohort: PreparedCohort, data: DictConfig)
         "cells without RNA counts",
         "patients without a usable sample",
         "not sampled up to day 0 from infusion",
-        "no value of response, or one in neither class (NE)",
+        "no value of response (1); not evaluable: NE (1)",
     ]
     assert features_left_out(DROPPED) == {"isotype controls": 3}
 

@@ -64,13 +64,12 @@ def cohort_flow(cohort: PreparedCohort, data: Any) -> tuple[FlowStep, ...]:
         if any(one.reason.startswith(CENSORED) for one in reasons):
             evaluated = replace(evaluated, name="known as yes or no: evaluated")
         return (read, *steps, replace(admitted, left_out=reasons), evaluated)
-    unknown = f"no value of {data.endpoint}"
-    if data.exclude:
-        unknown += f", or one in neither class ({', '.join(map(str, data.exclude))})"
+    rules = _rules(bags.flow)
+    why = list(rules) if len(rules) == 1 else [f"{rule} ({n})" for rule, n in rules.items()]
     return (
         read,
         replace(passed, left_out=_difference(passed, admitted, late)),
-        replace(admitted, left_out=_difference(admitted, evaluated, unknown)),
+        replace(admitted, left_out=_difference(admitted, evaluated, "; ".join(why))),
         evaluated,
     )
 
@@ -86,15 +85,16 @@ def _by_reason(flow: Mapping[str, int], unit: str, parts: Iterable[str]) -> tupl
     Whom further parts leave out is told beside their measures.
     """
     elsewhere = tuple(reason_of_part(part, "") for part in parts)
-    given = [
-        (reason, n)
-        for reason, n in flow.items()
-        if n and reason not in _ADMISSION and not reason.startswith(elsewhere)
-    ]
     return tuple(
         LeftOut(reason=why, patients=n) if unit == "patient" else LeftOut(reason=why, samples=n)
-        for why, n in given
+        for why, n in _rules(flow).items()
+        if not why.startswith(elsewhere)
     )
+
+
+def _rules(flow: Mapping[str, int]) -> dict[str, int]:
+    """Of a flow of bags, how many have no label by which rule."""
+    return {why: n for why, n in flow.items() if n and why not in _ADMISSION}
 
 
 def features_left_out(dropped: Mapping[str, int]) -> dict[str, int]:

@@ -13,7 +13,8 @@ from recart.config.build import build
 from recart.data.bag_features import bag_features
 from recart.data.bag_markers import check_marker_genes
 from recart.data.bags import Admission, Bags, Reading, make_bags
-from recart.data.checks import resolve_labels
+from recart.data.checks.labels import is_missing, plain_value
+from recart.data.checks.two_classes import TwoClasses
 from recart.data.covariates import check_covariates
 from recart.data.gates import PREFIX, GatedReader
 from recart.data.gene_panels import named_genes, panel_genes
@@ -195,9 +196,22 @@ def with_bags(store: CohortStore, key: str, data: Any) -> PreparedCohort:
     own = reading_of(store, data)
     outcome = _other_than_binary(data)
     if outcome is None:
-        values = values_of(store, data.unit, data.endpoint)
-        labels = resolve_labels(values, data.positive, data.negative, list(data.exclude))
-        bags = make_bags(store, labels, unit=data.unit, admission=admission(data), reading=own)
+        table = pd.DataFrame({data.endpoint: values_of(store, data.unit, data.endpoint)})
+        classes = TwoClasses(
+            column=data.endpoint,
+            positive=data.positive,
+            negative=data.negative,
+            exclude=list(data.exclude),
+        )
+        resolved = classes.resolve(table)
+        bags = make_bags(
+            store,
+            resolved[LABEL],
+            unit=data.unit,
+            admission=admission(data),
+            reading=own,
+            resolved=resolved,
+        )
     else:
         bags = outcome_bags(store, outcome, data.unit, admission(data), own)
     return PreparedCohort(store=store, key=key, bags=bags, extras=bag_features(store, bags))
@@ -236,10 +250,12 @@ def values_of(store: CohortStore, unit: str, name: str) -> pd.Series[Any]:
 def _of_samples(store: CohortStore, endpoint: str) -> pd.Series[Any]:
     """A patient's value of a sample-level endpoint, or a sample's value of a patient-level one.
 
-    The checks have made sure that a patient's samples agree.
+    The checks have made sure that a patient's samples agree, as far as they have a value.
     """
     if endpoint in store.samples:
-        first = store.samples.groupby("patient")[endpoint].first()
+        given = store.samples[endpoint]
+        given = given.mask(is_missing(given.map(plain_value, na_action="ignore")))
+        first = given.groupby(store.samples["patient"]).first()
         values = first.reindex(range(len(store.patients)))
         values.index = store.patients.index
         return values.rename(endpoint)

@@ -26,7 +26,7 @@ _PAIRS: Final[tuple[tuple[frozenset[str], frozenset[str]], ...]] = (
     (frozenset({"true"}), frozenset({"false"})),
     (frozenset({"1"}), frozenset({"0"})),
 )
-_MISSING: Final = frozenset({"", "nan", "na", "none", "<na>", "n/a"})
+_MISSING: Final = frozenset({"", "nan", "na", "<na>", "n/a"})
 
 
 def plain_value(value: object) -> str:
@@ -38,7 +38,8 @@ def plain_value(value: object) -> str:
 
 def is_missing(text: pd.Series) -> pd.Series:
     """Which values, as text, say that there is none."""
-    return text.isna() | text.astype(str).str.lower().isin(_MISSING)
+    words = text.astype(str)  # `none` is a value, such as of toxicity
+    return text.isna() | (words == "None") | words.str.lower().isin(_MISSING)
 
 
 def _folded(value: str) -> str:
@@ -190,12 +191,15 @@ def check_labels(
         return
     reasons = [name for name in resolved if str(name).startswith(REASON)]
     resolved = resolved.drop(columns=reasons).set_index(values.index)
+    given = ~is_missing(values[outcome.columns[0]].map(plain_value, na_action="ignore"))
     shown = values[list(outcome.columns)].astype(str).agg(", ".join, axis=1)
     values = pd.concat([values[["patient", "sample"]].assign(value=shown), resolved], axis=1)
     values = values[values["sample"].isin(samples.index)]
     for name in resolved.columns:
         if _check_one(values, name, outcome.columns[0], unit, file, problems):
             break
+    else:
+        _check_excluded(values, given, outcome.columns[0], unit, file, problems)
     own = values[values[LABEL].notna()].drop_duplicates(["patient", *resolved.columns])
     for problem in outcome.too_few(own, limits.min_per_class):
         problems.error(replace(problem, file=file))
@@ -238,18 +242,37 @@ def _check_one(
     several = distinct[unit][distinct[unit].duplicated()].unique()
     words = "is in both classes" if distinct[label].isin((0, 1)).all() else "has several values"
     for owner in several:
-        of_owner = values[values[unit] == owner]
-        shown = ", ".join(f"{row.sample}={row.value}" for row in of_owner.itertuples())
-        problems.error(
-            Problem(
-                code="E-LAB-002",
-                what=f"{unit} {owner} {words}: {shown}",
-                mend="correct the labels"
-                + ("" if unit == "sample" else ", or set data.unit=sample"),
-                file=file,
-                sample=str(of_owner["sample"].iloc[0]),
-                column=endpoint,
-                count=len(of_owner),
-            )
-        )
+        problems.error(_contradiction(values, unit, owner, words, endpoint, file))
     return bool(len(several))
+
+
+def _check_excluded(
+    values: pd.DataFrame,
+    given: pd.Series[bool],
+    endpoint: str,
+    unit: str,
+    file: str,
+    problems: Problems,
+) -> None:
+    """Owners with a label in one row, and a value that is left out by rule in another."""
+    labelled = values[LABEL].notna()
+    left_out = set(values.loc[~labelled & given.reindex(values.index), unit])
+    for owner in [own for own in values.loc[labelled, unit].unique() if own in left_out]:
+        words = "has a class and is left out by rule"
+        problems.error(_contradiction(values, unit, owner, words, endpoint, file))
+
+
+def _contradiction(
+    values: pd.DataFrame, unit: str, owner: object, words: str, endpoint: str, file: str
+) -> Problem:
+    of_owner = values[values[unit] == owner]
+    shown = ", ".join(f"{row.sample}={row.value}" for row in of_owner.itertuples())
+    return Problem(
+        code="E-LAB-002",
+        what=f"{unit} {owner} {words}: {shown}",
+        mend="correct the labels" + ("" if unit == "sample" else ", or set data.unit=sample"),
+        file=file,
+        sample=str(of_owner["sample"].iloc[0]),
+        column=endpoint,
+        count=len(of_owner),
+    )

@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 import pandas as pd
 
-from recart.data.checks.labels import resolve_labels
+from recart.data.checks.labels import plain_value, resolve_labels
 from recart.data.outcome import LABEL, REASON, Outcome
 from recart.problems import Problem
 
@@ -34,14 +34,16 @@ class TwoClasses(Outcome):
         return (self.column,)
 
     def resolve(self, values: pd.DataFrame) -> pd.DataFrame:
-        """1, 0 and NaN."""
+        """1, 0 and NaN, the values of `exclude` told from missing ones."""
         labels = resolve_labels(
             values[self.column], self.positive, self.negative, list(self.exclude)
         )
-        why = f"no value of {self.column}"
-        if self.exclude:
-            why += f", or one in neither class ({', '.join(map(str, self.exclude))})"
-        return pd.DataFrame({LABEL: labels, REASON: np.where(labels.isna(), why, "")})
+        text = values[self.column].map(plain_value, na_action="ignore").astype(object)
+        excluded = text.isin([plain_value(v) for v in self.exclude]).to_numpy()
+        why = np.where(excluded, "not evaluable: " + text.astype(str), f"no value of {self.column}")
+        return pd.DataFrame(
+            {LABEL: labels, REASON: np.where(labels.isna(), why, "")}, index=values.index
+        )
 
     def too_few(self, resolved: pd.DataFrame, at_least: int) -> list[Problem]:
         """Each class needs `at_least` patients."""

@@ -17,7 +17,9 @@ from recart.problems import Problem, Problems
 
 __all__ = ["as_text", "read_table", "typed"]
 
-_MISSING: Final = frozenset({"", "na", "n/a", "nan", "none", "null", "<na>", "-"})
+# `none` is a value, such as of toxicity; `None` is how Python writes that there is no value
+_MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "<na>", "-"})
+_NONE: Final = "None"
 _DECIMAL_COMMA: Final = re.compile(r"^-?\d+,\d+$")
 
 
@@ -70,7 +72,7 @@ def read_table(path: str | Path, problems: Problems) -> pd.DataFrame | None:
     frame = pd.DataFrame(fields, columns=pd.Index(header), dtype=object)
     for name in header:
         commas = [value for value in frame[name] if _DECIMAL_COMMA.match(value)]
-        present = [value for value in frame[name] if value.lower() not in _MISSING]
+        present = [value for value in frame[name] if not _is_missing(value)]
         if commas and len(commas) >= len(present) / 2:
             error("E-CSV-003", f"decimal comma ({commas[0]})", "write decimal points", name)
     return frame
@@ -97,7 +99,9 @@ def typed(frame: pd.DataFrame, text: Collection[str]) -> pd.DataFrame:
 
 
 def _is_missing(value: object) -> bool:
-    return bool(pd.isna(value)) if not isinstance(value, str) else value.lower() in _MISSING  # type: ignore[call-overload]
+    if not isinstance(value, str):
+        return bool(pd.isna(value))  # type: ignore[call-overload]
+    return value == _NONE or value.lower() in _MISSING
 
 
 def as_text(values: pd.Series) -> pd.Series:
