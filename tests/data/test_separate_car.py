@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,6 +37,13 @@ def test_car_is_taken_out(cohort: Cohort) -> None:
         separate_car(cohort, ["CARR", "FMC63"])
     assert [p.feature for p in caught.value.problems] == ["CARR", "FMC63"]
     assert "CAR" in caught.value.problems[0].mend
+
+
+def test_a_normalised_value_above_zero_is_a_car_positive_cell(cohort: Cohort) -> None:
+    log = cohort.rna.copy()
+    log.data = np.log1p(log.data / 10)
+    _, counts = separate_car(replace(cohort, rna=log), ["CAR"])
+    np.testing.assert_array_equal(counts > 0, cohort.rna[:, [1]].toarray()[:, 0] > 0)
 
 
 @pytest.mark.parametrize(

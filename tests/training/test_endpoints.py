@@ -11,6 +11,8 @@ import torch
 from scipy.special import logit
 
 from recart.config.compose import compose
+from recart.data.split import Split
+from recart.data.split_rules import FoldPatients, Kind
 from recart.models.cox import log_partial_likelihood
 from recart.problems import InputError
 from recart.training.cohort_setup import left_unread
@@ -171,6 +173,21 @@ def test_a_survival_head_tells_risk_and_survival(signal: tuple[BagLatents, np.nd
     np.testing.assert_array_equal(again.outputs(bags)["survival:6"], told["survival:6"])
 
 
+def test_nothing_is_told_of_months_that_nobody_was_followed_to(
+    signal: tuple[BagLatents, np.ndarray],
+) -> None:
+    bags, drift = signal
+    short = np.clip(times_of(drift), 0, [10.0, 1.0])
+    fitted = head(replace(SURVIVAL, months=[6.0, 10.0, 12.0])).fit(bags, short, 0)
+    told = fitted.outputs(bags)
+    assert np.isnan(told["survival:12"]).all()
+    assert np.isfinite(told["survival:10"]).all()
+    assert np.isfinite(fitted.logits(bags)).all()
+    # the landmark itself is what the checks ask patients for
+    late = head(replace(SURVIVAL, landmark=12.0)).fit(bags, short, 0)
+    assert np.isfinite(late.logits(bags)).all()
+
+
 def test_the_loss_of_survival_is_what_the_left_out_add_to_the_likelihood() -> None:
     rng = np.random.default_rng(0)
     y = torch.from_numpy(times_of(rng.normal(size=N)))[None]
@@ -246,6 +263,25 @@ def test_the_targets_of_several_stand_side_by_side() -> None:
     np.testing.assert_array_equal(both.binary(both.targets(table)), [1, 0])
     with pytest.raises(InputError, match="E-LAB-010"):
         SeveralEndpoints(parts={"response": ORDINAL})
+
+
+def test_a_part_that_a_fold_cannot_be_fitted_to_is_named_before_training() -> None:
+    crs = OrdinalEndpoint(column="crs", levels=["0", "1", "2"], cut="2")
+    both = SeveralEndpoints(parts={"response": ORDINAL, "crs (max)": crs})
+    values = pd.DataFrame({"best": ["PD", "CR"] * 10, "crs": ["0"] * 15 + ["2"] * 5})
+    table = both.resolve(values).assign(patient=np.arange(20))
+    assert both.part_table(table, "crs (max)")["label"].tolist() == [0.0] * 15 + [2.0] * 5
+
+    def folds(held_out: list[int]) -> Split:
+        rest = [patient for patient in range(20) if patient not in held_out]
+        parts = {"train": tuple(rest[2:]), "validation": tuple(rest[:2])}
+        fold = FoldPatients(repeat=0, fold=0, seed=0, held_out=tuple(held_out), **parts)
+        return Split(seed=0, kind=Kind.EXTERNAL, folds=(fold,))
+
+    assert both.lacking(table, folds([0, 1, 2, 3, 15, 16, 17])) == []
+    (problem,) = both.lacking(table, folds([0, 1, 16, 17, 18, 19]))
+    assert (problem.code, problem.column, problem.examples) == ("E-SPLIT-005", "crs", ("r0f0 (1)",))
+    assert "part crs (max)" in problem.what
 
 
 def test_a_file_names_its_endpoint(

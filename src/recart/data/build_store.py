@@ -71,7 +71,7 @@ def separate_car(
     rest = replace(
         cohort, rna=cohort.rna[:, np.flatnonzero(~is_car)], genes=cohort.genes.loc[~is_car]
     )
-    return rest, counts.astype(np.int64)
+    return rest, np.ceil(counts).astype(np.int64)  # of normalised values any above 0 is one
 
 
 def smallest_type(matrix: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -32,7 +32,7 @@ from recart.training.cohort_setup import (
 )
 from recart.training.collapse import collapse_warning
 from recart.training.cross_validation import CrossValidation
-from recart.training.endpoints import endpoint_of
+from recart.training.endpoints import SeveralEndpoints, endpoint_of
 from recart.training.epoch_reports import EpochWatcher
 from recart.training.executors.executor import Executor
 from recart.training.executors.in_process import InProcess
@@ -197,15 +197,19 @@ def split_of(run: RunDirectory, cohort: PreparedCohort, scheme: Any, seed: int) 
     names = list(cohort.store.patients.index)
     if run.split.exists():
         return Split.read(run.split, names)
+    endpoint = endpoint_of(cohort.bags)
     table = cohort.bags.table
     labelled = table[table["label"] >= 0]
     patients = labelled["patient"].to_numpy()
-    classes, grade = endpoint_of(cohort.bags).stratified_by(labelled)
+    classes, grade = endpoint.stratified_by(labelled)
     columns = _columns(cohort.store, cohort.bags)
     columns = replace(columns, pseudonym=partial(_pseudonym, prepared_folder(run)))
     if grade.any():
         columns = replace(columns, grade=_by_patient(patients, grade, len(names)))
     split: Split = scheme.split(patients, classes, seed, names, columns)
+    problems = endpoint.lacking(table, split) if isinstance(endpoint, SeveralEndpoints) else []
+    if problems:
+        raise InputError(problems)
     split.write(run.split, names)
     return split
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, final
+from typing import Any, Final, NoReturn, final
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
 from recart.data.outcome import LABEL
+from recart.data.split import Split
 from recart.problems import InputError, Problem, Problems
 from recart.training.endpoints.endpoint import Array, Endpoint, Solution
 
 __all__ = ["SeveralEndpoints"]
+
+_LEAST: Final = 2  # patients of a class, as inner folds ask for
 
 
 @final
@@ -148,8 +151,38 @@ class SeveralEndpoints(Endpoint):
     def _table(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
         if name == next(iter(self.parts)):
             return table
-        own = table.filter(regex=f":{name}$")
-        return own.rename(columns=lambda column: str(column).removesuffix(f":{name}"))
+        end = f":{name}"
+        own = table[[column for column in map(str, table.columns) if column.endswith(end)]]
+        return own.rename(columns=lambda column: str(column).removesuffix(end))
+
+    def lacking(self, table: pd.DataFrame, split: Split) -> list[Problem]:
+        """Further parts of which a fold's development patients have fewer than two of a class."""
+        problems = []
+        for name, own in list(self.parts.items())[1:]:
+            part = self._table(table, name)
+            known = part[LABEL].to_numpy(dtype=float) >= 0
+            classes, _ = own.stratified_by(part[known])
+            patients = table.loc[known, "patient"].to_numpy()
+            poor = []
+            for fold in split.folds:
+                inside = np.isin(patients, [*fold.train, *fold.validation])
+                of_class = [len(set(patients[inside & (classes == code)])) for code in (0, 1)]
+                if min(of_class) < _LEAST:
+                    poor.append(f"r{fold.repeat}f{fold.fold} ({min(of_class)})")
+            if poor:
+                problems.append(
+                    Problem(
+                        code="E-SPLIT-005",
+                        column=own.columns[0],
+                        count=len(poor),
+                        examples=tuple(poor[:5]),
+                        what=f"part {name}: these folds leave fewer than {_LEAST} development "
+                        "patients of one class to fit it to",
+                        mend=f"use more folds (data.folds.k), set the cut of {name} to a value "
+                        "with more patients, or take the part out of endpoint.parts",
+                    )
+                )
+        return problems
 
 
 def _width(endpoint: Endpoint) -> int:

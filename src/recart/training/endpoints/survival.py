@@ -198,7 +198,11 @@ class SurvivalEndpoint(Endpoint):
     def solve(
         self, x_qnf: Tensor, y_qn: Tensor, weight_qn: Tensor, strength_qs: Tensor
     ) -> Solution:
-        """Cox regression; offsets are the cumulative baseline hazard at the months."""
+        """Cox regression; offsets are the cumulative baseline hazard at the months.
+
+        It is NaN at months past the longest follow-up, of which nothing is known, but for the
+        landmark, which the checks ask patients for.
+        """
         y = torch.where(weight_qn.unsqueeze(-1) > 0, y_qn, 0.0)
         coefficients = fit_cox(x_qnf, y, weight_qn, strength_qs)
         months = torch.tensor(list(self.months), dtype=torch.float64)
@@ -207,7 +211,10 @@ class SurvivalEndpoint(Endpoint):
             breslow_hazard((x @ own.unsqueeze(-1)).squeeze(-1), y, weight_qn, months)
             for own in coefficients.unbind(1)
         ]
-        return Solution(coefficients, torch.stack(hazards, dim=1))
+        longest = y[..., 0].amax(-1)
+        unknown = (months > longest.unsqueeze(-1)) & (months != self.landmark)
+        told = torch.stack(hazards, dim=1).masked_fill(unknown.unsqueeze(1), torch.nan)
+        return Solution(coefficients, told)
 
     def log_odds(self, linear: Tensor, offsets: Tensor) -> Tensor:
         """Of the event by the landmark: the higher the hazard, the higher they are."""
@@ -239,7 +246,10 @@ class SurvivalEndpoint(Endpoint):
         return (torch.stack(totals, dim=1).unsqueeze(-1) * share.unsqueeze(1)).expand_as(linear_qsn)
 
     def outputs(self, linear: Tensor, offsets: Tensor) -> dict[str, Array]:
-        """`risk`, the log hazard against the mean patient, and `survival:<month>`."""
+        """`risk`, the log hazard against the mean patient, and `survival:<month>`.
+
+        NaN at months that no development patient was followed to.
+        """
         survival = torch.exp(-offsets.unsqueeze(-2) * torch.exp(linear).unsqueeze(-1)).numpy()
         told = {f"survival:{m:g}": survival[..., i] for i, m in enumerate(self.months)}
         return {"risk": linear.numpy(), **told}
