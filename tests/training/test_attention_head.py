@@ -98,7 +98,10 @@ def test_noise_leaves_the_residual_at_zero(make_state_bags: Make) -> None:
     fresh, truth = make_state_bags(200, 0.0, 99)
     aurocs = [roc_auc_score(truth, own.logits(fresh)) for own in fitted]
     assert 0.4 < np.mean(aurocs) < 0.6
-    kept = next(own for own in fitted if own.residual is None)
+    alone = [own for own in fitted if own.residual is None]
+    for kept in alone:
+        assert kept.inner_loss == kept.base.inner_loss
+        np.testing.assert_array_equal(kept.inner_logits, kept.base.inner_logits)
     with pytest.raises(ValueError, match="base alone"):
         kept.attention(fresh)
 
@@ -134,8 +137,8 @@ def test_labels_of_a_fold_do_not_enter_its_logits(make_state_bags: Make) -> None
 
 def test_labels_of_a_fold_choose_no_residual_for_it() -> None:
     rng = np.random.default_rng(0)
-    y, tests = np.arange(30) % 2, [np.arange(fold, 30, 3) for fold in range(3)]
-    path = np.linspace(0, 2, 7)[None, :, None] * (y - 0.5) + rng.normal(0, 0.3, (2, 7, 30))
+    y, tests = np.arange(60) % 2, [np.arange(fold, 60, 10) for fold in range(10)]
+    path = np.linspace(0, 2, 7)[None, :, None] * (y - 0.5) + rng.normal(0, 0.3, (2, 7, 60))
     path[:, 0] = 0.0
     chosen = choose_residual(path, y, [0.3, 3.0], tests)
     assert chosen.epochs > 0
@@ -144,6 +147,7 @@ def test_labels_of_a_fold_choose_no_residual_for_it() -> None:
         other = y.copy()
         other[test] = 1 - other[test]
         again = choose_residual(path, other, [0.3, 3.0], tests)
+        assert again.epochs > 0
         np.testing.assert_array_equal(again.logits[test], chosen.logits[test])
         assert again.gain != chosen.gain
 
@@ -176,6 +180,26 @@ def test_the_least_of_many_must_be_found_by_other_patients_too() -> None:
         taken += chosen.epochs > 0
     assert flattered > 20
     assert taken < flattered / 2
+
+
+def test_without_a_residual_the_base_alone_speaks_for_every_fold(make_state_bags: Make) -> None:
+    """Also where some folds, without their own labels, would have chosen a residual."""
+    y, tests = np.arange(24) % 2, [np.arange(fold, 24, 4) for fold in range(4)]
+    bags, labels = make_state_bags(24, 0.0, 0)
+    base = BASE.fit(bags, labels, 1)
+    alone = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        path = np.cumsum(rng.normal(0, 0.25, (6, 21, 24)), axis=1)
+        path[:, 0] = 0.0
+        chosen = choose_residual(path, y, [1.0] * 6, tests)
+        if chosen.epochs:
+            continue
+        alone += 1
+        record = chosen.record(base, labels)
+        assert record["inner_log_loss"] == base.inner_loss
+        np.testing.assert_array_equal(record["inner_logits"], base.inner_logits)
+    assert alone > 20
 
 
 def test_a_network_stays_under_five_thousand_parameters() -> None:

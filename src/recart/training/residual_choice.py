@@ -20,7 +20,7 @@ class ResidualChoice(NamedTuple):
     """Steps (0: the base alone) and strength by all inner folds.
 
     `logits` (n) are those of each fold under the choice of the other folds, NaN where these favour
-    the base alone.
+    the base alone; all of them are, where the base alone is the choice of all folds.
     """
 
     epochs: int
@@ -50,8 +50,8 @@ def choose_residual(
     And than that of the share of ones, which knows nothing: a base may be worse on the inner folds,
     and know better of all bags than to say what it said there. The least of many is flattered by
     their number, so what each fold is told under the choice of the others must be better than the
-    base by as much. `tests` are the rows of the inner folds. Labels of a fold choose nothing that
-    is said of it.
+    base by as much. `tests` are the rows of the inner folds. All folds say whether there is a
+    residual; which one speaks for a fold, its labels do not choose.
     """
     logits = np.full(len(labels), np.nan)
     if np.isnan(logits_sen).any():  # too few patients for a choice
@@ -65,6 +65,8 @@ def choose_residual(
     told_n = np.where(np.isnan(logits), logits_sen[s, 0], logits)
     if not _beyond_error(loss_sen[s, 0] - log_losses(told_n, labels)):
         e = 0
+    if not e:  # the base is what will predict, so its inner logits are what is known of it
+        logits[:] = np.nan
     return ResidualChoice(e * EVERY, float(strengths[s]), gain, logits)
 
 
