@@ -126,6 +126,31 @@ def test_new_patients_lack_covariates_but_have_none_that_cannot_be_read(
         check_of_new(words, ["stage", "age"])
 
 
+def test_a_level_spelt_otherwise_is_no_other_level(store: CohortStore) -> None:
+    def named(*values: object) -> CohortStore:
+        return replace(store, patients=store.patients.assign(product=list(values)))
+
+    unlike = named("cilta-cel", "Cilta-cel", "CILTA\u2011CEL", "ide-cel")
+    for check in (
+        lambda: check_of_new(unlike, ["product=cilta-cel"]),
+        lambda: check_covariates(unlike, _bags(unlike, ["product=cilta-cel"]), "response"),
+    ):
+        with pytest.raises(InputError, match="E-COV-007 column=product=cilta-cel count=2") as error:
+            check()
+        assert error.value.problems[0].mend.endswith(": cilta-cel")
+    assert set(error.value.problems[0].examples) == {"Cilta-cel", "CILTA\u2011CEL"}
+    with pytest.raises(InputError, match="E-COV-007"):
+        check_of_new(named("Cilta-cel", "cilta_cel", None, "ciltacel"), ["product=cilta-cel"])
+    # others than the level, and a level that no new patient has
+    assert check_of_new(named("ide-cel", "liso-cel", None, "tecartus"), ["product=cilta-cel"]) == []
+    for level, others in (
+        ("12", ["1-2", "-12"]),
+        ("CD19+", ["CD19-", "CD19"]),
+        ("II", ["I", "I I I"]),
+    ):
+        assert check_of_new(named(level, *others, None), [f"product={level}"]) == []
+
+
 def test_all_problems_at_once(store: CohortStore) -> None:
     names = ["agee", "product", "response", "start", "response=R"]
     with pytest.raises(InputError) as error:

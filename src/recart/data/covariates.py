@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -12,7 +14,7 @@ import pandas as pd
 from recart.data.bags import Bags
 from recart.data.checks.spelling import nearest
 from recart.data.store import CohortStore
-from recart.data.telling_columns import tells_the_class
+from recart.data.telling_columns import by_class, tells_the_class
 from recart.problems import Problem, Problems
 
 __all__ = ["check_covariates", "check_of_new", "column_of", "covariates"]
@@ -20,6 +22,9 @@ __all__ = ["check_covariates", "check_of_new", "column_of", "covariates"]
 _STRUCTURE: Final = ("patient", "start", "stop", "has_receptor")
 _YES: Final = frozenset({"yes", "y", "true"})
 _NO: Final = frozenset({"no", "n", "false"})
+# what joins words, but for what stands between figures: 1-2 is not 12
+_DASH: Final = r"[\s_\u2010-\u2015-]+"
+_JOINT: Final = re.compile(rf"(?<=\w){_DASH}(?=[^\W\d_])|(?<=[^\W\d_]){_DASH}(?=\w)")
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -58,11 +63,11 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
     Raises
     ------
     InputError
-        With each one that is named twice, that no table has, whose words have no number or whose
-        level no row has, that was known after the decision day, or that is the endpoint or gives
-        it away.
+        With each one that is named twice, that no table has, whose words have no number, whose
+        level no row has or some rows spell otherwise, that was known after the decision day, or
+        that is the endpoint or gives it away.
     """
-    problems, by_class = Problems(), _by_class(bags)
+    problems, classes = Problems(), by_class(bags)
     outcome = {endpoint, *(() if bags.outcome is None else bags.outcome.columns)}
     named = list(bags.reading.covariates)
     for name in sorted({name for name in named if named.count(name) > 1}):
@@ -95,18 +100,18 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
             problems.error(_of_words(name, words, mend))
         levels = [] if found.level is None else sorted(set(values.dropna().map(_plain)))
         if found.level is not None and found.level not in levels:
-            near = nearest(found.level, levels)
+            alike = ", ".join(nearest(found.level, levels))
+            there = ", ".join(levels[:20]) or "none"
             problems.error(
                 Problem(
                     code="E-COV-006",
                     column=name,
-                    what=f"no row of {found.name} has this level; they have "
-                    f"{', '.join(levels[:20]) or 'none'}",
-                    mend=f"nearest: {', '.join(near)}"
-                    if near
-                    else "take it out of data.covariates",
+                    what=f"no row of {found.name} has this level; they have {there}",
+                    mend=f"nearest: {alike}" if alike else "take it out of data.covariates",
                 )
             )
+        elif spellings := _other_spellings(found):
+            problems.error(_of_spellings(name, found, spellings))
         late = _late(found, bags.decision_day) & _entering(found, store, bags)
         if late.any():
             problems.error(
@@ -119,7 +124,7 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
                     mend="take it out of data.covariates, or set a later data.decision_day",
                 )
             )
-        if found.name in outcome or _tells(found, store, by_class):
+        if found.name in outcome or _tells(found, store, classes):
             own = "is the endpoint" if found.name in outcome else "gives the endpoint away"
             problems.error(
                 Problem(
@@ -139,7 +144,8 @@ def check_of_new(store: CohortStore, names: Sequence[str]) -> list[str]:
     Raises
     ------
     InputError
-        With each one that has values which can't be read.
+        With each one that has values which can't be read, or its level in another spelling, which
+        would count as another level.
     """
     problems, absent = Problems(), []
     for name in names:
@@ -149,6 +155,8 @@ def check_of_new(store: CohortStore, names: Sequence[str]) -> list[str]:
         elif words := _unreadable(found):
             mend = "write numbers, or yes and no, as the training cohort has them; or leave it out"
             problems.error(_of_words(name, words, mend))
+        elif spellings := _other_spellings(found):
+            problems.error(_of_spellings(name, found, spellings))
     problems.raise_if_any()
     return absent
 
@@ -164,14 +172,15 @@ def _of_words(name: str, words: Sequence[str], mend: str) -> Problem:
     )
 
 
-def _by_class(bags: Bags) -> Bags:
-    """Bags whose label is their class, 0 or 1, where an outcome has labels of its own."""
-    if bags.outcome is None:
-        return bags
-    labelled = (bags.table["label"] >= 0).to_numpy()
-    label = np.full(len(bags), -1, dtype=np.int64)
-    label[labelled], _ = bags.outcome.stratified_by(bags.table[labelled])
-    return replace(bags, table=bags.table.assign(label=label))
+def _of_spellings(name: str, found: _Column, spellings: dict[str, int]) -> Problem:
+    return Problem(
+        code="E-COV-007",
+        column=name,
+        count=sum(spellings.values()),
+        examples=tuple(spellings)[:5],
+        what=f"{found.name} has the level {found.level} in another spelling",
+        mend=f"write it as data.covariates of the training has it: {found.level}",
+    )
 
 
 def _tells(found: _Column, store: CohortStore, bags: Bags) -> bool:
@@ -253,6 +262,16 @@ def _is_level(values: pd.Series[Any], level: str) -> Array:
     words = values.astype(object).map(_plain, na_action="ignore")
     numbers: Array = np.where(words.notna(), (words == level).astype(float), np.nan)
     return numbers
+
+
+def _other_spellings(found: _Column) -> dict[str, int]:
+    """Rows by value that differs from the level in nothing but case, blanks, hyphens and dashes."""
+    level, words = found.level or "", Counter(found.table[found.name].dropna().map(_plain))
+    return {word: n for word, n in words.items() if word != level and _bare(word) == _bare(level)}
+
+
+def _bare(word: str) -> str:
+    return _JOINT.sub("", unicodedata.normalize("NFKC", word).strip().casefold())
 
 
 def _plain(value: object) -> str:

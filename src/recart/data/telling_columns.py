@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import comb
 from typing import Any, Final
 
@@ -10,10 +11,20 @@ import pandas as pd
 
 from recart.data.bags import Bags
 
-__all__ = ["tells_the_class"]
+__all__ = ["by_class", "tells_the_class"]
 
 # a covariate that tells the classes apart by its values is suspect below this probability
 _CHANCE: Final = 1e-3
+
+
+def by_class(bags: Bags) -> Bags:
+    """Bags whose label is their class, 0 or 1, where an outcome has labels of its own."""
+    if bags.outcome is None:
+        return bags
+    labelled = (bags.table["label"] >= 0).to_numpy()
+    label = np.full(len(bags), -1, dtype=np.int64)
+    label[labelled], _ = bags.outcome.stratified_by(bags.table[labelled])
+    return replace(bags, table=bags.table.assign(label=label))
 
 
 def tells_the_class(values: pd.Series[Any], bags: Bags) -> bool:
