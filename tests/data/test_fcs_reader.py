@@ -145,3 +145,56 @@ def test_all_faults_of_sheet_and_files_are_said_at_once(
     write("one.fcs", ["", "", ""])
     with pytest.raises(InputError, match="no dye is named"):
         _reader(tmp_path, "sample,patient,fcs\nS1,P1,one.fcs\n").read()
+
+
+def _written(path: Path, detectors: list[str], markers: list[str]) -> np.ndarray:
+    """20 events in a file; what was written."""
+    values = np.random.default_rng(0).poisson(50, (20, len(detectors))).astype(np.float32)
+    with path.open("wb") as stream:
+        flowio.create_fcs(stream, values.flatten().tolist(), detectors, opt_channel_names=markers)
+    return values
+
+
+ONE = "sample,patient,fcs\nS1,P1,one.fcs\n"
+
+
+def test_channels_of_mass_cytometry_that_are_no_proteins_are_left_out(tmp_path: Path) -> None:
+    none = [
+        *("140Ce_Bead", "191Ir_DNA1", "193Ir", "195Pt_Viability", "198Pt_Cisplatin", "102Pd_BC1"),
+        *("131Xe", "Center", "Offset", "Width", "Residual", "Event_length", "Time"),
+    ]
+    proteins = ["89Y_CD45", "145Nd_CD4", "150Nd_DNAM-1", "160Gd_BCMA", "168Er_Ki67", "45RA"]
+    detectors = [f"X{at}Di" for at in range(len(none + proteins))]
+    detectors[11:13] = "Event_length", "Time"
+    values = _written(tmp_path / "one.fcs", detectors, [*none, *proteins])
+    cohort = _reader(tmp_path, ONE).read()
+    assert cohort.proteins[:3] == ["CD45", "CD4", "CD226"]
+    assert len(cohort.proteins) == len(proteins)
+    assert cohort.dropped == {"features that are neither RNA nor surface protein": 11}
+    named = _reader(tmp_path, ONE, proteins=["191Ir_DNA1", "CD45", "145Nd_CD4"]).read()
+    assert named.proteins == ["DNA1", "CD45", "CD4"]
+    assert not named.dropped
+    counts = np.round(values[:, [1, len(none), len(none) + 1]] / 20)
+    np.testing.assert_array_equal(named.protein, counts)  # type: ignore[arg-type]
+
+
+def test_of_a_signal_the_area_is_read_or_the_detector_that_is_named(tmp_path: Path) -> None:
+    detectors = ["FSC-A", "B1-A", "B1-H", "B1-W", "V2-A", "V2-H", "V3-A"]
+    markers = ["", "CD4", "CD4", "CD4", "CD8", "CD8", ""]
+    values = _written(tmp_path / "one.fcs", detectors, markers)
+    for proteins, names, columns in (
+        (None, ["CD4", "CD8A"], [1, 4]),
+        (["CD4"], ["CD4"], [1]),
+        (["b1-h", "CD8", "V3-A"], ["CD4", "CD8A", "V3-A"], [2, 4, 6]),
+    ):
+        cohort = _reader(tmp_path, ONE, proteins=proteins).read()
+        assert cohort.proteins == names
+        np.testing.assert_array_equal(cohort.protein, np.round(values[:, columns] / 20))  # type: ignore[arg-type]
+    for named in (["B1-A", "B1-H"], ["CD4", "B1-H"]):
+        with pytest.raises(InputError, match=r"several channels are CD4 \(B1-A, B1-H\)"):
+            _reader(tmp_path, ONE, proteins=named).read()
+    markers[4] = markers[5] = "anti-CD4"  # of another signal: nothing says which is meant
+    _written(tmp_path / "one.fcs", detectors, markers)
+    with pytest.raises(InputError, match=r"CD4 \(B1-A, V2-A\).* or their detectors"):
+        _reader(tmp_path, ONE).read()
+    assert _reader(tmp_path, ONE, proteins=["V2-A"]).read().proteins == ["CD4"]

@@ -110,6 +110,16 @@ def test_channels_go_by_marker_or_detector_in_any_case(
     pd.testing.assert_frame_equal(gates.fractions(), before)
 
 
+def test_gates_find_markers_behind_isotopes_and_areas_beside_heights() -> None:
+    own = Events(
+        values=np.zeros((1, 5)),
+        detectors=("Y89Di", "Nd145Di", "B1-A", "B1-H", "V2-H"),
+        markers=("89Y_CD45", "145Nd_CD4", "CD8", "CD8", "CD19"),
+    )
+    named = ("cd45", "145Nd_CD4", "Nd145Di", "CD8", "B1-H", "CD19", "CD3", "89Y")
+    assert [own.column(name) for name in named] == [0, 1, 1, 2, 3, 4, None, None]
+
+
 def test_bad_tables_say_everything(gates: GateFractions, tmp_path: Path) -> None:
     (tmp_path / "gates.csv").write_text(
         "gate,parent,channel,low,high\n"

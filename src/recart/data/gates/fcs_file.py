@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,10 +13,15 @@ import numpy as np
 
 from recart.problems import InputError, Problem
 
-__all__ = ["Events", "on_arcsinh_scale", "read_fcs"]
+__all__ = ["Events", "on_arcsinh_scale", "read_fcs", "without_isotope"]
 
 # scatter and time have units of their own, in which gates are drawn on them
 _LINEAR: Final = re.compile(r"(FSC|SSC|TIME|EVENT)", re.IGNORECASE)
+# mass cytometry writes the isotope before the marker: 145Nd_CD4
+_ISOTOPE: Final = re.compile(r"^\d{2,3}[A-Z][a-z]?_(?=.)")
+# of a signal's pulse cytometers write the area, and where asked its height and width
+_AREA: Final = re.compile(r"-A$", re.IGNORECASE)
+_HEIGHT_OR_WIDTH: Final = re.compile(r"-[HW]$", re.IGNORECASE)
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -37,14 +43,37 @@ class Events:
         """Columns that are neither scatter nor time."""
         return [at for at, name in enumerate(self.detectors) if not _LINEAR.match(name)]
 
+    def areas(self, columns: Sequence[int]) -> list[int]:
+        """Those of `columns` that are no height or width of a signal whose area is among them."""
+        measured = {
+            _AREA.sub("", name).lower()
+            for at in columns
+            if _AREA.search(name := self.detectors[at])
+        }
+        return [
+            at
+            for at in columns
+            if not _HEIGHT_OR_WIDTH.search(name := self.detectors[at])
+            or _HEIGHT_OR_WIDTH.sub("", name).lower() not in measured
+        ]
+
     def column(self, channel: str) -> int | None:
-        """The one channel with this marker, else with this detector, by any case; else None."""
+        """The one channel with this marker, else detector, else marker behind an isotope; or None.
+
+        Case is ignored; of a signal that has an area, the area is meant.
+        """
         wanted = channel.strip().lower()
-        for names in (self.markers, self.detectors):
-            found = [at for at, name in enumerate(names) if name.lower() == wanted]
+        bare = [without_isotope(marker) for marker in self.markers]
+        for names in (self.markers, self.detectors, bare):
+            found = self.areas([at for at, name in enumerate(names) if name.lower() == wanted])
             if len(found) == 1:
                 return found[0]
         return None
+
+
+def without_isotope(marker: str) -> str:
+    """A marker of mass cytometry by its antigen alone: `CD4` of `145Nd_CD4`."""
+    return _ISOTOPE.sub("", marker)
 
 
 def read_fcs(path: Path, *, compensate: bool) -> Events:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from scipy import sparse
 
 from recart.data.cohort import Cohort
 from recart.data.gates.cell_gate import CellGate
-from recart.data.gates.fcs_file import Events, read_fcs
+from recart.data.gates.fcs_file import Events, read_fcs, without_isotope
 from recart.data.names.protein_aliases import marker_of
 from recart.data.readers.assemble import Parts, assemble
 from recart.data.readers.columns import Columns
@@ -28,15 +29,24 @@ __all__ = ["FcsReader"]
 
 _FILE: Final = ("fcs", "file", "path")  # names of the sheet's column of files
 
+# channels with a name of their own that no antibody stains; DNAM-1, BCMA and Ki67 are proteins
+_NO_PROTEIN: Final = re.compile(
+    r"bead|^DNA(?![a-z])|^intercalator|^19[13]Ir|viab|cisplatin|live.{0,3}dead|zombie|^7.?AAD|^DAPI"
+    r"|barcode|^BC[ _-]?\d*$|^(center|offset|width|residual|time|event.?length)$"
+    r"|^(?-i:\d{2,3}[A-Z][a-z]?|[A-Z][a-z]?\d{2,3}D[id])$",
+    re.IGNORECASE,
+)
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class _Panel(NamedTuple):
-    """Cells of one sample: counts (cells, proteins) and the proteins' names."""
+    """Cells of one sample: counts (cells, proteins), names of proteins and of what is none."""
 
     sample: str
     counts: Array
     names: list[str]
+    others: list[str]
 
 
 @final
@@ -62,8 +72,10 @@ class FcsReader(Reader):
     patients
         Further table; None where the sheet holds everything.
     proteins
-        Markers that are read, by any of their names; None reads every dye with a marker ($PnS).
-        Channels are the same protein where their names mean the same marker.
+        Markers that are read, by any of their names or by their detectors ($PnN); None reads every
+        dye with a marker ($PnS), but for beads, DNA, viability, barcodes and the like. Channels
+        are the same protein where their names mean the same marker; of one signal's area, height
+        and width the area is read.
     cells
         Cells of a file, at most, drawn by the sample's name.
     compensate
@@ -127,6 +139,8 @@ class FcsReader(Reader):
             columns = np.array([names.index(name) for name in panel.names])
             at = np.ix_(np.arange(stop - size, stop), columns)
             counts[at], measured[at] = panel.counts, True
+        if others := {name for panel in panels for name in panel.others}:
+            dropped["features that are neither RNA nor surface protein"] = len(others)
         samples = np.repeat([panel.sample for panel in panels], sizes)
         ids = [f"{panel.sample}:{n}" for panel in panels for n in range(len(panel.counts))]
         parts = Parts(
@@ -142,7 +156,7 @@ class FcsReader(Reader):
 
     def _panel(self, sample: str, path: Path, dropped: dict[str, int]) -> _Panel:
         events = read_fcs(path, compensate=self.compensate)
-        column_of = self._columns_of(events, path)
+        column_of, others = self._columns_of(events, path)
         values = events.values
         if self.gate is not None:
             inside = self.gate.cells(events, path.name)
@@ -154,33 +168,48 @@ class FcsReader(Reader):
             drawn = np.random.default_rng(seed).choice(len(values), self.cells, replace=False)
             values = values[np.sort(drawn)]
         counts = np.round(np.maximum(values[:, list(column_of.values())], 0) / self.unit)
-        return _Panel(sample, counts.astype(np.float32), list(column_of))
+        return _Panel(sample, counts.astype(np.float32), list(column_of), others)
 
-    def _columns_of(self, events: Events, path: Path) -> dict[str, int]:
-        """Column of each protein in a file, by the marker that its name means."""
-        found: dict[str, int] = {}
-        twice = []
-        for column in events.dyes:
-            if given := events.markers[column]:
-                name = marker_of(given) or given
-                twice += [name] if name in found else []
-                found[name] = column
-        there = ", ".join(sorted(found)) or "none"
+    def _columns_of(self, events: Events, path: Path) -> tuple[dict[str, int], list[str]]:
+        """Column of each protein in a file, by the marker that its name means; and what is none."""
+        named = [at for at in events.dyes if events.markers[at]]
+        others = [at for at in named if _is_no_protein(events.markers[at])]
+        columns: dict[str, list[int]] = {}
+        for at in events.areas(named):
+            columns.setdefault(_protein(events.markers[at]), []).append(at)
+        there = [name for name, own in columns.items() if not set(own) <= set(others)]
         lacking = []
-        if self.proteins is not None:
-            wanted = {marker_of(name) or name: name for name in self.proteins}
-            lacking = [given for name, given in wanted.items() if name not in found]
-            twice = [name for name in twice if name in wanted]
-            found = {name: found[name] for name in wanted if name in found}
-        if twice or lacking or not found:
+        if self.proteins is None:
+            columns = {name: columns[name] for name in there}
+        else:
+            markers = {marker.lower() for marker in events.markers}
+            by_detector = {events.detectors[at].lower(): at for at in events.dyes}
+            wanted: dict[str, list[int]] = {}
+            for given in self.proteins:
+                word = given.strip().lower()
+                if word in by_detector and word not in markers:
+                    at = by_detector[word]
+                    name, own = _protein(events.markers[at] or events.detectors[at]), [at]
+                else:
+                    name = _protein(given)
+                    own = columns.get(name, [])
+                lacking += [] if own else [given]
+                wanted[name] = list(dict.fromkeys([*wanted.get(name, []), *own]))
+            columns = wanted
+        twice = {name: own for name, own in columns.items() if len(own) > 1}
+        if twice or lacking or not columns:
             what = f"the file has no protein {', '.join(lacking)}" if lacking else "no dye is named"
-            what = f"several channels are {', '.join(twice)}" if twice else what
-            mend = f"its proteins are {there}; name those wanted in data.reader.proteins"
-            if there == "none":
+            mend = f"its proteins are {', '.join(sorted(there))}; name those wanted"
+            if twice:
+                of = [f"{n} ({', '.join(events.detectors[at] for at in twice[n])})" for n in twice]
+                what, mend = f"several channels are {', '.join(of)}", f"{mend}, or their detectors,"
+            mend += " in data.reader.proteins"
+            if not there:
                 mend = "name the dyes of the file by their markers ($PnS) when exporting it"
             problem = Problem(code="E-FCS-001", file=path.name, what=what, mend=mend)
             raise InputError([problem])
-        return found
+        left_out = [] if self.proteins is not None else [events.markers[at] for at in others]
+        return {name: own[0] for name, own in columns.items()}, left_out
 
     def _rows(self, problems: Problems) -> tuple[list[tuple[str, Path]], SideTables]:
         """Sample and file of each row of the sheet, and the tables beside the cells."""
@@ -218,6 +247,16 @@ class FcsReader(Reader):
         rows = [(str(n), folder / str(own)) for n, own in zip(names, frame[file], strict=True)]
         header = (*side.header, *map(str, frame.columns))
         return rows, SideTables(table, side.patients, self.sheet, side.patients_file, header)
+
+
+def _protein(name: str) -> str:
+    """What a channel's protein is called."""
+    bare = without_isotope(name)
+    return marker_of(bare) or bare
+
+
+def _is_no_protein(marker: str) -> bool:
+    return any(_NO_PROTEIN.search(name) for name in (marker, without_isotope(marker)))
 
 
 def _count(dropped: dict[str, int], key: str, number: int) -> None:
