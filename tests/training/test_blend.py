@@ -19,9 +19,14 @@ STRENGTHS = torch.tensor([0.01, 0.1, 1.0, 10.0], dtype=torch.float64)
 
 
 def _blends(
-    x: np.ndarray, groups: np.ndarray, labels: list[np.ndarray], seed: int = 0, simple: int = 0
+    x: np.ndarray,
+    groups: np.ndarray,
+    labels: list[np.ndarray],
+    seed: int = 0,
+    simple: int = 0,
+    count: int = 5,
 ) -> list[Blend]:
-    folds = [inner_folds(y, np.arange(len(y)), 5, seed) for y in labels]
+    folds = [inner_folds(y, np.arange(len(y)), count, seed) for y in labels]
     targets = [torch.from_numpy(y).double() for y in labels]
     return fit_blends(
         torch.from_numpy(x),
@@ -71,23 +76,25 @@ def test_what_a_few_numbers_show_weakly_is_not_outvoted() -> None:
     assert as_simple > 0.66
 
 
-def test_inner_logits_of_noise_claim_nothing() -> None:
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_inner_logits_of_noise_claim_nothing(count: int) -> None:
     rng = np.random.default_rng(0)
     x, groups = rng.normal(size=(30, 400)), np.arange(400) // 100
     labels = [rng.permutation(np.arange(30) % 2) for _ in range(24)]
-    blends = _blends(x, groups, labels)
+    blends = _blends(x, groups, labels, count=count)
     aurocs = [roc_auc_score(y, own.inner_logits) for y, own in zip(labels, blends, strict=True)]
     # chosen and weighed on the same inner folds, they would read .60
     assert np.mean(aurocs) < 0.53
     assert np.mean([own.inner_log_loss for own in blends]) > 0.66
 
 
-def test_labels_of_the_left_out_fold_never_reach_its_inner_logits() -> None:
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_labels_of_the_left_out_fold_never_reach_its_inner_logits(count: int) -> None:
     rng = np.random.default_rng(1)
     x, groups, y = rng.normal(size=(30, 60)), np.arange(60) // 20, np.arange(30) % 2
-    folds = inner_folds(y, np.arange(30), 5, 0)
+    folds = inner_folds(y, np.arange(30), count, 0)
     other = y.copy()
-    other[folds[2]] = 1 - other[folds[2]]
+    other[folds[1]] = 1 - other[folds[1]]
     targets = [torch.from_numpy(own).double() for own in (y, other)]
     one, two = fit_blends(
         torch.from_numpy(x),
@@ -98,10 +105,27 @@ def test_labels_of_the_left_out_fold_never_reach_its_inner_logits() -> None:
         STRENGTHS,
         BinaryEndpoint(),
     )
-    first, second = np.array(one.inner_logits)[folds[2]], np.array(two.inner_logits)[folds[2]]
+    first, second = np.array(one.inner_logits)[folds[1]], np.array(two.inner_logits)[folds[1]]
     # the same order; only the unit of all scores, which a slope takes out, may differ
     assert (np.argsort(first) == np.argsort(second)).all()
     assert not np.allclose(one.inner_logits, two.inner_logits)
+
+
+def test_two_folds_choose_nothing() -> None:
+    """Beside a labelling of three folds, which choose as they would alone."""
+    rng = np.random.default_rng(1)
+    y, groups = np.arange(30) % 2, np.arange(60) // 20
+    x = rng.normal(size=(30, 60)) + 1.5 * y[:, None] * (groups == 2)
+    folds = [inner_folds(y, np.arange(30), count, 0) for count in (2, 3)]
+    given = torch.from_numpy(x), torch.from_numpy(groups), 2
+    target = torch.from_numpy(y).double()
+    two, three = fit_blends(*given, [target] * 2, folds, STRENGTHS, BinaryEndpoint(), 1)
+    (alone,) = fit_blends(*given, [target], folds[1:], STRENGTHS, BinaryEndpoint(), 1)
+    # ten for the simple group, one for each screen of the others
+    assert two.shares == pytest.approx([10 / 14, 2 / 14, 2 / 14])
+    assert two.strengths == [1.0] * 3
+    assert three.shares[2] > 0.5
+    assert three.inner_logits == pytest.approx(alone.inner_logits)
 
 
 def test_an_expert_is_ridge_regression_on_the_features_it_keeps() -> None:
@@ -130,6 +154,7 @@ def test_an_expert_is_ridge_regression_on_the_features_it_keeps() -> None:
 def test_a_view_is_judged_by_problems_that_left_out_both_folds() -> None:
     folds = [np.arange(0, 3), np.arange(3, 6), np.arange(6, 9)]
     inner = inner_problems([folds, folds[:2]], 10)
+    assert inner.nested_p.tolist() == [True, False]
     for view in range(4):
         for n in range(9):
             fitted = inner.weight_qn[inner.judge_pvn[0, view, n]]

@@ -43,7 +43,8 @@ class Blend:
     """One linear predictor on scaled features, and how it was chosen on inner folds.
 
     The linear predictor is `scaled @ coefficients - centre`; `offsets` (k) are what the endpoint
-    adds to it. `inner_logits` (n) come from experts, weights and a slope that did not see the bag;
+    adds to it. `inner_logits` (n) come from experts and weights that know no label of the bag's
+    fold, and a slope fitted to the scores of the other folds, which are of experts that know it;
     NaN where a bag is in no fold. `shares` are the weights of groups; they sum to 1. `strengths`
     are those of the heaviest expert of each group.
     """
@@ -130,7 +131,8 @@ def _fit(
     placed = _experts(x_nf, groups, residual_qn, inner.weight_qn, strengths)
     experts = [own.expert for own in placed]
     prior_e = torch.tensor([groups[own.group].prior for own in placed], dtype=torch.float64)
-    best_epv, weight_epv = _weights(experts, prior_e, inner, residual_qn)
+    middle = int(strengths.argsort()[len(strengths) // 2])
+    best_epv, weight_epv = _weights(experts, prior_e, inner, residual_qn, middle)
     score_pn = _scores(experts, inner, best_epv, weight_epv)
     blends = []
     for p, own_folds in enumerate(folds):
@@ -182,9 +184,19 @@ def _experts(
 
 
 def _weights(
-    experts: Sequence[Expert], prior_e: Tensor, inner: InnerProblems, residual_qn: Tensor
+    experts: Sequence[Expert],
+    prior_e: Tensor,
+    inner: InnerProblems,
+    residual_qn: Tensor,
+    middle: int,
 ) -> tuple[Tensor, Tensor]:
-    """Best strength and weight (e, p, v) of every expert, by its error in what a view knows."""
+    """Best strength and weight (e, p, v) of every expert, by its error in what a view knows.
+
+    Of two folds a view knows one, and could only be judged by experts that know the other, whose
+    labels must choose nothing that is said of it. So two folds choose nothing: every expert has
+    the `middle` strength and its prior weight, in the view of all bags too, whose slope is fitted
+    to scores made so.
+    """
     target_pvn, known_pvn = residual_qn[inner.whole_pv], inner.weight_qn[inner.whole_pv]
     each_n = torch.arange(target_pvn.shape[-1])
     worth_pv = target_pvn.square().sum(-1).clamp_min(1e-12)
@@ -194,11 +206,13 @@ def _weights(
         error_pvs = (error_pvns.square() * known_pvn.unsqueeze(-1)).sum(2)
         loss_pv, best_pv = (error_pvs / worth_pv.unsqueeze(-1)).min(-1)
         losses.append(loss_pv.clamp_min(1e-12))
-        best.append(best_pv)
+        best.append(torch.where(inner.nested_p.unsqueeze(-1), best_pv, middle))
     loss_epv = torch.stack(losses)
     log_epv = loss_epv.log()
     weight_epv = (1 - loss_epv).clamp_min(_LEAST) * prior_e[:, None, None]
     weight_epv = weight_epv * torch.exp(-_TEMPER * known_pvn.sum(-1) * (log_epv - log_epv.amin(0)))
+    prior_epv = prior_e[:, None, None].expand_as(weight_epv)
+    weight_epv = torch.where(inner.nested_p.unsqueeze(-1), weight_epv, prior_epv)
     return torch.stack(best), weight_epv / weight_epv.sum(0)
 
 

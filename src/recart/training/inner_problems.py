@@ -33,6 +33,9 @@ class InnerProblems(NamedTuple):
         The problem that judges bag `n` in view `v`.
     fold_pn
         Fold of each bag: its own view, which did not know it. 0 where a bag is in none.
+    nested_p
+        Whether there are three folds or more. Two folds leave no bags to fit to without both, so
+        that a view could only be judged by what knows its fold's labels.
     """
 
     weight_qn: Tensor
@@ -40,6 +43,7 @@ class InnerProblems(NamedTuple):
     whole_pv: Tensor
     judge_pvn: Tensor
     fold_pn: Tensor
+    nested_p: Tensor
 
 
 def inner_problems(folds: Sequence[Sequence[Array]], bags: int) -> InnerProblems:
@@ -73,6 +77,7 @@ def inner_problems(folds: Sequence[Sequence[Array]], bags: int) -> InnerProblems
                 pair = without.get((min(view, fold), max(view, fold)))
                 if view != fold and pair is not None:
                     judge_pvn[p, view, test] = pair
+    nested_p = torch.tensor([len(own) > 2 for own in folds])
     return InnerProblems(
-        torch.stack(weights), torch.tensor(labelling), whole_pv, judge_pvn, fold_pn
+        torch.stack(weights), torch.tensor(labelling), whole_pv, judge_pvn, fold_pn, nested_p
     )

@@ -32,6 +32,7 @@ class PrototypeHead(Head):
     `cells` development cells, drawn equally from every bag. `shrinkage` is in cells. Each group of
     features has regressions of its own, at the ridge strength of `strengths` with the least error
     over `inner_folds` stratified folds of the development patients; they are blended by that error.
+    Two folds choose nothing: strengths are the middle one and weights those a priori.
     The simple model, a ridge on a bag's mean latents, is one of them, and outweighs several.
     `use_extras` lets clone statistics and covariates in. `endpoint` is what is predicted; bags
     whose target is not known (NaN) shape the prototypes only.
