@@ -302,6 +302,12 @@ def test_receptors_are_marked_by_sample(cohort: Cohort, tmp_path: Path) -> None:
     has = store.samples["has_receptor"]
     assert not has[key.sample("mid")]
     assert has.sum() == 3
+    # sequenced, as the table says, and nothing found
+    said = replace(cohort, samples=cohort.samples.assign(has_tcr=cohort.samples.index == "mid"))
+    store = _build(
+        said, tmp_path, clonotypes=replace(clonotypes, of_cell=of_cell), receptor=receptor
+    )
+    assert store.samples["has_receptor"].all()
 
 
 @pytest.mark.parametrize("ids", [(3, 1, 2), (30, 4, 100)])

@@ -276,6 +276,19 @@ def test_clone_ids_that_start_anew_in_each_sample_are_told(prefixed: bool, told:
     assert [(p.code, p.count) for p in found] == [("W-REC-012", count) for count in told]
 
 
+def test_samples_without_a_clone_are_told_where_others_have_some() -> None:
+    cohort = make()
+    first = cohort.cells.index[cohort.cells["sample"] == cohort.cells["sample"].iloc[0]]
+    chains = pd.DataFrame({"cell": first, "locus": "TRA", "junction_aa": "CAVRDSNYQLIW"})
+    lone = replace(cohort, chains=chains.reindex(columns=list(CHAIN_COLUMNS)))
+    samples = len(cohort.samples)
+    assert [(p.code, p.column, p.count) for p in check(lone)] == [
+        ("W-REC-013", "has_tcr", samples - 1)
+    ]
+    said = replace(lone, samples=lone.samples.assign(has_tcr="no"))
+    assert check(said) == []
+
+
 def test_normalised_values() -> None:
     cohort = make()
     assert [p.code for p in errors(cohort, normalised=True)] == ["E-RNA-007"]

@@ -273,6 +273,21 @@ def test_b_cell_clones_are_counted_apart() -> None:
     assert without[of_b_cells].isna().all()
 
 
+def test_a_sequenced_sample_without_a_b_cell_counts_as_none_left() -> None:
+    cleared = timed([[-1] * 5, [-1] * 5], [-10, 20], bcr=[0, 0, -1, -1, -1, *[-1] * 5])
+    unknown = features(cleared)
+    assert (unknown["bcr_share"], unknown["bcr_clone_burden"]) == (2 / 5, 2 / 5)
+    assert np.isnan(unknown["bcr_carried_share"])
+    said = replace(cleared, samples=cleared.samples.assign(has_bcr=["Yes", "1"]))
+    known = features(said)
+    assert (known["bcr_share"], known["bcr_clone_burden"]) == (2 / 10, 2 / 10)
+    assert known["bcr_clone_persistence"] == 0
+    after = features(said, [1])
+    assert (after["bcr_share"], after["bcr_clone_burden"]) == (0, 0)
+    assert np.isnan(after["bcr_clone_shannon"])
+    assert np.isnan(features(cleared, [1])["bcr_share"])
+
+
 def test_of_b_cells_all_is_counted_that_is_of_t_cells_but_what_the_car_tells() -> None:
     kinds = {name for name in CLONE_FEATURES if not name.startswith(("bcr_", "car_"))}
     of_b_cells = {f"bcr_{name}" for name in kinds - {"receptor_share"}} | {"bcr_share"}

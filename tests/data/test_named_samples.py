@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from recart.data.bags import Admission
-from recart.data.selection import check_selection
+from recart.data.selection import check_selection, without_order
 from recart.data.store import CohortStore
 from recart.problems import InputError
 
@@ -49,3 +50,22 @@ def test_an_order_may_name_more_than_there_is_and_less_than_stays_out(store: Coh
     check_selection(store, Admission(), ["apheresis", "product", "d7", "d28", "d90"])
     check_selection(store, Admission(decision_day=7), ["product", "d7"])
     check_selection(store, Admission(timepoints=["product", "d28"]), ["product", "d28"])
+
+
+def test_what_keeps_samples_from_being_compared_over_time_is_told(store: CohortStore) -> None:
+    own = store.samples.assign(patient=[0, 0, 0, 1, 1, 2])
+
+    def told(admission: Admission | None = None, *stages: str, **columns: object) -> str:
+        samples = own.assign(**columns)
+        return without_order(replace(store, samples=samples), admission or Admission(), stages)
+
+    assert told() == ""
+    undated = [np.nan, 7.0, 28.0] * 2
+    assert told(day=undated).startswith("samples of 2 patients lie at several time points")
+    assert "product have no day" in told(day=undated)
+    assert told(None, "product", "d7", "d28", day=undated) == ""
+    assert told(Admission(timepoints=["d7"]), day=undated) == ""
+    assert "all lie on one" in told(day=0.0)
+    nameless = told(timepoint=None)
+    assert nameless.startswith("samples of 2 patients have several days and no time point")
+    assert told(Admission(decision_day=0), timepoint=None) == ""

@@ -48,6 +48,16 @@ def contigs(path: Path, barcodes: list[str]) -> None:
     frame.assign(j_gene="TRBJ1-1", cdr3="CASSF").to_csv(path, index=False)
 
 
+def test_a_file_of_contigs_says_that_the_sample_was_sequenced(tmp_path: Path) -> None:
+    header = "sample,patient,gex,vdj_t,vdj_b"
+    for number, name in enumerate("ab"):
+        gex(tmp_path / f"{name}.h5", number, list("ABC"))
+        contigs(tmp_path / f"{name}.csv", BARCODES[: 6 * (number + 1)])
+    cohort = sheet(tmp_path, "S1,P1,a.h5,a.csv,", "S2,P2,b.h5,,b.csv", header=header).read()
+    assert cohort.samples["has_tcr"].notna().tolist() == [True, False]
+    assert cohort.samples["has_bcr"].notna().tolist() == [False, True]
+
+
 def test_b57_missing_file_and_same_file_twice(tmp_path: Path) -> None:
     gex(tmp_path / "a.h5", 0, list("ABC"))
     (tmp_path / "copy.h5").write_bytes((tmp_path / "a.h5").read_bytes())

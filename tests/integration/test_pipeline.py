@@ -261,7 +261,10 @@ def _expansion_is_that_of_clones(obs: pd.DataFrame, cohort: Cohort) -> None:
     beta = chains[chains["locus"] == "TRB"].sort_values("umis").groupby("cell")["junction_aa"]
     beta = beta.last().reindex(obs.index)
     alike = beta.groupby([obs["patient"].astype(str), beta]).transform("size")
-    expansion = obs["recart_expansion"].astype(str)
+    expansion, size = obs["recart_expansion"].astype(str), obs["recart_clone_size"]
+    assert (size.isna() == (expansion == "outside")).all()
+    assert ((size > 1) == expansion.isin(["2-5", "6-20", "21-100", ">100"])).all()
+    assert ((size == 0) == (expansion == "none")).all()
     assert set(expansion) >= {"none", "1", "2-5", "outside"}
     # after the decision
     assert ((expansion == "outside") == obs["sample"].astype(str).str.contains("_post")).all()

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from recart.data.cohort import Cohort
+from recart.data.cohort import HAS_TCR, Cohort, said_to_be_sequenced
 from recart.data.names.gene_map import ensembl_id
 from recart.data.receptors.clonotypes import Clonotypes
 from recart.data.receptors.invariant import is_invariant, receptor_texts
@@ -126,6 +126,7 @@ def build_store(
         cells["cell_type"] = pd.Categorical(cohort.cells["cell_type"].astype(str).to_numpy()[order])
 
     has_receptor = np.bincount(cells["sample"][cells["clone"] >= 0], minlength=len(samples)) > 0
+    has_receptor |= said_to_be_sequenced(samples, HAS_TCR)
     source_rows = samples["_row"].to_numpy()
     measured = cohort.protein_measured
     table = samples.drop(columns=["_row", "patient"]).assign(

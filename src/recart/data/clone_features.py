@@ -9,10 +9,17 @@ import numpy as np
 import pandas as pd
 
 from recart.data.bags import Bags
+from recart.data.cohort import HAS_BCR, said_to_be_sequenced
 from recart.data.stages import sample_words
 from recart.data.store import CohortStore
 
-__all__ = ["CLONE_FEATURES", "EXPANSION_CLASSES", "clone_features", "expansion_of_cells"]
+__all__ = [
+    "CLONE_FEATURES",
+    "EXPANSION_CLASSES",
+    "clone_features",
+    "clone_size_of_cells",
+    "expansion_of_cells",
+]
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -54,8 +61,9 @@ def clone_features(store: CohortStore, bags: Bags) -> pd.DataFrame:
 
     Sizes are counted on the cells of the bag alone, so that no cell from after the decision time,
     and no other patient, can enter. Let n_i be the cells of clone i in the bag, N their sum over
-    the clones, p_i = n_i / N. Cells of samples that were not sequenced for receptors
-    (`has_receptor` of the store's samples) enter CAR shares only. The features:
+    the clones, p_i = n_i / N. Cells of samples that were not sequenced for receptors enter CAR
+    shares only: those without a clone of which no column `has_tcr` (of B cells `has_bcr`) of the
+    samples says yes. The features:
 
     - `receptor_share`: cells with a clone / cells of the sequenced samples.
     - `expanded_share`, `hyperexpanded_share`: share of N in clones of 2 cells or more, of more
@@ -89,7 +97,7 @@ def clone_features(store: CohortStore, bags: Bags) -> pd.DataFrame:
     clone = store.cells["clone"].to_numpy()
     sequenced = store.samples["has_receptor"].to_numpy(dtype=np.bool_)
     bcr = store.cells["bcr_clone"].to_numpy() if "bcr_clone" in store.cells else None
-    with_bcr = np.zeros(len(store.samples), dtype=np.bool_)
+    with_bcr = said_to_be_sequenced(store.samples, HAS_BCR)
     if bcr is not None:
         with_bcr[np.unique(sample[bcr >= 0])] = True
     rows = []
@@ -104,9 +112,8 @@ def clone_features(store: CohortStore, bags: Bags) -> pd.DataFrame:
                 _BagClones(bcr[cells], own, with_bcr[own], time[own], infused[own])
             )
             row |= {_BCR_NAME.get(name, f"bcr_{name}"): value for name, value in of_b_cells.items()}
-            row["bcr_clone_burden"] = row.get("bcr_share", np.nan) * row.get(
-                "bcr_largest_clone_share", np.nan
-            )
+            share = row.get("bcr_share", np.nan)  # 0 where sequencing found no B cell at all
+            row["bcr_clone_burden"] = share * row.get("bcr_largest_clone_share", 1.0)
         rows.append(row)
     return pd.DataFrame(rows, index=bags.table.index, columns=list(CLONE_FEATURES), dtype=float)
 
@@ -115,16 +122,19 @@ _BCR_NAME: Final = {"receptor_share": "bcr_share"}
 
 
 def expansion_of_cells(store: CohortStore, bags: Bags) -> np.ndarray[Any, np.dtype[np.int8]]:
-    """(c) index into `EXPANSION_CLASSES` by the size of the cell's clone in its bag.
+    """(c) index into `EXPANSION_CLASSES` by `clone_size_of_cells`; the classes of scRepertoire."""
+    return np.searchsorted(_UPPER, clone_size_of_cells(store, bags)).astype(np.int8)
 
-    The classes are those of scRepertoire. 0 for cells without a clone and outside all bags.
+
+def clone_size_of_cells(store: CohortStore, bags: Bags) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """(c) cells of the cell's clone in its bag; 0 for cells without a clone and outside all bags.
 
     Raises
     ------
     ValueError
         If bags share cells, since a clone then has several sizes.
     """
-    of_cell = np.zeros(len(store.cells), dtype=np.int8)
+    of_cell = np.zeros(len(store.cells), dtype=np.int32)
     seen = np.zeros(len(store.cells), dtype=np.bool_)
     clone = store.cells["clone"].to_numpy()
     for n in range(len(bags.table)):
@@ -134,7 +144,7 @@ def expansion_of_cells(store: CohortStore, bags: Bags) -> np.ndarray[Any, np.dty
         seen[cells] = True
         own = clone[cells] >= 0
         _, row, size = np.unique(clone[cells][own], return_inverse=True, return_counts=True)
-        of_cell[cells[own]] = np.searchsorted(_UPPER, size[row])
+        of_cell[cells[own]] = size[row]
     return of_cell
 
 

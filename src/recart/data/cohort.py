@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-__all__ = ["CHAIN_COLUMNS", "Cohort"]
+__all__ = ["CHAIN_COLUMNS", "HAS_BCR", "HAS_TCR", "Cohort", "said_to_be_sequenced"]
+
+# columns of samples: whether their T and B cell receptors were sequenced, also where none was found
+HAS_TCR: Final = "has_tcr"
+HAS_BCR: Final = "has_bcr"
+_YES: Final = ("yes", "y", "true", "1", "1.0")
 
 # AIRR names; one row is one receptor chain of one cell. `clone_id` may be given without sequences.
 CHAIN_COLUMNS = (
@@ -39,7 +44,8 @@ class Cohort:
         Column `sample` (str). Optional: `cell_type`, `barcode`, and any other column of `obs`.
     samples
         Index: sample ids (str). Column `patient` (str). Optional: `timepoint` (str), `day`
-        (float, days from infusion), `tissue`, `batch`, `site`, `product`, and sample-level labels.
+        (float, days from infusion), `tissue`, `batch`, `site`, `product`, `has_tcr` and `has_bcr`
+        (whether receptors were sequenced), and sample-level labels.
     patients
         Index: patient ids (str). Endpoint columns and covariates.
     protein
@@ -73,3 +79,12 @@ class Cohort:
     source: dict[str, str] = field(default_factory=dict)
     levels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
+
+
+def said_to_be_sequenced(samples: pd.DataFrame, column: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """(s) samples of which `has_tcr` or `has_bcr` says yes; none where there is no such column."""
+    if column not in samples:
+        return np.zeros(len(samples), dtype=np.bool_)
+    words = samples[column].astype(str).str.strip().str.lower()
+    said: np.ndarray[Any, Any] = words.isin(_YES).to_numpy(dtype=np.bool_)
+    return said

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 
 from recart.data.bags import Admission, admitted_samples
 from recart.data.checks.spelling import nearest
-from recart.data.stages import sample_words
+from recart.data.stages import sample_words, stages_by_day
 from recart.data.store import CohortStore
 from recart.problems import Problem, Problems
 
-__all__ = ["check_selection"]
+__all__ = ["check_selection", "without_order"]
 
 
 def check_selection(store: CohortStore, admission: Admission, stages: Sequence[str]) -> None:
@@ -34,6 +35,37 @@ def check_selection(store: CohortStore, admission: Admission, stages: Sequence[s
     ):
         problems.error(problem)
     problems.raise_if_any()
+
+
+def without_order(store: CohortStore, admission: Admission, stages: Sequence[str]) -> str:
+    """In words, why samples of a patient are not compared over time; empty where they are."""
+    samples = store.samples[admitted_samples(store, admission)]
+    words, day = sample_words(samples, "timepoint"), _days(samples)
+    known = pd.DataFrame({"word": words, "day": day, "patient": samples["patient"].to_numpy()})
+    several = known[known["word"] != ""].groupby("patient")["word"].nunique() > 1
+    if several.any():
+        undated = known["day"].isna().groupby(known["word"]).all()
+        if stages or len(set(stages_by_day(samples).values())) > 1:
+            return ""
+        lacking = ", ".join(map(str, undated.index[undated & (undated.index != "")]))
+        return (
+            f"samples of {several.sum()} patients lie at several time points, and nothing is "
+            f"compared over time: {lacking or 'all'} {'have no day' if lacking else 'lie on one'}; "
+            "give days, or the order by data.stages=[...]"
+        )
+    dated = known.groupby("patient")["day"].nunique() > 1
+    if not dated.any() or (words != "").any():
+        return ""
+    return (
+        f"samples of {dated.sum()} patients have several days and no time point, and nothing is "
+        "compared over time: name their time points by data.columns.timepoint=<column>"
+    )
+
+
+def _days(samples: pd.DataFrame) -> np.ndarray:
+    if "day" not in samples:
+        return np.full(len(samples), np.nan)
+    return pd.to_numeric(samples["day"], errors="coerce").to_numpy(dtype=float)
 
 
 def _of_nobody(store: CohortStore, column: str, names: Sequence[str]) -> Iterator[Problem]:

@@ -156,6 +156,8 @@ def _obs(cohort: Cohort, new: NewPatients) -> pd.DataFrame:
             obs[f"recart_{told}"] = of_bag[told].fillna("").astype(str).to_numpy()
     if new.expansion is not None:
         obs["recart_expansion"] = new.expansion
+    if new.clone_size is not None:
+        obs["recart_clone_size"] = new.clone_size
     if new.cell_flags is not None:
         for name, values in new.cell_flags.items():
             obs[str(name)] = values.to_numpy()

@@ -196,6 +196,11 @@ class Model:
                 check_receptors(self.config, own.fingerprint, own.versions, self.name, progress)
             words = in_model_words(self.members, self.config.data, cohort, progress)
             present = set(words.cohort.genes.index.astype(str))
+            if lacking := [gene for gene in made.car_genes if gene not in present]:
+                progress(
+                    f"warning: the new data lack the CAR genes {', '.join(lacking)}: whether a "
+                    "cell is CAR+ is not known, and read as in most cells"
+                )
             made = replace(made, car_genes=[gene for gene in made.car_genes if gene in present])
             store = to_store(words.cohort, made, OwnNames(self.pseudonyms))
         data = self.config.data

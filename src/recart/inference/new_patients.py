@@ -11,7 +11,11 @@ import pandas as pd
 
 from recart.data.bag_features import bag_features
 from recart.data.bags import Bags
-from recart.data.clone_features import EXPANSION_CLASSES, expansion_of_cells
+from recart.data.clone_features import (
+    EXPANSION_CLASSES,
+    clone_size_of_cells,
+    expansion_of_cells,
+)
 from recart.data.features import bind
 from recart.data.store import CohortStore
 from recart.inference.attributed_cells import AttributedCells, attribute_bags
@@ -38,7 +42,8 @@ class NewPatients:
     where the endpoint is more than yes or no, `level:` and `survival:` columns, and of a head with
     a posterior its bounds, `posterior:low` and `posterior:high` (means over members). `expansion`
     (c) is the expansion class of each cell's clone in its bag, `none` without a clone, `outside`
-    where no bag has the cell, rows as the cells were read. `embedding` (n, f) are the bag features
+    where no bag has the cell, rows as the cells were read, and `clone_size` (c) how many cells of
+    its bag share the clone: 0 without one, NaN where no bag has the cell. `embedding` (n, f) are the bag features
     of the reference member. `drivers` are what drives the scores; where asked for, `attribution` is
     what each cell adds to its patient's, and `pictures` are cells to be drawn, under the reference
     member. Where the model has its `Trust`, `cell_flags` (c) are `recart_ood` and
@@ -53,6 +58,7 @@ class NewPatients:
     embedding: pd.DataFrame
     drivers: Drivers
     expansion: np.ndarray[Any, np.dtype[np.object_]] | None = None
+    clone_size: np.ndarray[Any, np.dtype[np.float32]] | None = None
     attribution: AttributedCells | None = None
     pictures: CellPictures | None = None
     cell_flags: pd.DataFrame | None = None
@@ -118,6 +124,8 @@ def embed_new_patients(
     classes = np.array(EXPANSION_CLASSES, dtype=object)[expansion_of_cells(store, bags)]
     expansion = np.full(len(source), "outside", dtype=object)
     expansion[source[in_bags]] = classes[in_bags]
+    clone_size = np.full(len(source), np.nan, dtype=np.float32)
+    clone_size[source[in_bags]] = clone_size_of_cells(store, bags)[in_bags]
     trusted = None
     if trust is not None:
         log_odds = {view.name: view.logits for view in views}
@@ -135,6 +143,7 @@ def embed_new_patients(
             CellStates.over([view.states for view in views if view.states is not None]),
         ),
         expansion=expansion,
+        clone_size=clone_size,
         attribution=AttributedCells.mean([view.cells for view in views if view.cells is not None]),
         pictures=views[0].pictures,
         cell_flags=None if trusted is None else _cell_flags(trusted, source),

@@ -22,7 +22,7 @@ from recart.data.outcome import LABEL, Outcome
 from recart.data.prepare import Endpoint as AsWritten
 from recart.data.prepare import Preparation, prepare
 from recart.data.readers.reader import Reader
-from recart.data.selection import check_selection
+from recart.data.selection import check_selection, without_order
 from recart.data.store import CohortStore, open_store
 from recart.problems import InputError, Problem
 from recart.training.endpoints import BinaryEndpoint, Endpoint
@@ -108,6 +108,10 @@ def prepare_cohort(data: Any, folder: Path, progress: Callable[[str], None]) -> 
     """
     store, key = prepare(preparation(data, folder, receptors=data.receptors), progress)
     check_selection(store, admission(data), reading(data).stages)
+    if data.unit == "patient" and (
+        why := without_order(store, admission(data), reading(data).stages)
+    ):
+        progress(f"warning: {why}")
     check_marker_genes(store, named_genes(store, reading(data).marker_genes))
     cohort = with_bags(store, key, data)
     check_covariates(store, cohort.bags, str(data.endpoint))

@@ -81,6 +81,7 @@ CODES: Final[dict[str, str]] = {
     "E-REC-002": "receptor columns that cannot be read",
     "W-REC-003": "many junctions that are no CDR3",
     "W-REC-012": "clone ids without sequences that start anew in each sample",
+    "W-REC-013": "samples without a clone, of which it is not said whether they were sequenced",
     # labels
     "E-LAB-001": "the endpoint column is in no table",
     "E-LAB-002": "the endpoint differs within a patient or sample",

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from recart.data.cohort import Cohort
+from recart.data.cohort import HAS_BCR, HAS_TCR, Cohort
 from recart.problems import Problem, Problems
 
 __all__ = ["chain_faults", "check_receptors"]
@@ -67,6 +67,7 @@ def check_receptors(cohort: Cohort, problems: Problems) -> None:
     sample = cohort.cells["sample"][~cohort.cells.index.duplicated()]
     owner = chains["cell"].map(sample)
     _warn_of_restarting_ids(chains, owner, cohort, problems)
+    _warn_of_samples_without(chains, owner, cohort, problems)
     junction = chains["junction_aa"].astype("string").str.upper()
     known = junction.notna()
     # A real CDR3 of ACGTN alone is rarer than one in ten thousand
@@ -100,6 +101,30 @@ def check_receptors(cohort: Cohort, problems: Problems) -> None:
                 sample=str(owner[shape].iloc[0]),
                 column="junction_aa",
                 count=int(shape.sum()),
+            )
+        )
+
+
+def _warn_of_samples_without(
+    chains: pd.DataFrame, owner: pd.Series[Any], cohort: Cohort, problems: Problems
+) -> None:
+    """Warn of samples without a clone that may have been sequenced: none left is no gap."""
+    of_b_cell = chains["locus"].isin(_LOCI[2:])
+    for said, cell, mask in ((HAS_TCR, "T", ~of_b_cell), (HAS_BCR, "B", of_b_cell)):
+        samples = cohort.samples.index[cohort.samples.index.isin(cohort.cells["sample"])]
+        without = samples[~samples.isin(owner[mask])]
+        if said in cohort.samples or len(without) in (0, len(samples)):
+            continue
+        problems.warn(
+            Problem(
+                code="W-REC-013",
+                what=f"{len(without)} of {len(samples)} samples have no {cell} cell clone and are "
+                "taken as not sequenced: shares of clones are missing there, not 0",
+                mend=f"if some were sequenced, say which in a column {said} of the samples, "
+                "yes or no",
+                file=cohort.source.get("chains", ""),
+                column=said,
+                count=len(without),
             )
         )
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import pandas as pd
 
+from recart.data.cohort import HAS_BCR, HAS_TCR
 from recart.data.readers.cellranger_layout import contig_files, matrix_file, multi_samples
 from recart.data.readers.columns import Columns
 from recart.data.readers.sample_tables import SideTables, index_table
@@ -20,6 +21,8 @@ __all__ = ["Run", "read_sheet", "refuse_copies"]
 
 _GEX: Final = ("gex", "gex_path", "h5", "count", "matrix", "path")
 _VDJ: Final = ("vdj", "vdj_path", "vdj_t", "vdj_b", "tcr", "bcr", "contigs")
+# what a file in these columns says of a sample, also where no cell of it has a receptor
+_SEQUENCED: Final = {"vdj_t": HAS_TCR, "tcr": HAS_TCR, "vdj_b": HAS_BCR, "bcr": HAS_BCR}
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ def read_sheet(
             value = str(row[column])
             given = _place(value, sheet, column, str(name), problems) if value else None
             contigs += [] if given is None else contig_files(given)
+            if given is not None and column.lower() in _SEQUENCED and name in table.index:
+                table.loc[str(name), _SEQUENCED[column.lower()]] = "yes"
             if given is not None and not contig_files(given):
                 what = f"no filtered_contig_annotations in {row[column]}"
                 _missing(problems, "E-SHEET-002", what, sheet, column, str(name))
