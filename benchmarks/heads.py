@@ -25,7 +25,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from heads_block import SOME, Block
-from heads_entries import WITHOUT_GENES, default_head, entries
+from heads_entries import ON_LATENTS, WITHOUT_GENES, default_head, entries
 from heads_goals import goal_lines
 from heads_peers import ABMIL, MIXMIL, MULTIMIL, installed, mixmil, multimil
 from heads_scores import score_all, scores_table
@@ -101,7 +101,7 @@ def report(table: pd.DataFrame, ordered: list[str]) -> Iterator[str]:
         yield f"\n{patients} patients, strength {strength:g}"
         yield from block.lines()
     yield ""
-    heads = [name for name in ordered if name != ABMIL and not name.endswith(WITHOUT_GENES)]
+    heads = [n for n in ordered if n != ABMIL and not n.endswith((WITHOUT_GENES, ON_LATENTS))]
     yield from goal_lines(blocks, real, heads, default)
 
 

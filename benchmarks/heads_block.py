@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pandas as pd
-from heads_entries import WITHOUT_GENES
+from heads_entries import ON_LATENTS, WITHOUT_GENES
 from heads_peers import MIXMIL, MULTIMIL
 from scipy.stats import t as student
 
@@ -46,7 +46,7 @@ class Block:
         """(cohort, entry): the default's cohorts, entries that scored some of them, no oracles."""
         own = self.aurocs[mechanism]
         own = own[[name for name in own if not name.startswith("oracle")]]
-        own = own[[name for name in own if not name.endswith(WITHOUT_GENES)]]
+        own = own[[name for name in own if not name.endswith((WITHOUT_GENES, ON_LATENTS))]]
         own = own[own[self.default].notna()]
         return own.dropna(axis=1, thresh=min(_FEWEST, len(own)))
 

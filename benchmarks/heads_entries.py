@@ -5,17 +5,21 @@ Every head of `configs/head` is found by its file; `heads_peers.py` has what oth
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from heads_cohorts import CachedFold
 from heads_peers import ABMIL, Array, Entry, abmil, installed
 
 from recart.config.build import build
 from recart.config.compose import compose, config_folder
 from recart.training.ensemble_head import FittedEnsembleHead
+from recart.training.heads import BagLatents
 
-__all__ = ["ENSEMBLE", "WITHOUT_GENES", "default_head", "entries"]
+__all__ = ["ENSEMBLE", "ON_LATENTS", "WITHOUT_GENES", "default_head", "entries"]
 
 ENSEMBLE = "ensemble"
 WITHOUT_GENES = " - genes"  # of an entry that reads no named genes
+ON_LATENTS = " on latents"  # and nothing beside them, as peers
 
 
 def default_head() -> str:
@@ -25,10 +29,28 @@ def default_head() -> str:
 
 
 def entries() -> dict[str, Entry]:
-    """Every head, the default without its named genes as well, and ABMIL where it is installed."""
+    """Every head, the default with less to read as well, and ABMIL where it is installed."""
     found: dict[str, Entry] = {name: _of_head(name) for name in _heads()}
-    found[default_head() + WITHOUT_GENES] = found[default_head()]
+    default = found[default_head()]
+    found[default_head() + WITHOUT_GENES] = default
+    found[default_head() + ON_LATENTS] = lambda fold: default(_on_latents(fold))
     return {**found, ABMIL: abmil} if installed("torchmil") else found
+
+
+def _on_latents(fold: CachedFold) -> CachedFold:
+    """The fold without proteins, genes, clones and covariates."""
+
+    def bare(bags: BagLatents) -> BagLatents:
+        return replace(
+            bags,
+            extras=bags.extras[:, :0],
+            extra_names=[],
+            extra_groups=[],
+            markers=[own[:, :0] for own in bags.markers],
+            marker_names=[],
+        )
+
+    return replace(fold, development=bare(fold.development), held_out=bare(fold.held_out))
 
 
 def _heads() -> list[str]:
