@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import h5py
@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from recart.data.cohort import CHAIN_COLUMNS
+from recart.data.readers.columns import CHAIN_ROLES, Columns
 from recart.data.readers.elements import members, read_node
 from recart.problems import Problem, Problems
 
-__all__ = ["airr_chains", "chain_frame", "obs_chains"]
+__all__ = ["airr_chains", "chain_frame", "obs_chains", "refuse_ids_beside_cells", "with_given_ids"]
 
 _FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "locus": ("locus", "chain"),
@@ -127,59 +128,89 @@ def obs_chains(obs: pd.DataFrame) -> tuple[pd.DataFrame | None, list[str]]:
         used.append(column)
         if name is not None:
             slots.setdefault((match.group(1).upper(), match.group(2) or "1"), {})[name] = column
-    clone = obs["clone_id"].to_numpy(dtype=object) if "clone_id" in obs.columns else None
     frames = [
         frame
         for (arm, _), columns in slots.items()
-        if (frame := _slot_chains(obs, arm, columns, clone)) is not None
+        if (frame := _slot_chains(obs, arm, columns)) is not None
     ]
-    if clone is not None:
-        with_chain = {cell for frame in frames for cell in frame["cell"]}
-        rest = ~obs.index.isin(with_chain) & pd.notna(clone)
-        columns_ = {"cell": obs.index[rest].to_numpy(dtype=object), "clone_id": clone[rest]}
-        named = chain_frame(columns_, int(rest.sum()))
-        frames.append(named[named["clone_id"].notna()])
-        used.append("clone_id")
+    used += [role for role in CHAIN_ROLES if role in obs.columns]
+    return with_given_ids(_joined(frames), obs), used
+
+
+def with_given_ids(chains: pd.DataFrame | None, obs: pd.DataFrame) -> pd.DataFrame | None:
+    """Chains with the clone ids that columns `clone_id` and `bcr_clone_id` of `obs` give cells.
+
+    A `clone_id` goes to all chains of its cell that have none yet, a `bcr_clone_id` to those of B
+    cells in any case. An id stands alone where its cell has no chain; that of a B cell always.
+    """
+    frames = [] if chains is None else [chains]
+    if "clone_id" in obs.columns:
+        frames = [frame.assign(clone_id=_ids_of(frame, obs["clone_id"])) for frame in frames]
+        with_chain = obs.index.isin(set() if chains is None else set(chains["cell"]))
+        frames.append(_alone(obs["clone_id"][~with_chain], np.nan))
     if "bcr_clone_id" in obs.columns:
-        of_b_cells = obs["bcr_clone_id"].to_numpy(dtype=object)
-        frames = [frame.assign(clone_id=_ids_of(frame, obs.index, of_b_cells)) for frame in frames]
-        frames.append(_named_b_cells(obs.index, of_b_cells))
-        used.append("bcr_clone_id")
-    if not frames:
-        return None, used
+        of_b_cells = obs["bcr_clone_id"]
+        frames = [frame.assign(clone_id=_b_ids_of(frame, of_b_cells)) for frame in frames]
+        frames.append(_alone(of_b_cells, "IGH"))
+    return _joined(frames)
+
+
+def refuse_ids_beside_cells(
+    columns: Columns, obs: pd.DataFrame, header: Sequence[str], file: str, problems: Problems
+) -> None:
+    """Clone ids are those of cells: no constant, and no column of samples or patients only."""
+    named = columns.explicit()
+    for role in CHAIN_ROLES:
+        name = named.get(role)
+        beside = name in header and name not in obs.columns
+        if beside or role in columns.constants():
+            problems.error(
+                Problem(
+                    code="E-REC-002",
+                    what=f"data.columns.{role} names no column of the cells",
+                    mend="name a column of obs that has a clone id for each cell",
+                    file=file,
+                    column=name or role,
+                )
+            )
+
+
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame | None:
     frames = [frame for frame in frames if len(frame)] or frames[:1]
-    return pd.concat(frames, ignore_index=True), used
+    return pd.concat(frames, ignore_index=True) if frames else None
 
 
-def _named_b_cells(cells: pd.Index, ids: np.ndarray[Any, Any]) -> pd.DataFrame:
-    """A row of the heavy locus, without a sequence, for each cell with the id of a B cell clone."""
-    named = pd.notna(ids)
+def _alone(ids: pd.Series, locus: object) -> pd.DataFrame:
+    """A row without a sequence for each cell with a clone id."""
+    ids = ids[ids.notna()]
     columns = {
-        "cell": cells[named].to_numpy(dtype=object),
-        "locus": np.full(int(named.sum()), "IGH", dtype=object),
-        "clone_id": ids[named],
+        "cell": ids.index.to_numpy(dtype=object),
+        "locus": np.full(len(ids), locus, dtype=object),
+        "clone_id": ids.to_numpy(dtype=object),
     }
-    frame = chain_frame(columns, int(named.sum()))
+    frame = chain_frame(columns, len(ids))
     return frame[frame["clone_id"].notna()]
 
 
-def _ids_of(frame: pd.DataFrame, cells: pd.Index, ids: np.ndarray[Any, Any]) -> np.ndarray:
+def _ids_of(frame: pd.DataFrame, ids: pd.Series) -> pd.Series:
+    """Clone ids of the chains: their own, else their cells'."""
+    given = ids[~ids.index.duplicated()].reindex(frame["cell"])
+    own = _map_unique(pd.Series(given.to_numpy(dtype=object), index=frame.index), _clone)
+    return frame["clone_id"].where(frame["clone_id"].notna(), own)
+
+
+def _b_ids_of(frame: pd.DataFrame, ids: pd.Series) -> pd.Series:
     """Clone ids of the chains: those of B cells for their chains, others as they are."""
-    at = cells.get_indexer_for(pd.Index(frame["cell"]))
-    own = pd.Series(ids[at], index=frame.index).map(_clone)
-    return np.where(frame["locus"].isin(("IGH", "IGK", "IGL")), own, frame["clone_id"])
+    own = _ids_of(frame.assign(clone_id=np.nan), ids)
+    return own.where(frame["locus"].isin(("IGH", "IGK", "IGL")), frame["clone_id"])
 
 
-def _slot_chains(
-    obs: pd.DataFrame, arm: str, columns: dict[str, str], clone: np.ndarray[Any, Any] | None
-) -> pd.DataFrame | None:
+def _slot_chains(obs: pd.DataFrame, arm: str, columns: dict[str, str]) -> pd.DataFrame | None:
     """Chains of one slot (`TRA`, or scirpy's `VJ` `1`) of all cells that have one."""
     if "junction_aa" not in columns:
         return None
     values: dict[str, Any] = {n: obs[c].to_numpy(dtype=object) for n, c in columns.items()}
     values["cell"] = obs.index.to_numpy(dtype=object)
-    if clone is not None:
-        values["clone_id"] = clone
     if arm in _LOCI:
         values["locus"] = np.full(len(obs), arm, dtype=object)
     frame = chain_frame(values, len(obs))

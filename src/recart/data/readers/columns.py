@@ -121,3 +121,12 @@ class Columns:
         roles = set(found.values()) | set(self.constants())
         aside = {name: f"{name}_given" for name in available if name in roles and name not in found}
         return frame.rename(columns={**aside, **found})
+
+    def clone_ids(self, obs: pd.DataFrame) -> pd.DataFrame:
+        """The columns of clone ids in `obs`, called by their roles.
+
+        Where the user named a column that `obs` lacks, one that is called like the role is none.
+        """
+        named = self.explicit()
+        roles = [role for role in CHAIN_ROLES if role not in named or named[role] in obs.columns]
+        return self.rename(obs).filter(roles)

@@ -11,7 +11,12 @@ import pandas as pd
 
 from recart.data.cohort import Cohort
 from recart.data.readers.assemble import Parts, assemble
-from recart.data.readers.chains import airr_chains, obs_chains
+from recart.data.readers.chains import (
+    airr_chains,
+    obs_chains,
+    refuse_ids_beside_cells,
+    with_given_ids,
+)
 from recart.data.readers.columns import Columns
 from recart.data.readers.elements import Rows, by_rows, read_frame, read_levels
 from recart.data.readers.file_kind import require_kind
@@ -31,6 +36,8 @@ __all__ = ["H5adReader"]
 @final
 class H5adReader(Reader):
     """RNA in X, raw or a layer; proteins in `obsm` or `var`; receptors in `obs` or `obsm['airr']`.
+
+    Clone ids in `obs` go before sequences, also before those of `obsm['airr']`.
 
     Parameters
     ----------
@@ -101,9 +108,12 @@ class H5adReader(Reader):
         with opened(self.path) as file:
             obs, levels = read_frame(file, "obs", self.path), read_levels(file, "obs")
             chains = airr_chains(file, obs.index, self.path, problems)
+        refuse_ids_beside_cells(self.columns, obs, side.header, self.path, problems)
         if chains is None:
             chains, used = obs_chains(self.columns.rename(obs))
             obs = obs.drop(columns=used, errors="ignore")
+        else:
+            chains = with_given_ids(chains, self.columns.clone_ids(obs))
         return _Tables(obs, levels, chains, side, problems)
 
     def _cohort(self, tables: _Tables, rows: Rows | None, turned: Turned | None = None) -> Cohort:

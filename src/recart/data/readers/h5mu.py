@@ -14,8 +14,13 @@ import pandas as pd
 from recart.data.cohort import Cohort
 from recart.data.readers.assemble import Parts, assemble
 from recart.data.readers.barcodes import match_barcodes
-from recart.data.readers.chains import airr_chains, obs_chains
-from recart.data.readers.columns import Columns
+from recart.data.readers.chains import (
+    airr_chains,
+    obs_chains,
+    refuse_ids_beside_cells,
+    with_given_ids,
+)
+from recart.data.readers.columns import CHAIN_ROLES, Columns
 from recart.data.readers.elements import Rows, by_rows, read_frame, read_levels
 from recart.data.readers.file_kind import require_kind
 from recart.data.readers.genes import gene_table, merge_duplicates
@@ -42,7 +47,8 @@ _NAMES: Final = {
 class H5muReader(Reader):
     """RNA (`rna` or `gex`), proteins (`prot`, `adt`, `protein`), receptors (scirpy's `airr`).
 
-    Cells are those of the RNA; the other modalities are joined to them by barcode.
+    Cells are those of the RNA; the other modalities are joined to them by barcode. Clone ids in
+    `obs` of the receptors, else of the RNA, go before sequences.
 
     Parameters
     ----------
@@ -119,18 +125,26 @@ class H5muReader(Reader):
             groups = _modalities(file, self.path)
             obs, levels = _joined_obs(file, groups, self.path)
             barcodes = chains = None
+            own = pd.DataFrame()  # clone ids of the receptors themselves
             if "prot" in groups:
                 barcodes = read_frame(groups["prot"], "obs", self.path).index
             if "airr" in groups:
                 airr_obs = read_frame(groups["airr"], "obs", self.path)
                 chains = airr_chains(groups["airr"], airr_obs.index, self.path, problems)
+                own = self.columns.clone_ids(airr_obs)
                 if chains is None:
-                    chains, _ = obs_chains(self.columns.rename(airr_obs))
+                    rest = airr_obs.drop(columns=list(CHAIN_ROLES), errors="ignore")
+                    chains, _ = obs_chains(pd.concat([rest, own], axis=1))
+                else:
+                    chains = with_given_ids(chains, own)
+        refuse_ids_beside_cells(self.columns, obs, side.header, self.path, problems)
         if chains is None:
             chains, used = obs_chains(self.columns.rename(obs))
             obs = obs.drop(columns=used, errors="ignore")
         else:
             chains = modality_chains(chains, obs.index, self.path, problems, dropped)
+            of_rna = self.columns.clone_ids(obs).drop(columns=own.columns, errors="ignore")
+            chains = with_given_ids(chains, of_rna)
         return _Tables(obs, levels, chains, barcodes, side, problems, dropped)
 
     def _cohort(self, tables: _Tables, at: Rows | None, rows: Rows | None) -> Cohort:
