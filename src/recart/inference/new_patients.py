@@ -43,11 +43,11 @@ class NewPatients:
     a posterior its bounds, `posterior:low` and `posterior:high` (means over members). `expansion`
     (c) is the expansion class of each cell's clone in its bag, `none` without a clone, `outside`
     where no bag has the cell, rows as the cells were read, and `clone_size` (c) how many cells of
-    its bag share the clone: 0 without one, NaN where no bag has the cell. `embedding` (n, f) are the bag features
-    of the reference member. `drivers` are what drives the scores; where asked for, `attribution` is
-    what each cell adds to its patient's, and `pictures` are cells to be drawn, under the reference
-    member. Where the model has its `Trust`, `cell_flags` (c) are `recart_ood` and
-    `recart_ood_score`, rows as the cells were read, `patients` has the columns of `Trust`, and
+    its bag share the clone: 0 without one, NaN where no bag has the cell. `embedding` (n, f) are
+    the bag features of the reference member. `drivers` are what drives the scores; where asked for,
+    `attribution` is what each cell adds to its patient's, and `pictures` are cells to be drawn,
+    under the reference member. Where the model has its `Trust`, `cell_flags` (c) are `recart_ood`
+    and `recart_ood_score`, rows as the cells were read, `patients` has the columns of `Trust`, and
     `facts` what refusals were decided by. `unit` is what a bag is, `patient` or `sample`: only with
     it is a name one of the two.
     """

@@ -264,7 +264,7 @@ def _refuse_contradictory_ids(per_cell: pd.DataFrame) -> None:
                     what=f"{wrong} of {len(several)} clone ids with several cells of one patient "
                     "cover different TRB sequences, as ids do that start anew in each sample "
                     "(Cell Ranger's raw_clonotype_id)",
-                    mend="leave clone_id out, so that clonotypes are called from the sequences, "
+                    mend="take the column of ids out of obs, and sequences name the clonotypes, "
                     "or give ids that are unique within the patient",
                 )
             ]
