@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -12,6 +13,7 @@ import pytest
 from scipy import sparse
 
 from recart.data.readers import CellRangerReader
+from recart.data.readers.columns import Columns
 from recart.problems import InputError, Problem
 
 BARCODES = [f"{'ACGT'[i % 4] * 8}{'ACGT'[i // 4] * 8}-1" for i in range(12)]
@@ -56,6 +58,13 @@ def test_a_file_of_contigs_says_that_the_sample_was_sequenced(tmp_path: Path) ->
     cohort = sheet(tmp_path, "S1,P1,a.h5,a.csv,", "S2,P2,b.h5,,b.csv", header=header).read()
     assert cohort.samples["has_tcr"].notna().tolist() == [True, False]
     assert cohort.samples["has_bcr"].notna().tolist() == [False, True]
+
+
+def test_a_column_of_the_sheet_holds_no_clone_ids(tmp_path: Path) -> None:
+    gex(tmp_path / "a.h5", 0, list("ABC"))
+    reader = sheet(tmp_path, "S1,P1,a.h5,clone7", header="sample,patient,gex,clone")
+    (problem,) = errors(replace(reader, columns=Columns(clone_id="clone")).read)
+    assert (problem.code, problem.column) == ("E-REC-002", "clone")
 
 
 def test_b57_missing_file_and_same_file_twice(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from scipy import sparse
 from recart.data.cohort import Cohort
 from recart.data.readers.assemble import Parts, assemble
 from recart.data.readers.cellranger_matrix import read_10x, read_10x_features
+from recart.data.readers.chains import refuse_ids_beside_cells
 from recart.data.readers.columns import Columns
 from recart.data.readers.contigs import contig_chains, holds_several, read_contigs
 from recart.data.readers.genes import gene_table, merge_duplicates
@@ -105,7 +106,9 @@ class CellRangerReader(Reader):
         """The samples that are named, their properties, and what is wrong with either."""
         problems = Problems()
         side = read_side_tables(self.samples, self.patients, self.columns, problems)
-        return _Sheet(*read_sheet(self.sheet, side, self.columns, problems), problems)
+        runs, side = read_sheet(self.sheet, side, self.columns, problems)
+        refuse_ids_beside_cells(self.columns, pd.DataFrame(), side.header, self.sheet, problems)
+        return _Sheet(runs, side, problems)
 
     def _owners(self, sheet: _Sheet) -> pd.Series[Any] | None:
         """Patient of each sample; None where reading will say that one has none."""
