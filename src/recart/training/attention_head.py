@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -13,8 +13,19 @@ from recart.models.gated_attention import GatedAttention
 from recart.models.prototypes import Prototypes
 from recart.training.attention_residual import ResidualProblem, ResidualTraining
 from recart.training.cell_view import CellView
-from recart.training.head_problems import HeadProblem, head_problems, rows_of
-from recart.training.heads import Array, BagLatents, ChosenHead, FittedHead, Head, HeadWords, Token
+from recart.training.head_problems import HeadProblem, head_problems, rows_of, with_enough
+from recart.training.heads import (
+    ABOVE_ZERO,
+    AT_LEAST_ONE,
+    Array,
+    BagLatents,
+    ChosenHead,
+    FittedHead,
+    Head,
+    HeadWords,
+    Range,
+    Token,
+)
 from recart.training.prototype_tokens import PrototypeTokens, TokenScaling, tokens_of
 from recart.training.residual_choice import EVERY, ResidualChoice, choose_residual
 
@@ -43,6 +54,12 @@ class AttentionHead(Head):
     dropout: float
     inner_folds: int
 
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "hidden": AT_LEAST_ONE,
+        "epochs": Range(f"at least {EVERY}", lambda x: x >= EVERY),  # the first look
+        "lr": ABOVE_ZERO,
+        "dropout": Range("at least 0 and below 1", lambda x: 0 <= x < 1),
+    }
     words: ClassVar[HeadWords] = HeadWords(
         penalty="that of its base head; what gated attention of fewer than 5,000 parameters adds "
         "is kept only where inner folds favour it by more than a standard error, which also choose "
@@ -73,7 +90,7 @@ class AttentionHead(Head):
     ) -> list[FittedAttentionHead]:
         """As `fit_stack`; where the base is one of `fitted`, it is not fitted again."""
         known = next((fits for head, fits in fitted if head == self.base), None)
-        problems = _with_enough(head_problems(bags, labels, seeds, self.inner_folds), bags, labels)
+        problems = with_enough(head_problems(bags, labels, seeds, self.inner_folds), bags, labels)
         bases = self._bases(problems, bags, labels, seeds, known)
         prepared = [
             _prepare(own, base, bags[own.member], labels[own.member], seeds[own.member])
@@ -245,19 +262,6 @@ class _Prepared(NamedTuple):
     tokens: PrototypeTokens
     scaling: TokenScaling
     residual: ResidualProblem
-
-
-def _with_enough(
-    problems: Sequence[HeadProblem], bags: Sequence[BagLatents], labels: Sequence[Array]
-) -> list[HeadProblem]:
-    """Without the folds of members that leave the base too few patients to choose anything with."""
-
-    def enough(own: HeadProblem) -> bool:
-        patients, y = bags[own.member].patients[own.train], labels[own.member][own.train]
-        return all(len(np.unique(patients[y == value])) > 1 for value in (0, 1))
-
-    few = {own.member for own in problems if not enough(own)}
-    return [own for own in problems if own.member not in few or not len(own.test)]
 
 
 def _prepare(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -18,7 +18,16 @@ from recart.training.head_problems import (
     head_problems,
     log_losses,
 )
-from recart.training.heads import Array, BagLatents, ChosenHead, Head, HeadWords, Token
+from recart.training.heads import (
+    AT_LEAST_ONE,
+    Array,
+    BagLatents,
+    ChosenHead,
+    Head,
+    HeadWords,
+    Range,
+    Token,
+)
 from recart.training.prototype_tokens import tokens_of
 
 __all__ = ["CellAttentionHead", "FittedCellAttentionHead"]
@@ -42,6 +51,7 @@ class CellAttentionHead(Head):
     inner_folds: int
 
     reads_extras: ClassVar[bool] = False
+    ranges: ClassVar[Mapping[str, Range]] = {"epochs": AT_LEAST_ONE}
     words: ClassVar[HeadWords] = HeadWords(
         penalty="weight decay, random views of the cells, and a number of epochs chosen on inner "
         "folds, none where these favour the share of responders",

@@ -12,12 +12,25 @@ from torch import Tensor
 
 from recart.models.gated_attention import GatedAttention
 from recart.training.cell_views import CellScaling, all_cells, random_views
-from recart.training.heads import Array, BagLatents, Token
+from recart.training.heads import (
+    ABOVE_ZERO,
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    Array,
+    BagLatents,
+    Token,
+    outside,
+)
 from recart.training.optimizer import StackedAdam
 
 __all__ = ["CellProblem", "CellTraining"]
 
 _CLIP_NORM = 1.0
+_RANGES = {
+    **dict.fromkeys(("hidden", "views", "cells", "bags"), AT_LEAST_ONE),
+    "lr": ABOVE_ZERO,
+    "weight_decay": NOT_NEGATIVE,
+}
 
 
 class CellProblem(NamedTuple):
@@ -58,6 +71,17 @@ class CellTraining:
     bags: int
     lr: float
     weight_decay: float
+
+    def __post_init__(self) -> None:
+        """Refuse values that nothing can be trained with.
+
+        Raises
+        ------
+        ValueError
+            With all fields that are null or outside of their range.
+        """
+        if wrong := outside(self, _RANGES):
+            raise ValueError("; ".join(wrong))
 
     def fit(
         self, problems: Sequence[CellProblem], every: int

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
-from recart.training.heads import Array, BagLatents, FittedHead, Head, HeadWords
+from recart.training.heads import Array, BagLatents, FittedHead, Head, HeadWords, Range
 
 __all__ = ["EnsembleHead", "FittedEnsembleHead"]
 
@@ -36,6 +36,12 @@ class EnsembleHead(Head):
 
     heads: Mapping[str, Any]
 
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "heads": Range(
+            "heads by name, one at least",
+            lambda x: len(x) > 0 and all(isinstance(own, Head) for own in x.values()),
+        )
+    }
     words: ClassVar[HeadWords] = HeadWords(
         penalty="that of each head in it; weights of heads are not negative, sum to one, are "
         "pulled to equal ones, and leave the first head alone where they do not pay on patients "

@@ -18,6 +18,7 @@ __all__ = [
     "log_losses",
     "require_binary",
     "rows_of",
+    "with_enough",
 ]
 
 
@@ -59,6 +60,19 @@ def require_binary(labels: Array) -> None:
             "this head predicts a binary endpoint (labels 0 and 1), the labels are others; "
             "choose head=prototypes, or a binary endpoint"
         )
+
+
+def with_enough(
+    problems: Sequence[HeadProblem], bags: Sequence[BagLatents], labels: Sequence[Array]
+) -> list[HeadProblem]:
+    """Without the folds of members that leave a head too few patients to choose anything with."""
+
+    def enough(own: HeadProblem) -> bool:
+        patients, y = bags[own.member].patients[own.train], labels[own.member][own.train]
+        return all(len(np.unique(patients[y == value])) > 1 for value in (0, 1))
+
+    few = {own.member for own in problems if not enough(own)}
+    return [own for own in problems if own.member not in few or not len(own.test)]
 
 
 def rows_of(bags: BagLatents, rows: Sequence[int] | Array) -> BagLatents:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-__all__ = ["BAGS", "BOUNDS", "BagLatents", "ChosenHead", "FittedHead", "Head", "HeadWords", "Token"]
+__all__ = [
+    "ABOVE_ZERO",
+    "AT_LEAST_ONE",
+    "BAGS",
+    "BOUNDS",
+    "NOT_NEGATIVE",
+    "BagLatents",
+    "ChosenHead",
+    "FittedHead",
+    "Head",
+    "HeadWords",
+    "Range",
+    "Token",
+    "outside",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -143,31 +157,59 @@ class HeadWords(NamedTuple):
     reading: str
 
 
+class Range(NamedTuple):
+    """Values that a field of a recipe may have, in words and as what admits them."""
+
+    words: str
+    admits: Callable[[Any], bool]
+
+
+AT_LEAST_ONE: Final = Range("at least 1", lambda x: x >= 1)
+NOT_NEGATIVE: Final = Range("at least 0", lambda x: 0 <= x < float("inf"))
+ABOVE_ZERO: Final = Range("above 0", lambda x: 0 < x < float("inf"))
+
+_GRID: Final = Range("numbers above 0", lambda x: len(x) > 0 and all(float(v) > 0 for v in x))
+# of the fields that heads have alike
+_ALIKE: Final = {
+    "inner_folds": Range("at least 2", lambda x: x >= 2),
+    "strengths": _GRID,
+    "weightings": _GRID,
+}
+
+
+def outside(recipe: Any, ranges: Mapping[str, Range]) -> list[str]:
+    """The fields of a recipe that are null or outside of their `ranges`, in words."""
+    wrong = []
+    for name in (own.name for own in fields(recipe)):
+        value = getattr(recipe, name)
+        parts = {f"{name}.{key}": own for key, own in value.items()} if type(value) is dict else {}
+        if null := [key for key, own in {name: value, **parts}.items() if own is None]:
+            wrong += [f"{key} is null" for key in null]
+        elif name in ranges and not ranges[name].admits(value):
+            wrong.append(f"{name}={value} ({ranges[name].words})")
+    return wrong
+
+
 class Head(ABC):
     """A recipe for a head; one class and one YAML each.
 
     `words` are for the report; a class that has none leaves them to the author. `reads_extras`:
-    whether clones and covariates enter.
+    whether clones and covariates enter. `ranges` are those of fields by name.
     """
 
     words: ClassVar[HeadWords | None] = None
     reads_extras: ClassVar[bool] = True
+    ranges: ClassVar[Mapping[str, Range]] = {}
 
     def __post_init__(self) -> None:
-        """Refuse a choice of nothing, in the fields that heads have alike.
+        """Refuse values that nothing can be fitted with, before anything is trained.
 
         Raises
         ------
         ValueError
-            If there are fewer than two inner folds, or a grid is empty or has values not above 0.
+            With all fields that are null or outside of their range.
         """
-        folds = getattr(self, "inner_folds", 2)
-        wrong = [f"inner_folds={folds} (at least 2)"] if folds < 2 else []
-        for name in ("strengths", "weightings"):
-            values = getattr(self, name, [1.0])
-            if not len(values) or not all(float(value) > 0 for value in values):
-                wrong.append(f"{name}={list(values)} (numbers above 0)")
-        if wrong:
+        if wrong := outside(self, {**_ALIKE, **self.ranges}):
             raise ValueError("; ".join(wrong))
 
     @property

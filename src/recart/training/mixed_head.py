@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, ClassVar, Final, NamedTuple, final
@@ -25,7 +25,17 @@ from recart.training.head_problems import (
     head_problems,
     log_losses,
 )
-from recart.training.heads import BOUNDS, Array, BagLatents, ChosenHead, Head, HeadWords, Token
+from recart.training.heads import (
+    AT_LEAST_ONE,
+    BOUNDS,
+    Array,
+    BagLatents,
+    ChosenHead,
+    Head,
+    HeadWords,
+    Range,
+    Token,
+)
 from recart.training.prototype_tokens import tokens_of
 
 __all__ = ["LEVEL", "FittedMixedHead", "MixedHead"]
@@ -53,6 +63,7 @@ class MixedHead(Head):
     cells: int
     inner_folds: int
 
+    ranges: ClassVar[Mapping[str, Range]] = {"cells": AT_LEAST_ONE}
     words: ClassVar[HeadWords] = HeadWords(
         penalty="normal priors of effects and of the weighting of cells, their precisions chosen "
         "on inner folds",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -16,7 +16,17 @@ from recart.training.blend import Blend, fit_blends
 from recart.training.cell_view import CellView
 from recart.training.endpoints.binary import BinaryEndpoint
 from recart.training.endpoints.endpoint import Endpoint
-from recart.training.heads import Array, BagLatents, ChosenHead, FittedHead, Head, HeadWords
+from recart.training.heads import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    Array,
+    BagLatents,
+    ChosenHead,
+    FittedHead,
+    Head,
+    HeadWords,
+    Range,
+)
 from recart.training.inner_folds import inner_folds
 from recart.training.prototype_features import Features, PrototypeFeatures
 
@@ -47,6 +57,12 @@ class PrototypeHead(Head):
     fine_prototypes: int = 0
     endpoint: Endpoint = field(default_factory=BinaryEndpoint)
 
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "prototypes": AT_LEAST_ONE,
+        "fine_prototypes": NOT_NEGATIVE,
+        "shrinkage": NOT_NEGATIVE,
+        "cells": AT_LEAST_ONE,
+    }
     words: ClassVar[HeadWords] = HeadWords(
         penalty="ridge penalties, their strength chosen on inner folds for each group of features, "
         "and a blend of these regressions by their inner error",
