@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -62,8 +61,9 @@ def test_a_file_of_contigs_says_that_the_sample_was_sequenced(tmp_path: Path) ->
 
 def test_a_column_of_the_sheet_holds_no_clone_ids(tmp_path: Path) -> None:
     gex(tmp_path / "a.h5", 0, list("ABC"))
-    reader = sheet(tmp_path, "S1,P1,a.h5,clone7", header="sample,patient,gex,clone")
-    (problem,) = errors(replace(reader, columns=Columns(clone_id="clone")).read)
+    sheet(tmp_path, "S1,P1,a.h5,clone7", header="sample,patient,gex,clone")
+    reader = CellRangerReader(str(tmp_path / "sheet.csv"), columns=Columns(clone_id="clone"))
+    (problem,) = errors(reader.read)
     assert (problem.code, problem.column) == ("E-REC-002", "clone")
 
 
