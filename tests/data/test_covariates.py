@@ -235,6 +235,13 @@ def test_every_column_of_an_outcome_is_the_endpoint(of_outcomes: CohortStore) ->
     said = _refused(of_outcomes, both, "grade", "grade=2", "age")
     assert said.keys() == {"grade", "grade=2"}
     assert all("E-COV-004 the covariate is the endpoint" in what for what in said.values())
+    # so is a column that tells a further part
+    twin = of_outcomes.patients["grade"].map({"0": "no", "2": "yes"})
+    told = replace(of_outcomes, patients=of_outcomes.patients.assign(toxic=twin))
+    said = _refused(told, both, "toxic", "age", "lines")
+    assert said.keys() == {"toxic"}
+    assert "gives the endpoint away" in said["toxic"]
+    assert _refused(told, ORDINAL, "toxic") == {}
     assert _refused(of_outcomes, SURVIVAL, "months", "died", "age").keys() == {"months", "died"}
 
 

@@ -124,7 +124,7 @@ def check_covariates(store: CohortStore, bags: Bags, endpoint: str) -> None:
                     mend="take it out of data.covariates, or set a later data.decision_day",
                 )
             )
-        if found.name in outcome or _tells(found, store, classes):
+        if found.name in outcome or any(_tells(found, store, own) for own in classes):
             own = "is the endpoint" if found.name in outcome else "gives the endpoint away"
             problems.error(
                 Problem(

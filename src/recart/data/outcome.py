@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from recart.problems import Problem
@@ -57,3 +58,10 @@ class Outcome(ABC):
     @abstractmethod
     def stratified_by(self, table: pd.DataFrame) -> tuple[Any, Any]:
         """(n) class, 0 or 1, that every fold needs, and (n) grade that folds are even in."""
+
+    def classes_by_part(self, table: pd.DataFrame) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+        """By part (`""` where there is one) the class of each row, 0 or 1; -1 where not known."""
+        known = (table[LABEL] >= 0).to_numpy()
+        classes = np.full(len(table), -1, dtype=np.int64)
+        classes[known], _ = self.stratified_by(table[known])
+        return {"": classes}

@@ -17,14 +17,12 @@ __all__ = ["by_class", "tells_the_class"]
 _CHANCE: Final = 1e-3
 
 
-def by_class(bags: Bags) -> Bags:
-    """Bags whose label is their class, 0 or 1, where an outcome has labels of its own."""
+def by_class(bags: Bags) -> list[Bags]:
+    """Bags whose label is their class, 0 or 1: once for each part of an outcome."""
     if bags.outcome is None:
-        return bags
-    labelled = (bags.table["label"] >= 0).to_numpy()
-    label = np.full(len(bags), -1, dtype=np.int64)
-    label[labelled], _ = bags.outcome.stratified_by(bags.table[labelled])
-    return replace(bags, table=bags.table.assign(label=label))
+        return [bags]
+    classes = bags.outcome.classes_by_part(bags.table)
+    return [replace(bags, table=bags.table.assign(label=own)) for own in classes.values()]
 
 
 def tells_the_class(values: pd.Series[Any], bags: Bags) -> bool:

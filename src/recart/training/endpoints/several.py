@@ -94,6 +94,13 @@ class SeveralEndpoints(Endpoint):
         """As the leading endpoint."""
         return self.leading.stratified_by(table)
 
+    def classes_by_part(self, table: pd.DataFrame) -> dict[str, Array]:
+        """Of each part its own."""
+        return {
+            name: own.classes_by_part(self._table(table, name))[""]
+            for name, own in self.parts.items()
+        }
+
     def targets(self, table: pd.DataFrame) -> Array:
         """(n, column) targets of the parts side by side, NaN where a part is not known."""
         columns = []
@@ -158,11 +165,8 @@ class SeveralEndpoints(Endpoint):
     def lacking(self, table: pd.DataFrame, split: Split) -> list[Problem]:
         """Further parts of which a fold's development patients have fewer than two of a class."""
         problems = []
-        for name, own in list(self.parts.items())[1:]:
-            part = self._table(table, name)
-            known = part[LABEL].to_numpy(dtype=float) >= 0
-            classes, _ = own.stratified_by(part[known])
-            patients = table.loc[known, "patient"].to_numpy()
+        patients = table["patient"].to_numpy()
+        for name, classes in list(self.classes_by_part(table).items())[1:]:
             poor = []
             for fold in split.folds:
                 inside = np.isin(patients, [*fold.train, *fold.validation])
@@ -173,7 +177,7 @@ class SeveralEndpoints(Endpoint):
                 problems.append(
                     Problem(
                         code="E-SPLIT-005",
-                        column=own.columns[0],
+                        column=self.parts[name].columns[0],
                         count=len(poor),
                         examples=tuple(poor[:5]),
                         what=f"part {name}: these folds leave fewer than {_LEAST} development "
