@@ -173,3 +173,34 @@ def test_bags_are_read_once_and_anew_when_they_change(
     changed = replace(bags, latents=[z + 1 for z in bags.latents])
     assert not np.allclose(rich_head.logits(changed), logits)
     np.testing.assert_array_equal(rich_head.logits(bags), logits)
+
+
+def test_two_threads_that_read_the_same_bags_each_get_their_own() -> None:
+    """Whatever the one does at every access of the other to what both keep."""
+    bags = _bags()
+    one, expected = _fitted(bags)
+    other = replace(one, extra_names=(), extra_groups=(), floor_e=one.floor_e[:0])
+    fewer = other.of(bags).names
+
+    class Contended(list):
+        busy = False
+
+        def _meanwhile(self) -> None:
+            if not self.busy:
+                self.busy = True
+                assert other.of(bags).names == fewer != expected.names
+                self.busy = False
+
+        def __getitem__(self, at: Any) -> Any:
+            found = super().__getitem__(at)
+            self._meanwhile()
+            return found
+
+        def __setitem__(self, at: Any, value: Any) -> None:
+            super().__setitem__(at, value)
+            self._meanwhile()
+
+    for before in ([], list(bags.last_read)):
+        object.__setattr__(bags, "last_read", Contended(before))
+        assert one.of(bags).names == expected.names
+        assert one.of(bags).names == expected.names

@@ -55,8 +55,7 @@ class PrototypeFeatures:
     the mean latents and markers of development cells on each coarse prototype, against which bags
     are compared, as their mean latents are by `bag_mean`; `shrinkage` is in cells. Slots, markers
     and extras are matched by name: those that a bag lacks are not measured in it, and those that
-    development bags lacked are ignored.
-    `changes` says what became of cells over time.
+    development bags lacked are ignored. `changes` says what became of cells over time.
     Shares and counts among the extras are skewed, so their logarithms stand beside them, after
     adding `floor_e`: half of the least positive value, NaN where a value is negative.
     """
@@ -106,9 +105,11 @@ class PrototypeFeatures:
 
     def of(self, bags: BagLatents) -> Features:
         """Features of every bag, each from that bag alone; made once for the last bags read."""
-        if not (bags.last_read and bags.last_read[0] is self):
-            bags.last_read[:] = [self, self.of_sums(self.sums(bags), bags)]
-        found: Features = bags.last_read[1]
+        last = bags.last_read[:]  # as it is at one moment: threads may share the bags
+        if not (last and last[0] is self):
+            last = [self, self.of_sums(self.sums(bags), bags)]
+            bags.last_read[:] = last
+        found: Features = last[1]
         return found
 
     def sums(self, bags: BagLatents) -> CellSums:
