@@ -64,7 +64,8 @@ class BagLatents:
     which share the arrays.
 
     `last_read` is for a head to keep what it has made of them, so that its logits, its embedding
-    and its explanation are of one reading; bags that were changed are read anew.
+    and its explanation are of one reading. Other bags are to be made of them by `replace`, which
+    are read anew; what is changed in place, in arrays that were read, is not seen.
     """
 
     latents: Sequence[Array]
