@@ -194,6 +194,25 @@ def test_an_extra_that_was_never_measured_has_no_weight(head: Head) -> None:
 
 
 @heads
+def test_a_head_reads_what_it_says_it_reads(head: Head) -> None:
+    bags, labels = _bags()
+    rng = np.random.default_rng(1)
+    told = 3.0 * labels + rng.normal(size=12)
+    alone = head.fit(bags, labels, 0).logits(bags)
+    marked = replace(
+        bags,
+        markers=[
+            (rng.normal(size=(len(z), 1)) + own).astype(np.float32)
+            for z, own in zip(bags.latents, told, strict=True)
+        ],
+        marker_names=["gene:GZMB"],
+    )
+    extended = replace(bags, extras=bags.extras + told[:, None])
+    for more, reads in ((marked, head.reads_markers), (extended, head.reads_extras)):
+        assert np.allclose(head.fit(more, labels, 0).logits(more), alone) != reads
+
+
+@heads
 def test_labels_of_the_other_class_only_flip_the_sign(head: Head) -> None:
     fitted, bags, labels = _fit(head)
     flipped = head.fit(bags, 1 - labels, 0)

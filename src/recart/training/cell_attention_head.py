@@ -42,8 +42,8 @@ class CellAttentionHead(Head):
 
     In each step `training` draws several random views of each bag, so that a bag of many cells
     costs no more than a small one; evaluation reads all cells. The number of epochs, at most
-    `epochs`, is that of least log loss over `inner_folds`; 0 leaves the share of responders. Clones
-    and covariates are not read.
+    `epochs`, is that of least log loss over `inner_folds`; 0 leaves the share of responders.
+    Markers, clones and covariates are not read.
     """
 
     training: CellTraining
@@ -51,6 +51,7 @@ class CellAttentionHead(Head):
     inner_folds: int
 
     reads_extras: ClassVar[bool] = False
+    reads_markers: ClassVar[bool] = False
     ranges: ClassVar[Mapping[str, Range]] = {"epochs": AT_LEAST_ONE}
     words: ClassVar[HeadWords] = HeadWords(
         penalty="weight decay, random views of the cells, and a number of epochs chosen on inner "

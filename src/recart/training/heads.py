@@ -194,12 +194,14 @@ def outside(recipe: Any, ranges: Mapping[str, Range]) -> list[str]:
 class Head(ABC):
     """A recipe for a head; one class and one YAML each.
 
-    `words` are for the report; a class that has none leaves them to the author. `reads_extras`:
-    whether clones and covariates enter. `ranges` are those of fields by name.
+    `words` are for the report; a class that has none leaves them to the author. `reads_extras` and
+    `reads_markers`: whether clones and covariates, and proteins and named genes, enter. `ranges`
+    are those of fields by name.
     """
 
     words: ClassVar[HeadWords | None] = None
     reads_extras: ClassVar[bool] = True
+    reads_markers: ClassVar[bool] = True
     ranges: ClassVar[Mapping[str, Range]] = {}
 
     def __post_init__(self) -> None:

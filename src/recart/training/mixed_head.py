@@ -55,7 +55,7 @@ class MixedHead(Head):
     Extras are fixed effects, cells have a random effect that also weighs them. `strengths` are the
     prior precisions of effects and `weightings` of the weighting of cells, `inf` for none; both are
     chosen by log loss over `inner_folds`. At most `cells` cells of a bag, drawn by the seed, are
-    fitted to; all of them are predicted from.
+    fitted to; all of them are predicted from. Markers are not read.
     """
 
     strengths: Sequence[float]
@@ -63,6 +63,7 @@ class MixedHead(Head):
     cells: int
     inner_folds: int
 
+    reads_markers: ClassVar[bool] = False
     ranges: ClassVar[Mapping[str, Range]] = {"cells": AT_LEAST_ONE}
     words: ClassVar[HeadWords] = HeadWords(
         penalty="normal priors of effects and of the weighting of cells, their precisions chosen "
