@@ -178,7 +178,7 @@ def _of_cells(head: FittedPrototypeHead, slope: CellSums, bag: BagLatents) -> Fl
         given += prototypes.assign(view_cd) @ slope_k
     positive = np.array([token.car == "+" for token in bag.tokens], dtype=np.bool_)
     for pooled, (of_positive, of_all) in zip(own.car_slots, slope.car, strict=True):
-        within = np.array([pooled.holds(token) for token in bag.tokens], dtype=np.bool_)
+        within = np.array([bool(t.car) and pooled.holds(t) for t in bag.tokens], dtype=np.bool_)
         if len(bag.token_of_cell):
             token = bag.token_of_cell[0]
             given += torch.from_numpy((positive & within)[token]) * of_positive

@@ -37,8 +37,8 @@ class Features(NamedTuple):
 class CellSums(NamedTuple):
     """All that features take from the cells of bags: sums over cells, so they add.
 
-    `fine` (n, k) cells on each of the further prototypes, `car` (n, slot, 2) CAR+ cells and all
-    cells of each slot but the CAR+ one; no slots where no transgene is known.
+    `fine` (n, k) cells on each of the further prototypes, `car` (n, slot, 2) CAR+ cells and cells
+    of known status, of each slot but the CAR+ one; no slots where no transgene is known.
     """
 
     coarse: BagSums
@@ -255,11 +255,11 @@ class PrototypeFeatures:
         return [slot for slot in self.slots if known and not slot.car]
 
     def _car_cells(self, bags: BagLatents) -> Tensor:
-        """(n, slot, 2) CAR+ cells and cells."""
+        """(n, slot, 2) CAR+ cells and cells of known CAR status."""
         slots = self.car_slots
         table = torch.zeros((len(bags.latents), len(slots), 2), dtype=torch.float64)
         for to, slot in enumerate(slots):
-            within = np.array([slot.holds(token) for token in bags.tokens], dtype=bool)
+            within = np.array([bool(t.car) and slot.holds(t) for t in bags.tokens], dtype=bool)
             positive = np.array([token.car == "+" for token in bags.tokens], dtype=bool) & within
             for n, own in enumerate(bags.token_of_cell):
                 table[n, to, 0], table[n, to, 1] = int(positive[own].sum()), int(within[own].sum())

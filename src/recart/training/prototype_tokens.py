@@ -19,6 +19,7 @@ __all__ = ["PrototypeTokens", "TokenScaling", "known_token_of_cell", "tokens_of"
 _SHRINKAGE = 20.0  # cells on the centre, as if they were there
 _LIMIT = 4.0  # training standard deviations beyond which a token counts as the outermost
 _ALL = Token("", 0, "", "")
+_CAR = {"+": ("+", ""), "-": ("-", ""), "": ("", "-", "+")}  # what a status may stand for
 
 
 def tokens_of(bags: BagLatents) -> tuple[Token, ...]:
@@ -27,13 +28,18 @@ def tokens_of(bags: BagLatents) -> tuple[Token, ...]:
 
 
 def known_token_of_cell(bags: BagLatents, n: int, known: Sequence[Token]) -> Array:
-    """(c) row of `known` of each cell of bag `n`; -1 for a token that is not among them."""
+    """(c) row of `known` of each cell of bag `n`; -1 for a token that is not among them.
+
+    Cells of unknown CAR status count as CAR-, which nearly all cells are, or as CAR+ where only
+    these are known. Where the known tokens do not tell the status, all cells are of the one.
+    """
     own = tokens_of(bags)
     # the stage is not part of the name: it may be counted otherwise in another cohort
     row = {(t.timepoint, t.tissue, t.car): i for i, t in enumerate(known)}
     if len(known) == 1 and known[0] == _ALL:  # fitted without tokens: all cells are of the one
         return np.zeros(len(bags.latents[n]), dtype=np.int64)
-    matched = np.array([row.get((t.timepoint, t.tissue, t.car), -1) for t in own])
+    names = [[(t.timepoint, t.tissue, car) for car in _CAR[t.car]] for t in own]
+    matched = np.array([next((row[name] for name in of if name in row), -1) for of in names])
     if not len(bags.token_of_cell):
         return np.full(len(bags.latents[n]), matched[0])
     found: Array = matched[np.asarray(bags.token_of_cell[n], dtype=np.int64)]
