@@ -322,5 +322,10 @@ def test_what_is_named_and_no_head_will_read_is_told() -> None:
     covariates, fractions = left_unread(named.data, build_head(named))
     assert covariates.startswith("warning: CellAttentionHead reads no covariates: age")
     assert "data.covariates" in fractions
+    genes = compose(["data=simulated", "head=mixed", "data.marker_genes=[panel:immune,GZMB]"])
+    assert left_unread(genes.data, build_head(genes)) == [
+        "warning: MixedHead reads no named genes: GZMB"
+    ]
+    assert left_unread(genes.data, build_head(compose(["data=simulated"]))) == []
     read = compose(["data=simulated", "data.covariates=[age,'gate:CD4']", *gates])
     assert left_unread(read.data, build_head(read)) == []

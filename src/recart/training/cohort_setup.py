@@ -17,7 +17,7 @@ from recart.data.checks.labels import is_missing, plain_value
 from recart.data.checks.two_classes import TwoClasses
 from recart.data.covariates import check_covariates
 from recart.data.gates import PREFIX, GatedReader
-from recart.data.gene_panels import named_genes, panel_genes
+from recart.data.gene_panels import is_panel, named_genes, panel_genes
 from recart.data.outcome import LABEL, Outcome
 from recart.data.prepare import Endpoint as AsWritten
 from recart.data.prepare import Preparation, prepare
@@ -124,6 +124,9 @@ def left_unread(data: Any, head: Head) -> list[str]:
     lines = []
     if named and not head.reads_extras:
         lines.append(f"warning: {type(head).__name__} reads no covariates: {', '.join(named)}")
+    genes = [name for name in reading(data).marker_genes if not is_panel(name)]
+    if genes and not head.reads_markers:
+        lines.append(f"warning: {type(head).__name__} reads no named genes: {', '.join(genes)}")
     if data.get("gates") and not any(name.startswith(PREFIX) for name in named):
         lines.append(
             "warning: gate fractions are columns of the samples that nothing reads; name them: "
