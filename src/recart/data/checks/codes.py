@@ -58,6 +58,7 @@ CODES: Final[dict[str, str]] = {
     "E-RNA-007": "raw counts declared as normalised",
     "E-RNA-008": "X, raw and layers disagree on which of them holds counts",
     "E-RNA-009": "the RNA matrix holds no numbers",
+    "E-SPLIT-005": "folds of which a part lacks a class",
     "W-RNA-006": "an unusually large RNA count",
     # genes
     "E-GENE-001": "duplicate gene names",
