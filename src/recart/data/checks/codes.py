@@ -58,7 +58,6 @@ CODES: Final[dict[str, str]] = {
     "E-RNA-007": "raw counts declared as normalised",
     "E-RNA-008": "X, raw and layers disagree on which of them holds counts",
     "E-RNA-009": "the RNA matrix holds no numbers",
-    "E-SPLIT-005": "folds of which a part lacks a class",
     "W-RNA-006": "an unusually large RNA count",
     # genes
     "E-GENE-001": "duplicate gene names",
@@ -95,6 +94,7 @@ CODES: Final[dict[str, str]] = {
     "E-LAB-009": "times to an event that are no numbers, or below 0",
     "E-LAB-010": "several endpoints that are fewer than two, or nested",
     "E-LAB-011": "the head can not be fitted to the endpoint",
+    "E-SPLIT-005": "folds of which a part lacks a class",
     # libraries
     "W-LIB-001": "a failed library: too few counts per cell or too few cells",
     "E-LIB-002": "too many empty cells in a patient",
