@@ -78,6 +78,16 @@ def test_each_way_to_be_wrong_has_its_code(cohort: Cohort) -> None:
     assert check(early, SURVIVAL) == ["E-LAB-009"]
 
 
+def test_an_event_that_stands_in_one_sample_only_is_no_contradiction(cohort: Cohort) -> None:
+    samples = cohort.samples.copy()
+    first = ~samples["patient"].duplicated()
+    for name in ("pfs_months", "pfs_event"):
+        samples[name] = samples["patient"].map(cohort.patients[name])
+    samples["pfs_event"] = samples["pfs_event"].where(first)
+    patients = cohort.patients.drop(columns=["pfs_months", "pfs_event"])
+    assert check(replace(cohort, patients=patients, samples=samples), SURVIVAL) == []
+
+
 def test_a_value_that_is_left_out_beside_a_class_is_a_contradiction(cohort: Cohort) -> None:
     samples = cohort.samples.copy()
     two = samples["patient"].value_counts().loc[lambda n: n > 1].index[:2]

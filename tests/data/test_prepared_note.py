@@ -18,7 +18,7 @@ from scipy import sparse
 
 from recart.data import prepared_note
 from recart.data.checks import Limits
-from recart.data.prepare import Endpoint, Preparation, prepare
+from recart.data.prepare import Endpoint, Preparation, content_key, prepare
 from recart.data.prepared_note import Note, find_note, take_inputs, write_note
 from recart.data.readers import CellRangerReader, H5adReader
 from recart.data.receptors.none import NoReceptor
@@ -94,6 +94,18 @@ class Counted:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Counted:
     return Counted(monkeypatch)
+
+
+def test_a_store_of_before_is_made_again_where_rules_have_changed_what_it_holds(
+    run: Counted, made: Preparation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, key = run(made)
+    cohort = made.reader.read()
+    said = replace(cohort, samples=cohort.samples.assign(has_tcr="yes"))
+    sequenced = content_key(said, made)
+    monkeypatch.setattr("recart.data.prepare._RULES", "other")
+    assert run(made)[1] == key  # read again, and found to be the same
+    assert content_key(said, made) != sequenced
 
 
 def test_the_second_time_nothing_is_read_and_all_is_the_same(

@@ -196,6 +196,19 @@ def test_every_form_gives_the_same_cohort(
     assert sorted(reader.files()) == sorted(tmp_path.iterdir())
 
 
+def test_what_was_sequenced_is_of_samples_also_where_a_patient_s_agree(
+    toy: Toy, tmp_path: Path
+) -> None:
+    write_h5ad(toy, tmp_path)
+    adata = ad.read_h5ad(tmp_path / "toy.h5ad")
+    adata.obs["has_bcr"], adata.obs["assay"] = "yes", "5'"
+    adata.write_h5ad(tmp_path / "said.h5ad")
+    cohort = H5adReader(str(tmp_path / "said.h5ad")).read()
+    assert cohort.samples["has_bcr"].tolist() == ["yes"] * len(cohort.samples)
+    assert "has_bcr" not in cohort.patients
+    assert "assay" in cohort.patients
+
+
 def test_other_names_of_modalities(toy: Toy, tmp_path: Path) -> None:
     same(write_h5mu(toy, tmp_path, rna="gex", prot="adt").read(), toy)
 

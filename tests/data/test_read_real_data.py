@@ -41,7 +41,7 @@ def test_carpall_merged() -> None:
         exclude=["PROD"],
         unit="sample",
     )
-    assert {w.code for w in found.warnings} == {"W-LIB-001", "W-REC-013"}
+    assert {w.code for w in found.warnings} == {"W-LIB-001"}
 
 
 def test_carpall_cell_ranger_outputs(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_carpall_cell_ranger_outputs(tmp_path: Path) -> None:
     assert "CAT_scFv" in cohort.genes.index
     assert cohort.dropped["genes with a shared symbol (added up)"] == 10
     warnings = check_cohort(cohort, endpoint=None).warnings
-    assert {w.code for w in warnings} == {"W-LIB-001", "W-REC-013"}
+    assert {w.code for w in warnings} == {"W-LIB-001"}
     failed = {w.sample: w.what for w in warnings if w.code == "W-LIB-001"}
     assert set(failed) == {"CAR-T10484033", "CAR-T10593347"}
     assert "median 24 UMI in 3059 cells" in failed["CAR-T10484033"]

@@ -280,7 +280,7 @@ def test_a_part_that_a_fold_cannot_be_fitted_to_is_named_before_training() -> No
 
     assert both.lacking(table, folds([0, 1, 2, 3, 15, 16, 17])) == []
     (problem,) = both.lacking(table, folds([0, 1, 16, 17, 18, 19]))
-    assert (problem.code, problem.column, problem.examples) == ("E-SPLIT-005", "crs", ("r0f0 (1)",))
+    assert (problem.code, problem.column, problem.examples) == ("E-LAB-012", "crs", ("r0f0 (1)",))
     assert "part crs (max)" in problem.what
 
 

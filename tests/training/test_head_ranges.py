@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from recart.config.build import build
 from recart.config.compose import compose
 from recart.problems import InputError
+from recart.training.heads import Range, outside
 
 # head, override, and what is said of it
 WRONG = [
@@ -24,7 +27,7 @@ WRONG = [
     ("attention", "lr=nan", "lr=nan (above 0)"),
     ("attention", "dropout=1.5", "dropout=1.5 (at least 0 and below 1)"),
     ("attention", "dropout=1.0", "dropout=1.0 (at least 0 and below 1)"),
-    ("attention", "epochs=4", "epochs=4 (at least 5)"),
+    ("attention", "epochs=4", "epochs=4 (0, or at least 5)"),
     ("mixed", "cells=0", "cells=0 (at least 1)"),
     ("mixed", "weightings=[0.0]", "weightings=[0.0] (numbers above 0)"),
     ("cells", "epochs=0", "epochs=0 (at least 1)"),
@@ -62,9 +65,24 @@ def test_all_of_them_are_named_at_once() -> None:
         ("mixed", "weightings=[inf]"),
         ("attention", "dropout=0"),
         ("attention", "epochs=5"),
+        ("attention", "epochs=0"),
         ("cells", "training.weight_decay=100"),
         ("ensemble", "heads.cells.training.weight_decay=0"),
     ],
 )
 def test_the_ends_are_admitted(name: str, override: str) -> None:
     build(compose([f"head={name}", f"head.{override}"]).head)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Own:
+    inner_folds: int
+    prior: float | None = None
+
+
+def test_a_field_that_is_null_by_default_may_be_null() -> None:
+    ranges = {"prior": Range("above 0", lambda x: x > 0)}
+    assert outside(_Own(inner_folds=3), ranges) == []
+    assert outside(_Own(inner_folds=3, prior=1.0), ranges) == []
+    assert outside(_Own(inner_folds=3, prior=-1.0), ranges) == ["prior=-1.0 (above 0)"]
+    assert outside(_Own(inner_folds=None), ranges) == ["inner_folds is null"]  # type: ignore[arg-type]

@@ -15,7 +15,6 @@ from recart.problems import InputError, Problem
 
 __all__ = [
     "AFTER",
-    "NOTHING_ADMITTED",
     "NOT_SELECTED",
     "OF_UNKNOWN_DAY",
     "WITHOUT_A_SAMPLE",
@@ -24,6 +23,7 @@ __all__ = [
     "Reading",
     "admitted_samples",
     "make_bags",
+    "nothing_admitted",
     "with_blocks",
 ]
 
@@ -31,7 +31,6 @@ AFTER: Final = "samples after the decision day"
 OF_UNKNOWN_DAY: Final = "samples of unknown day"
 NOT_SELECTED: Final = "samples of other time points or tissues"
 WITHOUT_A_SAMPLE: Final = "patients without an admitted sample"
-NOTHING_ADMITTED: Final = "E-TIME-002"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +141,16 @@ def _left_out(store: CohortStore, admission: Admission, keep: np.ndarray) -> dic
     }
 
 
+def nothing_admitted(samples: int) -> Problem:
+    """That none of so many samples may enter."""
+    return Problem(
+        code="E-TIME-002",
+        what="none of the samples may enter the prediction",
+        mend="check data.decision_day, data.timepoints and data.tissues",
+        count=samples,
+    )
+
+
 def make_bags(
     store: CohortStore,
     labels: pd.Series[Any],
@@ -202,13 +211,7 @@ def make_bags(
         )
         slices.append(ranges)
     if not rows:
-        problem = Problem(
-            code=NOTHING_ADMITTED,
-            what="none of the samples may enter the prediction",
-            mend="check data.decision_day, data.timepoints and data.tissues",
-            count=len(store.samples),
-        )
-        raise InputError([problem])
+        raise InputError([nothing_admitted(len(store.samples))])
     flow = {
         "samples": len(store.samples),
         **_left_out(store, admission, keep),

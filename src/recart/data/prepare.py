@@ -8,14 +8,14 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from recart.data.build_store import Names, build_store, separate_car
 from recart.data.checks import Limits, check_cohort, filter_cohort
-from recart.data.cohort import Cohort
+from recart.data.cohort import HAS_BCR, HAS_TCR, Cohort
 from recart.data.outcome import Outcome
 from recart.data.prepared_note import Inputs, Note, find_note, take_inputs, write_note
 from recart.data.pseudonyms import Pseudonyms
@@ -25,6 +25,10 @@ from recart.data.receptors.embedding import ReceptorEmbedding, embed_cached
 from recart.data.store import SCHEMA, CohortStore, open_store, write_store
 
 __all__ = ["Endpoint", "Preparation", "content_key", "prepare", "read_checked", "to_store"]
+
+# of what a store holds of `has_tcr` and of CAR+ cells in normalised values: where either matters a
+# store of before is made again, all others keep their key
+_RULES: Final = "2026-11-29"
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +119,7 @@ def _inputs(preparation: Preparation) -> Inputs | None:
     """The files as they are now, and everything else that shapes the store or what is said."""
     settings = [
         SCHEMA,
+        _RULES,
         preparation.endpoint,
         preparation.limits,
         list(preparation.car_genes),
@@ -182,7 +187,9 @@ def to_store(cohort: Cohort, preparation: Preparation, pseudonyms: Names) -> Coh
         of_b_cells = cohort.chains[of_b_cell].reset_index(drop=True)
         patient = cohort.samples["patient"].reindex(cohort.cells["sample"]).astype(str)
         patient.index = cohort.cells.index
-        called = call_clonotypes(of_t_cells, cohort.cells.index, patient)
+        called = call_clonotypes(
+            of_t_cells, cohort.cells.index, patient, samples=cohort.cells["sample"]
+        )
         dropped = {f"receptor chains: {k}": v for k, v in called.dropped.items()}
         if len(called.table):
             clonotypes = called
@@ -235,6 +242,9 @@ def content_key(cohort: Cohort, preparation: Preparation) -> str:
         # pseudonyms are keyed: another key is another store
         hashlib.sha256(_key_bytes(preparation.folder)).hexdigest(),
     ]
+    said = {HAS_TCR, HAS_BCR} & set(cohort.samples.columns)
+    if said or (preparation.normalised and preparation.car_genes):
+        settings.append(_RULES)
     digest.update(json.dumps(settings).encode())
     return digest.hexdigest()[:16]
 

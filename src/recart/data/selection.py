@@ -38,7 +38,7 @@ def check_selection(store: CohortStore, admission: Admission, stages: Sequence[s
 
 
 def without_order(store: CohortStore, admission: Admission, stages: Sequence[str]) -> str:
-    """In words, why samples of a patient are not compared over time; empty where they are."""
+    """In words, why no samples of a patient are compared over time; empty where some are."""
     samples = store.samples[admitted_samples(store, admission)]
     words, day = sample_words(samples, "timepoint"), _days(samples)
     known = pd.DataFrame({"word": words, "day": day, "patient": samples["patient"].to_numpy()})

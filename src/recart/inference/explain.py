@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -157,6 +157,16 @@ class Drivers:
     summary: pd.DataFrame
     scale: str
     states: CellStates | None = None
+
+    def of_none(self) -> Drivers:
+        """The tables without a bag."""
+        return replace(
+            self,
+            groups=self.groups.iloc[:0],
+            features=self.features.iloc[:0],
+            summary=self.summary.iloc[:0],
+            states=None,
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Drivers]) -> Drivers:

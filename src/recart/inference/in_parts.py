@@ -8,11 +8,11 @@ end. All problems are told together, and nothing is left behind where there are 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from recart.data.bags import NOTHING_ADMITTED, WITHOUT_A_SAMPLE
+from recart.data.bags import WITHOUT_A_SAMPLE, nothing_admitted
 from recart.data.checks import Limits
 from recart.data.checks.identity import SeenCells
 from recart.data.cohort import Cohort
@@ -71,28 +71,14 @@ def embed_in_parts(
     InputError
         With every problem of the new data; no file is written then.
     """
-    cells, say = CELLS, _Once(asked.say)
-    while (done := _in_parts_of(cells, model, reader, output, asked, say)) is None:
-        asked.say(
-            "warning: no sample of some part is one that the model predicts from: all is read "
-            "again, in larger parts"
-        )
-        cells *= 2
-    return done
-
-
-def _in_parts_of(
-    cells: int, model: Model, reader: Reader, output: Path, asked: Embedding, say: _Once
-) -> tuple[NewPatients, list[Path]] | None:
-    """In parts of so many cells; None where a part, but not every part, has no admitted sample."""
-    parts = reader.parts(cells)
+    parts = reader.parts(CELLS)
     found, seen = Problems(), SeenCells()
-    without: list[Problem] = []
+    say = _Once(asked.say)
     sizes = [part.size for part in parts]
     total = None if None in sizes else sum(size or 0 for size in sizes)
     if len(parts) > 1:
         asked.say(f"reading {total:,} cells in {len(parts)} parts, each whole patients")
-    matched, late = None, 0
+    matched, late, late_samples, admitted = None, 0, 0, False
     with (
         one_thread_of_torch(),
         Export(output, model.about) as out,
@@ -102,27 +88,30 @@ def _in_parts_of(
             try:
                 # steps are said of a whole cohort, warnings of every part
                 told = say if len(parts) == 1 else _warnings(say)
-                new = model.read(part, told, car_genes=asked.car_genes, limits=asked.limits)
+                new = model.read(
+                    part,
+                    told,
+                    car_genes=asked.car_genes,
+                    limits=asked.limits,
+                    may_be_late=len(parts) > 1,
+                )
             except InputError as error:
-                own = without if _nothing_admitted(error) else found.errors
-                own += error.problems
+                found.errors += error.problems
                 continue
             if len(parts) > 1:
                 seen.see(new.cohort)
-            # otherwise all that is left is to find the other problems
-            if not found.errors and not without:
+            late += len(new.store.patients) if new.late else new.bags.flow[WITHOUT_A_SAMPLE]
+            late_samples += len(new.store.samples) if new.late else 0
+            admitted |= not new.late
+            if not found.errors:  # otherwise all that is left is to find the other problems
                 bar.begin(len(new.store.cells), total if len(parts) > 1 else None)
                 _embed(model, new, out, asked, bar)
                 asked.see(new.cohort)
-                late += new.bags.flow[WITHOUT_A_SAMPLE]
                 matched = new.matched if matched is None else matched  # all parts have one panel
         seen.report(Path(str(reader.files()[0])).name if reader.files() else "", found)
-        if len(without) == len(parts):
-            samples = sum(own.count or 0 for own in without)
-            found.error(replace(without[0], count=samples))
+        if late_samples and not admitted:
+            found.error(nothing_admitted(late_samples))
         _raise(found.errors)
-        if without:
-            return None
         found_patients, files = out.finish()
     if late:
         asked.say(
@@ -136,10 +125,6 @@ def _in_parts_of(
     return found_patients, files
 
 
-def _nothing_admitted(error: InputError) -> bool:
-    return [own.code for own in error.problems] == [NOTHING_ADMITTED]
-
-
 def _embed(model: Model, new: NewCohort, out: Export, asked: Embedding, bar: CellProgress) -> None:
     patients = model.embed(
         new,
@@ -151,7 +136,7 @@ def _embed(model: Model, new: NewCohort, out: Export, asked: Embedding, bar: Cel
     exported = None
     if set(asked.outputs) - {"attribution"} != {"latents"}:
         exported = ExportedOutputs(all_outputs(model.members, new.store), asked.outputs)
-    out.add(new.cohort, patients, exported)
+    out.add(new.cohort, patients.without_bags() if new.late else patients, exported)
 
 
 def _warnings(say: Callable[[str], None]) -> Callable[[str], None]:

@@ -13,7 +13,7 @@ from typing import Any, final
 import pandas as pd
 
 from recart.config.build import build
-from recart.data.bags import Bags, make_bags
+from recart.data.bags import Admission, Bags, admitted_samples, make_bags
 from recart.data.checks import Limits
 from recart.data.cohort import Cohort
 from recart.data.covariates import check_of_new
@@ -47,12 +47,14 @@ class NewCohort:
     """New patients as they were read, and as a model sees them.
 
     `cohort` has the model's names of genes and proteins; `matched` tells how each was found.
+    `late`: no sample is one that the model predicts from; `bags` then hold all of them.
     """
 
     cohort: Cohort
     store: CohortStore
     bags: Bags
     matched: pd.DataFrame
+    late: bool = False
 
 
 @final
@@ -175,11 +177,13 @@ class Model:
         car_genes: Sequence[str] = (),
         limits: Limits | None = None,
         endpoint: Endpoint | None = None,
+        may_be_late: bool = False,
     ) -> NewCohort:
         """Read and check new data, by the rules that the model was trained under.
 
         `car_genes` and `limits` of the new data stand before the model's own. Labels are not
         looked at, but where `endpoint` says which: then they are checked, and nothing else.
+        `may_be_late`: no sample need be one that the model predicts from.
 
         Raises
         ------
@@ -196,20 +200,25 @@ class Model:
                 check_receptors(self.config, own.fingerprint, own.versions, self.name, progress)
             words = in_model_words(self.members, self.config.data, cohort, progress)
             present = set(words.cohort.genes.index.astype(str))
+            there = [gene for gene in made.car_genes if gene in present]
             if lacking := [gene for gene in made.car_genes if gene not in present]:
+                unknown = "which cells are CAR+ is not known, and all are read as CAR-"
+                by_others = f"cells are CAR+ by {', '.join(there)} alone"
                 progress(
-                    f"warning: the new data lack the CAR genes {', '.join(lacking)}: whether a "
-                    "cell is CAR+ is not known, and read as in most cells"
+                    f"warning: the new data lack the CAR genes {', '.join(lacking)}: "
+                    f"{by_others if there else unknown}"
                 )
-            made = replace(made, car_genes=[gene for gene in made.car_genes if gene in present])
+            made = replace(made, car_genes=there)
             store = to_store(words.cohort, made, OwnNames(self.pseudonyms))
         data = self.config.data
         names = store.patients.index if self.unit == "patient" else store.samples.index
+        admitted = admission(data)
+        late = may_be_late and not admitted_samples(store, admitted).any()
         bags = make_bags(
             store,
             pd.Series(float("nan"), index=names),
             unit=self.unit,
-            admission=admission(data),
+            admission=Admission() if late else admitted,
             reading=whole_reading(data),
         )
         if lacking := check_of_new(store, bags.reading.covariates):
@@ -222,6 +231,7 @@ class Model:
             store=store,
             bags=bags,
             matched=self._marked(words.table(cohort)),
+            late=late,
         )
 
     def embed(

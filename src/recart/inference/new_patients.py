@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,27 @@ class NewPatients:
     cell_flags: pd.DataFrame | None = None
     facts: pd.DataFrame | None = None
     unit: str = "patient"
+
+    def without_bags(self) -> NewPatients:
+        """The cells as those that are in no bag."""
+        attributed, pictures = self.attribution, self.pictures
+        if attributed is not None:
+            attributed = replace(
+                attributed,
+                cells=np.full_like(attributed.cells, np.nan),
+                of_bags=attributed.of_bags.iloc[:0],
+            )
+        return replace(
+            self,
+            patients=self.patients.iloc[:0],
+            embedding=self.embedding.iloc[:0],
+            drivers=self.drivers.of_none(),
+            expansion=np.full(len(self.latents), "outside", dtype=object),
+            clone_size=np.full(len(self.latents), np.nan, dtype=np.float32),
+            attribution=attributed,
+            pictures=None if pictures is None else replace(pictures, points=(), rows=()),
+            facts=None if self.facts is None else self.facts.iloc[:0],
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[NewPatients]) -> NewPatients:

@@ -124,11 +124,16 @@ def patient_table(
 
 
 def _outputs(views: Sequence[MemberView], n: int, refused: bool) -> dict[str, float]:
-    """Mean over members of what the endpoint says of bag `n`, by name; none where refused."""
-    return {
-        name: float("nan") if refused else float(np.mean([own.outputs[name][n] for own in views]))
-        for name in views[0].outputs
-    }
+    """Mean over members of what the endpoint says of bag `n`, by name; none where refused.
+
+    Over the members that say something: of a late month only those that saw so long a follow-up.
+    """
+    found = {}
+    for name in views[0].outputs:
+        told = np.array([own.outputs[name][n] for own in views], dtype=float)
+        told = told[np.isfinite(told)]
+        found[name] = float(told.mean()) if len(told) and not refused else float("nan")
+    return found
 
 
 def _flags(

@@ -56,7 +56,8 @@ class AttentionHead(Head):
 
     ranges: ClassVar[Mapping[str, Range]] = {
         "hidden": AT_LEAST_ONE,
-        "epochs": Range(f"at least {EVERY}", lambda x: x >= EVERY),  # the first look
+        # none: the base alone; the first look at a residual comes after some
+        "epochs": Range(f"0, or at least {EVERY}", lambda x: x == 0 or x >= EVERY),
         "lr": ABOVE_ZERO,
         "dropout": Range("at least 0 and below 1", lambda x: 0 <= x < 1),
     }

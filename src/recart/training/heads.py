@@ -179,14 +179,16 @@ _ALIKE: Final = {
 
 
 def outside(recipe: Any, ranges: Mapping[str, Range]) -> list[str]:
-    """The fields of a recipe that are null or outside of their `ranges`, in words."""
+    """The fields of a recipe that are outside of their `ranges`, or null and not so by default."""
     wrong = []
+    optional = {own.name for own in fields(recipe) if own.default is None}
     for name in (own.name for own in fields(recipe)):
         value = getattr(recipe, name)
         parts = {f"{name}.{key}": own for key, own in value.items()} if type(value) is dict else {}
-        if null := [key for key, own in {name: value, **parts}.items() if own is None]:
+        given = {name: value, **parts} if name not in optional else parts
+        if null := [key for key, own in given.items() if own is None]:
             wrong += [f"{key} is null" for key in null]
-        elif name in ranges and not ranges[name].admits(value):
+        elif value is not None and name in ranges and not ranges[name].admits(value):
             wrong.append(f"{name}={value} ({ranges[name].words})")
     return wrong
 

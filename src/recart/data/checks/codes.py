@@ -94,7 +94,7 @@ CODES: Final[dict[str, str]] = {
     "E-LAB-009": "times to an event that are no numbers, or below 0",
     "E-LAB-010": "several endpoints that are fewer than two, or nested",
     "E-LAB-011": "the head can not be fitted to the endpoint",
-    "E-SPLIT-005": "folds of which a part lacks a class",
+    "E-LAB-012": "folds that leave a further endpoint too few patients of a class",
     # libraries
     "W-LIB-001": "a failed library: too few counts per cell or too few cells",
     "E-LIB-002": "too many empty cells in a patient",

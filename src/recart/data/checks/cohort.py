@@ -69,7 +69,7 @@ def check_cohort(
     check_rna_counts(cohort, normalised=normalised, problems=found)
     check_protein_counts(cohort, found)
     check_samples(cohort, found)
-    check_receptors(cohort, found)
+    check_receptors(cohort, found, whole=endpoint is not None)  # new patients may come in parts
     check_identity(cohort, found)
     # counts per cell say nothing about the library where the values are no counts
     judged = not normalised and not any(p.code.startswith("E-RNA") for p in found.errors)

@@ -191,7 +191,8 @@ def check_labels(
         return
     reasons = [name for name in resolved if str(name).startswith(REASON)]
     resolved = resolved.drop(columns=reasons).set_index(values.index)
-    given = ~is_missing(values[outcome.columns[0]].map(plain_value, na_action="ignore"))
+    texts = [values[name].map(plain_value, na_action="ignore") for name in outcome.columns]
+    given = ~pd.concat(map(is_missing, texts), axis=1).any(axis=1)
     shown = values[list(outcome.columns)].astype(str).agg(", ".join, axis=1)
     values = pd.concat([values[["patient", "sample"]].assign(value=shown), resolved], axis=1)
     values = values[values["sample"].isin(samples.index)]

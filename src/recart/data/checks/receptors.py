@@ -20,6 +20,7 @@ _FAULTY_SHARE: Final = 0.05
 _NUMBERED: Final = r"(?:clono?type|clone)?[ _-]?\d+(?:\.0)?"
 _RECURRING: Final = 0.5
 _FEWEST_IDS: Final = 10
+_EXPECTED: Final = 5  # cells with a clone; none of them is then hardly chance
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -58,8 +59,11 @@ def chain_faults(chains: pd.DataFrame) -> dict[str, Mask]:
     return first
 
 
-def check_receptors(cohort: Cohort, problems: Problems) -> None:
-    """Refuse nucleotides given as amino acids; warn of junctions and clone ids that are none."""
+def check_receptors(cohort: Cohort, problems: Problems, *, whole: bool = True) -> None:
+    """Refuse nucleotides given as amino acids; warn of junctions and clone ids that are none.
+
+    `whole`: all samples of a cohort, so that they can be compared.
+    """
     chains = cohort.chains
     if chains is None or not len(chains):
         return
@@ -67,7 +71,8 @@ def check_receptors(cohort: Cohort, problems: Problems) -> None:
     sample = cohort.cells["sample"][~cohort.cells.index.duplicated()]
     owner = chains["cell"].map(sample)
     _warn_of_restarting_ids(chains, owner, cohort, problems)
-    _warn_of_samples_without(chains, owner, cohort, problems)
+    if whole:
+        _warn_of_samples_without(chains, owner, cohort, problems)
     junction = chains["junction_aa"].astype("string").str.upper()
     known = junction.notna()
     # A real CDR3 of ACGTN alone is rarer than one in ten thousand
@@ -108,18 +113,24 @@ def check_receptors(cohort: Cohort, problems: Problems) -> None:
 def _warn_of_samples_without(
     chains: pd.DataFrame, owner: pd.Series[Any], cohort: Cohort, problems: Problems
 ) -> None:
-    """Warn of samples without a clone that may have been sequenced: none left is no gap."""
+    """Warn of samples without a clone that may have been sequenced: none left is no gap.
+
+    Only of those in which, by the other samples, some clones would be expected.
+    """
     of_b_cell = chains["locus"].isin(_LOCI[2:])
+    cells = cohort.cells["sample"].value_counts()
     for said, cell, mask in ((HAS_TCR, "T", ~of_b_cell), (HAS_BCR, "B", of_b_cell)):
-        samples = cohort.samples.index[cohort.samples.index.isin(cohort.cells["sample"])]
-        without = samples[~samples.isin(owner[mask])]
-        if said in cohort.samples or len(without) in (0, len(samples)):
+        named = owner[mask].groupby(chains["cell"][mask]).first().value_counts()
+        share = (named.reindex(cells.index, fill_value=0) / cells).loc[lambda own: own > 0].median()
+        without = cells.index[~cells.index.isin(named.index) & (share * cells >= _EXPECTED)]
+        if said in cohort.samples or not len(without):
             continue
         problems.warn(
             Problem(
                 code="W-REC-013",
-                what=f"{len(without)} of {len(samples)} samples have no {cell} cell clone and are "
-                "taken as not sequenced: shares of clones are missing there, not 0",
+                what=f"{len(without)} of {len(cells)} samples have no {cell} cell clone, where "
+                f"others have some in {share:.0%} of their cells, and are taken as not sequenced: "
+                "shares of clones are missing there, not 0",
                 mend=f"if some were sequenced, say which in a column {said} of the samples, "
                 "yes or no",
                 file=cohort.source.get("chains", ""),

@@ -6,12 +6,15 @@ import numpy as np
 import pandas as pd
 
 from recart.data.checks.spelling import unlike_ids
+from recart.data.cohort import HAS_BCR, HAS_TCR
 from recart.data.readers.columns import CELL_ROLES, CHAIN_ROLES, SAMPLE_ROLES
 from recart.data.readers.sample_tables import SideTables
 from recart.data.readers.tables import as_text
 from recart.problems import Problem, Problems
 
 __all__ = ["lift", "patient_of_sample"]
+
+_OF_SAMPLES = (HAS_TCR, HAS_BCR)  # also where all samples of a patient agree
 
 
 def patient_of_sample(
@@ -97,7 +100,7 @@ def lift(
                 samples[name] = by_sample[name].first().reindex(order)
         elif name in CELL_ROLES or name == "barcode":
             kept.append(name)
-        elif (value := _constant(obs[name], owner)) is not None:
+        elif name not in _OF_SAMPLES and (value := _constant(obs[name], owner)) is not None:
             patients[name] = value.reindex(patients.index)
         elif (value := _constant(obs[name], obs["sample"])) is not None:
             samples[name] = value.reindex(order)
@@ -171,7 +174,7 @@ def _type_roles(samples: pd.DataFrame, file: str, problems: Problems) -> None:
                 Problem(
                     code="E-COL-004",
                     what=f"{samples[name][bad].iloc[0]!r} is no number of days from infusion",
-                    mend="write days as numbers, negative before infusion",
+                    mend="write days as numbers, negative before infusion; nothing where unknown",
                     file=file,
                     sample=str(samples.index[bad][0]),
                     column=name,

@@ -83,7 +83,10 @@ def read_sheet(
             given = _place(value, sheet, column, str(name), problems) if value else None
             contigs += [] if given is None else contig_files(given)
             if given is not None and column.lower() in _SEQUENCED and name in table.index:
-                table.loc[str(name), _SEQUENCED[column.lower()]] = "yes"
+                said = _SEQUENCED[column.lower()]
+                if said in table:  # numbers make room for a word
+                    table[said] = table[said].astype(object)
+                table.loc[str(name), said] = "yes"
             if given is not None and not contig_files(given):
                 what = f"no filtered_contig_annotations in {row[column]}"
                 _missing(problems, "E-SHEET-002", what, sheet, column, str(name))

@@ -176,14 +176,14 @@ class SeveralEndpoints(Endpoint):
             if poor:
                 problems.append(
                     Problem(
-                        code="E-SPLIT-005",
+                        code="E-LAB-012",
                         column=self.parts[name].columns[0],
                         count=len(poor),
                         examples=tuple(poor[:5]),
                         what=f"part {name}: these folds leave fewer than {_LEAST} development "
                         "patients of one class to fit it to",
-                        mend=f"use more folds (data.folds.k), set the cut of {name} to a value "
-                        "with more patients, or take the part out of endpoint.parts",
+                        mend=f"set the cut of {name} to a value with more patients on both sides, "
+                        "or take the part out of endpoint.parts",
                     )
                 )
         return problems

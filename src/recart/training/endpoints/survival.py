@@ -248,7 +248,7 @@ class SurvivalEndpoint(Endpoint):
     def outputs(self, linear: Tensor, offsets: Tensor) -> dict[str, Array]:
         """`risk`, the log hazard against the mean patient, and `survival:<month>`.
 
-        NaN at months that no development patient was followed to.
+        NaN at months that none of the member's development patients was followed to.
         """
         survival = torch.exp(-offsets.unsqueeze(-2) * torch.exp(linear).unsqueeze(-1)).numpy()
         told = {f"survival:{m:g}": survival[..., i] for i, m in enumerate(self.months)}
