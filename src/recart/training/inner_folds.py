@@ -26,7 +26,8 @@ def inner_folds(
     if smaller < 2:
         raise ValueError(
             f"inner folds need two patients of each class among the development patients, "
-            f"the smaller class has {smaller}; use more outer folds (data.folds.k), which hold out fewer"
+            f"the smaller class has {smaller}; use more outer folds (data.folds.k), which hold out "
+            "fewer patients"
         )
     # dealt in turn, sorted by label and then by number of bags, else in random order
     turn = np.random.default_rng(seed).permutation(len(owners))
