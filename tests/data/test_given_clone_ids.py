@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import anndata as ad
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 
 from recart.data.cohort import Cohort
 from recart.data.readers import H5adReader, H5muReader
-from recart.data.receptors.clonotypes import BCR, call_clonotypes
+from recart.data.receptors.clonotypes import BCR, Clonotypes, call_clonotypes
 from recart.problems import InputError
 
 Ids = Mapping[str, Sequence[str | None]]
@@ -111,3 +113,94 @@ def test_ids_that_are_not_of_cells_are_refused(tmp_path: Path) -> None:
     found = {(p.code, p.column) for p in error.value.problems}
     assert found == {("E-REC-002", "mine"), ("E-REC-002", "bcr_clone_id")}
     assert all("obs" in problem.mend for problem in error.value.problems)
+
+
+def _numbered_anew(
+    path: Path, single: int, double: int, called: str, **columns: str
+) -> tuple[pd.DataFrame, Cohort]:
+    """Patients of one and of two samples, whose ids of clones start anew in each sample."""
+    import awkward as ak
+
+    rng = Random(0)
+    rows = []
+    for p in range(single + double):
+        for s in range(1 if p < single else 2):
+            for k in range(20):
+                sequence = "CAS" + "".join(rng.choice("STVLMNQGERD") for _ in range(9)) + "F"
+                rows += [(f"P{p}", f"P{p}_{s}", f"clonotype{k + 1}", sequence)] * 2
+    barcodes = ["".join("ACGT"[(i >> 2 * k) & 3] for k in range(10)) for i in range(len(rows))]
+    table = pd.DataFrame(rows, barcodes, ["patient", "sample", called, "sequence"])
+    data = ad.AnnData(
+        np.ones((len(table), 3), np.float32),
+        table.drop(columns="sequence"),
+        pd.DataFrame(index=list("XYZ")),
+    )
+    airr = ak.Array(
+        [
+            [{"locus": "TRB", "v_call": "TRBV2", "j_call": "TRBJ1-1", "junction_aa": own}]
+            for own in table["sequence"]
+        ]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data.obsm["airr"] = airr
+        data.write_h5ad(path / "cohort.h5ad")
+    return table, H5adReader(str(path / "cohort.h5ad"), columns=columns).read()
+
+
+def _called(cohort: Cohort) -> Clonotypes:
+    assert cohort.chains is not None
+    patients = cohort.samples["patient"].reindex(cohort.cells["sample"])
+    samples = cohort.cells["sample"]
+    return call_clonotypes(cohort.chains, cohort.cells.index, patients, samples=samples)
+
+
+LAYOUTS = [(0, 8), (10, 6)]
+
+
+@pytest.mark.parametrize(("single", "double"), LAYOUTS)
+@pytest.mark.parametrize("alias", ["clonotype_id", "clonotype"])
+def test_beside_sequences_the_aliases_are_no_given_ids(
+    tmp_path: Path, single: int, double: int, alias: str
+) -> None:
+    """They are mostly Cell Ranger's, which would merge clones of one patient's samples."""
+    table, cohort = _numbered_anew(tmp_path, single, double, alias)
+    found = _called(cohort)
+    clone = found.of_cell
+    assert not found.table["given"].any()
+    assert table.groupby(clone)[["sequence", "sample"]].nunique().eq(1).all(axis=None)
+    assert len(found.table) == 20 * (single + 2 * double)
+
+
+@pytest.mark.parametrize(("single", "double"), LAYOUTS)
+def test_given_ids_that_start_anew_are_refused_however_few_patients_show_it(
+    tmp_path: Path, single: int, double: int
+) -> None:
+    for called, columns in (("clone_id", {}), ("clonotype_id", {"clone_id": "clonotype_id"})):
+        _, cohort = _numbered_anew(tmp_path, single, double, called, **columns)
+        with pytest.raises(InputError, match=f"{20 * double} of {20 * double} clone ids"):
+            _called(cohort)
+
+
+def test_unique_ids_of_many_samples_are_taken(tmp_path: Path) -> None:
+    table, cohort = _numbered_anew(tmp_path, 10, 6, "clonotype_id")
+    assert cohort.chains is not None
+    ids = (table["sample"] + table["clonotype_id"]).reindex(cohort.chains["cell"]).to_numpy()
+    given = replace(cohort, chains=cohort.chains.assign(clone_id=ids))
+    assert _called(given).table["given"].all()
+
+
+def test_aliases_count_where_there_are_no_sequences(tmp_path: Path) -> None:
+    data = _rna({"clonotype": T_IDS})
+    data.write_h5ad(tmp_path / "cohort.h5ad")
+    cohort = H5adReader(str(tmp_path / "cohort.h5ad")).read()
+    assert cohort.chains is not None
+    assert cohort.chains["clone_id"].tolist() == ["t1", "t1", "t2", "t2"]
+
+
+def test_aliases_beside_the_airr_modality(tmp_path: Path) -> None:
+    numbers = {"clonotype_id": ["x"] * 6}
+    for of_rna, of_airr in ((numbers, {}), ({}, numbers)):
+        cohort = _h5mu(tmp_path, of_rna, of_airr)
+        assert cohort.chains is not None
+        assert cohort.chains["clone_id"].isna().all()

@@ -15,7 +15,14 @@ from recart.data.readers.columns import CHAIN_ROLES, Columns
 from recart.data.readers.elements import members, read_node
 from recart.problems import Problem, Problems
 
-__all__ = ["airr_chains", "chain_frame", "obs_chains", "refuse_ids_beside_cells", "with_given_ids"]
+__all__ = [
+    "airr_chains",
+    "chain_frame",
+    "has_sequences",
+    "obs_chains",
+    "refuse_ids_beside_cells",
+    "with_given_ids",
+]
 
 _FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "locus": ("locus", "chain"),
@@ -135,6 +142,11 @@ def obs_chains(obs: pd.DataFrame) -> tuple[pd.DataFrame | None, list[str]]:
     ]
     used += [role for role in CHAIN_ROLES if role in obs.columns]
     return with_given_ids(_joined(frames), obs), used
+
+
+def has_sequences(chains: pd.DataFrame | None) -> bool:
+    """Whether any chain has a sequence to call clones by."""
+    return chains is not None and bool(chains["junction_aa"].notna().any())
 
 
 def with_given_ids(chains: pd.DataFrame | None, obs: pd.DataFrame) -> pd.DataFrame | None:

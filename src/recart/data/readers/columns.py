@@ -122,11 +122,18 @@ class Columns:
         aside = {name: f"{name}_given" for name in available if name in roles and name not in found}
         return frame.rename(columns={**aside, **found})
 
-    def clone_ids(self, obs: pd.DataFrame) -> pd.DataFrame:
+    def clone_ids(self, obs: pd.DataFrame, *, aliases: bool) -> pd.DataFrame:
         """The columns of clone ids in `obs`, called by their roles.
 
-        Where the user named a column that `obs` lacks, one that is called like the role is none.
+        Those that the user named, or that are called like the role; with `aliases`, by its other
+        usual names as well. Beside sequences those are none: `clonotype_id` mostly holds Cell
+        Ranger's numbers, which start anew in each sample. Where the user named a column that `obs`
+        lacks, one that is called like the role is none.
         """
         named = self.explicit()
-        roles = [role for role in CHAIN_ROLES if role not in named or named[role] in obs.columns]
+        roles = [
+            role
+            for role in CHAIN_ROLES
+            if named.get(role, role) in obs.columns or (aliases and role not in named)
+        ]
         return self.rename(obs).filter(roles)

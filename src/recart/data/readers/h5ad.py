@@ -13,6 +13,7 @@ from recart.data.cohort import Cohort
 from recart.data.readers.assemble import Parts, assemble
 from recart.data.readers.chains import (
     airr_chains,
+    has_sequences,
     obs_chains,
     refuse_ids_beside_cells,
     with_given_ids,
@@ -37,7 +38,8 @@ __all__ = ["H5adReader"]
 class H5adReader(Reader):
     """RNA in X, raw or a layer; proteins in `obsm` or `var`; receptors in `obs` or `obsm['airr']`.
 
-    Clone ids in `obs` go before sequences, also before those of `obsm['airr']`.
+    Clone ids in `obs` go before sequences; before those of `obsm['airr']` only ids of a column that
+    is named in `columns`, or called `clone_id` or `bcr_clone_id`.
 
     Parameters
     ----------
@@ -113,7 +115,8 @@ class H5adReader(Reader):
             chains, used = obs_chains(self.columns.rename(obs))
             obs = obs.drop(columns=used, errors="ignore")
         else:
-            chains = with_given_ids(chains, self.columns.clone_ids(obs))
+            ids = self.columns.clone_ids(obs, aliases=not has_sequences(chains))
+            chains = with_given_ids(chains, ids)
         return _Tables(obs, levels, chains, side, problems)
 
     def _cohort(self, tables: _Tables, rows: Rows | None, turned: Turned | None = None) -> Cohort:

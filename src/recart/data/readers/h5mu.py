@@ -16,6 +16,7 @@ from recart.data.readers.assemble import Parts, assemble
 from recart.data.readers.barcodes import match_barcodes
 from recart.data.readers.chains import (
     airr_chains,
+    has_sequences,
     obs_chains,
     refuse_ids_beside_cells,
     with_given_ids,
@@ -48,7 +49,8 @@ class H5muReader(Reader):
     """RNA (`rna` or `gex`), proteins (`prot`, `adt`, `protein`), receptors (scirpy's `airr`).
 
     Cells are those of the RNA; the other modalities are joined to them by barcode. Clone ids in
-    `obs` of the receptors, else of the RNA, go before sequences.
+    `obs` of the receptors, else of the RNA, go before sequences; before those of `obsm['airr']`
+    only ids of a column that is named in `columns`, or called `clone_id` or `bcr_clone_id`.
 
     Parameters
     ----------
@@ -131,7 +133,7 @@ class H5muReader(Reader):
             if "airr" in groups:
                 airr_obs = read_frame(groups["airr"], "obs", self.path)
                 chains = airr_chains(groups["airr"], airr_obs.index, self.path, problems)
-                own = self.columns.clone_ids(airr_obs)
+                own = self.columns.clone_ids(airr_obs, aliases=not has_sequences(chains))
                 if chains is None:
                     rest = airr_obs.drop(columns=list(CHAIN_ROLES), errors="ignore")
                     chains, _ = obs_chains(pd.concat([rest, own], axis=1))
@@ -143,8 +145,8 @@ class H5muReader(Reader):
             obs = obs.drop(columns=used, errors="ignore")
         else:
             chains = modality_chains(chains, obs.index, self.path, problems, dropped)
-            of_rna = self.columns.clone_ids(obs).drop(columns=own.columns, errors="ignore")
-            chains = with_given_ids(chains, of_rna)
+            of_rna = self.columns.clone_ids(obs, aliases=not has_sequences(chains))
+            chains = with_given_ids(chains, of_rna.drop(columns=own.columns, errors="ignore"))
         return _Tables(obs, levels, chains, barcodes, side, problems, dropped)
 
     def _cohort(self, tables: _Tables, at: Rows | None, rows: Rows | None) -> Cohort:

@@ -78,6 +78,7 @@ def call_clonotypes(
     cells: pd.Index[str],
     patients: pd.Series[str],
     receptor: ReceptorType = TCR,
+    samples: pd.Series[str] | None = None,
 ) -> Clonotypes:
     """Call clonotypes by identity of V gene and CDR3 amino acids within a patient.
 
@@ -98,6 +99,9 @@ def call_clonotypes(
         Patient of each cell, in the order of `cells`.
     receptor
         `TCR` or `BCR`; chains of other loci are counted and left out.
+    samples
+        Sample of each cell, in the order of `cells`. With them given ids are also judged among the
+        patients of several samples alone, since only there ids can contradict that start anew.
 
     Raises
     ------
@@ -110,6 +114,9 @@ def call_clonotypes(
     per_cell = top.assign(patient=patients.to_numpy(dtype=object)[top.index.to_numpy()])
     if receptor is TCR:
         _refuse_contradictory_ids(per_cell)
+        if samples is not None:
+            own = per_cell.assign(sample=samples.to_numpy(dtype=object)[top.index.to_numpy()])
+            _refuse_contradictory_ids(_of_several_samples(own), " of patients of several samples")
     table, code = _group(per_cell, receptor)
 
     of_cell = np.full(len(cells), -1, dtype=np.int32)
@@ -242,7 +249,14 @@ def _group(per_cell: pd.DataFrame, receptor: ReceptorType) -> tuple[pd.DataFrame
     return table, code
 
 
-def _refuse_contradictory_ids(per_cell: pd.DataFrame) -> None:
+def _of_several_samples(per_cell: pd.DataFrame) -> pd.DataFrame:
+    """Cells of the patients whose clone ids stand beside sequences in several samples."""
+    given = per_cell[(per_cell["clone_id"] != "") & (per_cell["cdr3_b"] != "")]
+    samples = given.groupby("patient")["sample"].nunique()
+    return per_cell[per_cell["patient"].isin(samples.index[samples > 1])]
+
+
+def _refuse_contradictory_ids(per_cell: pd.DataFrame, of: str = "") -> None:
     """Refuse clone ids whose cells carry different TCR beta chains more often than not."""
     given = per_cell[(per_cell["clone_id"] != "") & (per_cell["cdr3_b"] != "")]
     clones = (
@@ -261,9 +275,9 @@ def _refuse_contradictory_ids(per_cell: pd.DataFrame) -> None:
                     code="E-REC-011",
                     column="clone_id",
                     count=wrong,
-                    what=f"{wrong} of {len(several)} clone ids with several cells of one patient "
-                    "cover different TRB sequences, as ids do that start anew in each sample "
-                    "(Cell Ranger's raw_clonotype_id)",
+                    what=f"{wrong} of {len(several)} clone ids{of} with several cells of one "
+                    "patient cover different TRB sequences, as ids do that start anew in each "
+                    "sample (Cell Ranger's raw_clonotype_id)",
                     mend="take the column of ids out of obs, and sequences name the clonotypes, "
                     "or give ids that are unique within the patient",
                 )
