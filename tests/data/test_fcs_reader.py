@@ -178,6 +178,15 @@ def test_channels_of_mass_cytometry_that_are_no_proteins_are_left_out(tmp_path: 
     np.testing.assert_array_equal(named.protein, counts)  # type: ignore[arg-type]
 
 
+def test_shorthands_of_markers_are_proteins(tmp_path: Path) -> None:
+    short = ["62L", "62P", "17A", "11C", "107A", "45RA"]
+    detectors = [f"B{at}-A" for at in range(len(short))]
+    _written(tmp_path / "one.fcs", detectors, short)
+    cohort = _reader(tmp_path, ONE).read()
+    assert cohort.proteins == short
+    assert not cohort.dropped
+
+
 def test_of_a_signal_the_area_is_read_or_the_detector_that_is_named(tmp_path: Path) -> None:
     detectors = ["FSC-A", "B1-A", "B1-H", "B1-W", "V2-A", "V2-H", "V3-A"]
     markers = ["", "CD4", "CD4", "CD4", "CD8", "CD8", ""]

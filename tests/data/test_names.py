@@ -15,6 +15,7 @@ from recart.data.cohort import Cohort
 from recart.data.gene_panels import PANELS
 from recart.data.names.gene_map import gene_id, gene_symbol, known_ids
 from recart.data.names.gene_places import gene_places
+from recart.data.names.isotopes import is_isotope, without_isotope
 from recart.data.names.protein_aliases import marker_gene, marker_of
 from recart.data.names.vocabulary import InModelWords, Vocabulary
 from recart.data.simulate.panel import PANEL
@@ -150,6 +151,38 @@ def test_two_antibodies_of_one_marker_are_not_summed() -> None:
     assert words.proteins.ambiguous == {"CD4": ("CD4_SK3", "CD4_RPA-T4")}
     assert words.proteins.found == {"CD3": (2, "name")}
     assert words.proteins.doubles == {"CD3_UCHT1": "CD3"}
+
+
+def test_a_model_of_mass_cytometry_finds_its_proteins_without_isotopes() -> None:
+    trained = ("145Nd_CD4", "146Nd_CD8", "155Gd_PD-1", "191Ir_DNA1", "CD3")
+    spec = FeatureSpec(
+        genes=(), proteins=trained, receptor_dim=0, batches=("",), patients=(), gene_ids=()
+    )
+    words = Vocabulary.of([spec]).translate(_cohort([], ["CD279", "CD8A", "CD4", "CD3", "CD19"]))
+    assert words.cohort.proteins == ["155Gd_PD-1", "146Nd_CD8", "145Nd_CD4", "CD3", "CD19"]
+    assert words.proteins.missing == ("191Ir_DNA1",)
+    assert words.proteins.found["145Nd_CD4"] == (2, "name without isotope")
+    # names as they are come first, and two channels of one antigen are not chosen between
+    words = Vocabulary.of([spec]).translate(_cohort([], ["CD4", "145Nd_CD4", "176Yb_CD3", "CD3"]))
+    assert words.cohort.proteins == ["CD4", "145Nd_CD4", "176Yb_CD3", "CD3"]
+    assert words.proteins.doubles == {"CD4": "145Nd_CD4", "176Yb_CD3": "CD3"}
+    words = Vocabulary.of([spec]).translate(_cohort([], ["144Nd_CD4", "176Yb_CD4"]))
+    assert words.proteins.ambiguous == {"145Nd_CD4": ("144Nd_CD4", "176Yb_CD4")}
+
+
+@pytest.mark.parametrize("name", ["89Y", "131Xe", "127I", "209Bi", "Nd145Di", "Y89Dd", "184W"])
+def test_isotopes(name: str) -> None:
+    assert is_isotope(name)
+    assert without_isotope(name) == name
+    assert without_isotope(f"{name}_CD4") == ("CD4" if name[0].isdigit() else f"{name}_CD4")
+
+
+@pytest.mark.parametrize(
+    "name", ["62L", "62P", "17A", "11C", "107A", "45RA", "45RO", "2B4", "41BB"]
+)
+def test_shorthands_of_markers_are_no_isotopes(name: str) -> None:
+    assert not is_isotope(name)
+    assert without_isotope(f"{name}_clone") == f"{name}_clone"
 
 
 def test_the_map_knows_the_panels_and_the_tables_agree() -> None:

@@ -11,14 +11,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from recart.data.names.isotopes import without_isotope
 from recart.problems import InputError, Problem
 
-__all__ = ["Events", "on_arcsinh_scale", "read_fcs", "without_isotope"]
+__all__ = ["Events", "on_arcsinh_scale", "read_fcs"]
 
 # scatter and time have units of their own, in which gates are drawn on them
 _LINEAR: Final = re.compile(r"(FSC|SSC|TIME|EVENT)", re.IGNORECASE)
-# mass cytometry writes the isotope before the marker: 145Nd_CD4
-_ISOTOPE: Final = re.compile(r"^\d{2,3}[A-Z][a-z]?_(?=.)")
 # of a signal's pulse cytometers write the area, and where asked its height and width
 _AREA: Final = re.compile(r"-A$", re.IGNORECASE)
 _HEIGHT_OR_WIDTH: Final = re.compile(r"-[HW]$", re.IGNORECASE)
@@ -69,11 +68,6 @@ class Events:
             if len(found) == 1:
                 return found[0]
         return None
-
-
-def without_isotope(marker: str) -> str:
-    """A marker of mass cytometry by its antigen alone: `CD4` of `145Nd_CD4`."""
-    return _ISOTOPE.sub("", marker)
 
 
 def read_fcs(path: Path, *, compensate: bool) -> Events:

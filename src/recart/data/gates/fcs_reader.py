@@ -15,7 +15,8 @@ from scipy import sparse
 
 from recart.data.cohort import Cohort
 from recart.data.gates.cell_gate import CellGate
-from recart.data.gates.fcs_file import Events, read_fcs, without_isotope
+from recart.data.gates.fcs_file import Events, read_fcs
+from recart.data.names.isotopes import is_isotope, without_isotope
 from recart.data.names.protein_aliases import marker_of
 from recart.data.readers.assemble import Parts, assemble
 from recart.data.readers.columns import Columns
@@ -32,8 +33,7 @@ _FILE: Final = ("fcs", "file", "path")  # names of the sheet's column of files
 # channels with a name of their own that no antibody stains; DNAM-1, BCMA and Ki67 are proteins
 _NO_PROTEIN: Final = re.compile(
     r"bead|^DNA(?![a-z])|^intercalator|^19[13]Ir|viab|cisplatin|live.{0,3}dead|zombie|^7.?AAD|^DAPI"
-    r"|barcode|^BC[ _-]?\d*$|^(center|offset|width|residual|time|event.?length)$"
-    r"|^(?-i:\d{2,3}[A-Z][a-z]?|[A-Z][a-z]?\d{2,3}D[id])$",
+    r"|barcode|^BC[ _-]?\d*$|^(center|offset|width|residual|time|event.?length)$",
     re.IGNORECASE,
 )
 
@@ -256,7 +256,8 @@ def _protein(name: str) -> str:
 
 
 def _is_no_protein(marker: str) -> bool:
-    return any(_NO_PROTEIN.search(name) for name in (marker, without_isotope(marker)))
+    names = (marker, without_isotope(marker))
+    return is_isotope(marker) or any(_NO_PROTEIN.search(name) for name in names)
 
 
 def _count(dropped: dict[str, int], key: str, number: int) -> None:

@@ -19,6 +19,7 @@ from recart.data.names.gene_map import (
     without_suffix,
 )
 from recart.data.names.gene_places import gene_places
+from recart.data.names.isotopes import without_isotope
 from recart.data.names.matching import NameMatches, Pass, match_names
 from recart.data.names.protein_aliases import bare_protein, marker_of
 
@@ -151,8 +152,15 @@ class Vocabulary:
             Pass(how="name", **by(str)),
             Pass(how="name without tag", **by(lambda name: bare_protein(name).upper())),
             Pass(how="alias", **by(marker_of)),
+            # models trained on mass cytometry of before are named 145Nd_CD4
+            Pass(how="name without isotope", **by(_antigen)),
         )
         return match_names("protein", self.proteins, given, passes)
+
+
+def _antigen(name: str) -> str:
+    bare = without_isotope(name)
+    return marker_of(bare) or bare_protein(bare).upper()
 
 
 def _given_ids(cohort: Cohort, names: Sequence[str]) -> list[str]:
