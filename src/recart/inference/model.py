@@ -23,7 +23,7 @@ from recart.data.readers.reader import Reader
 from recart.data.store import CohortStore
 from recart.inference.about_model import about_model, claim_level
 from recart.inference.bundle.read import read_bundle
-from recart.inference.model_words import in_model_words
+from recart.inference.model_words import in_model_words, present_car_genes, warn_of_absent
 from recart.inference.new_patients import NewPatients, embed_new_patients
 from recart.inference.own_names import OwnNames
 from recart.inference.trust.fit import read_trust
@@ -199,16 +199,8 @@ class Model:
                 own = self.receptors
                 check_receptors(self.config, own.fingerprint, own.versions, self.name, progress)
             words = in_model_words(self.members, self.config.data, cohort, progress)
-            present = set(words.cohort.genes.index.astype(str))
-            there = [gene for gene in made.car_genes if gene in present]
-            if lacking := [gene for gene in made.car_genes if gene not in present]:
-                unknown = "which cells are CAR+ is not known, and all are read as CAR-"
-                by_others = f"cells are CAR+ by {', '.join(there)} alone"
-                progress(
-                    f"warning: the new data lack the CAR genes {', '.join(lacking)}: "
-                    f"{by_others if there else unknown}"
-                )
-            made = replace(made, car_genes=there)
+            car = present_car_genes(made.car_genes, words.cohort, progress)
+            made = replace(made, car_genes=car)
             store = to_store(words.cohort, made, OwnNames(self.pseudonyms))
         data = self.config.data
         names = store.patients.index if self.unit == "patient" else store.samples.index
@@ -221,11 +213,7 @@ class Model:
             admission=Admission() if late else admitted,
             reading=whole_reading(data),
         )
-        if lacking := check_of_new(store, bags.reading.covariates):
-            progress(
-                f"warning: the new data lack {len(lacking)} covariates that the model reads: "
-                f"{', '.join(lacking)}; they count as missing"
-            )
+        warn_of_absent(check_of_new(store, bags.reading.covariates), progress)
         return NewCohort(
             cohort=words.exported(cohort),
             store=store,

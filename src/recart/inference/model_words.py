@@ -10,7 +10,7 @@ from recart.data.gene_panels import panel_genes
 from recart.data.names.vocabulary import InModelWords, Vocabulary
 from recart.training.member_file import LoadedMember
 
-__all__ = ["in_model_words"]
+__all__ = ["in_model_words", "present_car_genes", "warn_of_absent"]
 
 
 def in_model_words(
@@ -26,3 +26,28 @@ def in_model_words(
         if matches.wanted:
             progress(matches.summary())
     return words
+
+
+def present_car_genes(
+    named: Sequence[str], cohort: Cohort, progress: Callable[[str], None]
+) -> list[str]:
+    """Those of the CAR genes that the cohort has; of the others the user is warned."""
+    genes = set(cohort.genes.index.astype(str))
+    present = [gene for gene in named if gene in genes]
+    if lacking := [gene for gene in named if gene not in genes]:
+        unknown = "which cells are CAR+ is not known, and all are read as CAR-"
+        by_others = f"cells are CAR+ by {', '.join(present)} alone"
+        progress(
+            f"warning: the new data lack the CAR genes {', '.join(lacking)}: "
+            f"{by_others if present else unknown}"
+        )
+    return present
+
+
+def warn_of_absent(covariates: Sequence[str], progress: Callable[[str], None]) -> None:
+    """Say which covariates of the model the new data lack."""
+    if covariates:
+        progress(
+            f"warning: the new data lack {len(covariates)} covariates that the model reads: "
+            f"{', '.join(covariates)}; they count as missing"
+        )
