@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ import pytest
 
 from recart.evaluation.audit.finding import Finding, Severity
 from recart.evaluation.claims import ClaimLevel
+from recart.evaluation.intervals import Interval
 from recart.evaluation.needed_baselines import NEEDED
 from recart.evaluation.outcomes import OutcomeAssessment
 from recart.evaluation.permutation import Permutation
@@ -256,6 +258,25 @@ def test_each_picture_is_described(make_content: Any, tmp_path: Path) -> None:
     assert page.tags.count("figure") == page.tags.count("figcaption") == 5
     labels = [value for name, value in page.attributes if name == "aria-label"]
     assert sum("0." in label for label in labels) >= 2
+
+
+def test_a_measure_that_is_not_defined_has_no_interval_and_the_page_says_why(
+    make_content: Any, outcomes: tuple[OutcomeAssessment, ...], tmp_path: Path
+) -> None:
+    (own,) = [one for one in outcomes if one.kind == "survival"]
+    name = list(own.model.values)[-1]
+    interval = Interval(low=math.nan, high=math.nan, level=0.95, method="patient bootstrap")
+    model = replace(
+        own.model,
+        values={**own.model.values, name: math.nan},
+        intervals={**own.model.intervals, name: interval},
+    )
+    write_report(
+        make_content(parts={"outcomes": (replace(own, model=model),)}), tmp_path / "report.html"
+    )
+    words = " ".join(_read(tmp_path / "report.html").words)
+    assert "\N{EN DASH} to" not in words
+    assert "A dash: the month is past what was followed" in words
 
 
 @pytest.mark.parametrize("kind", ["ordinal", "survival"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,6 +127,6 @@ def _rows(content: ReportContent) -> list[dict[Any, Any]]:
 
 def _span(interval: Interval | None, signed: bool = False) -> str:
     """`low to high`, empty where there is none."""
-    if interval is None:
+    if interval is None or (math.isnan(interval.low) and math.isnan(interval.high)):
         return ""
     return f"{number(interval.low, signed)} to {number(interval.high, signed)}"
