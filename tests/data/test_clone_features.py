@@ -18,7 +18,8 @@ from recart.data.clone_features import (
     CLONE_FEATURES,
     EXPANSION_CLASSES,
     clone_features,
-    expansion_of_cells,
+    clone_size_of_cells,
+    expansion_of,
 )
 from recart.data.store import CohortStore
 
@@ -182,7 +183,7 @@ def test_expansion_classes_at_their_bounds() -> None:
     sizes = [1, 2, 5, 6, 20, 21, 100, 101]
     clones = [clone for clone, size in enumerate(sizes) for _ in range(size)]
     store = make_store([[*clones, -1]])
-    found = expansion_of_cells(store, make_bags(store, [[0]]))
+    found = expansion_of(clone_size_of_cells(store, make_bags(store, [[0]])))
     first = [clones.index(clone) for clone in range(len(sizes))]
     names = [EXPANSION_CLASSES[code] for code in found[first]]
     assert names == ["1", "2-5", "2-5", "6-20", "6-20", "21-100", "21-100", ">100"]
@@ -192,9 +193,10 @@ def test_expansion_classes_at_their_bounds() -> None:
 
 def test_expansion_counts_the_bag_and_leaves_other_cells_out() -> None:
     store = make_store([[0, 1], [0, 0, 0]])
-    assert expansion_of_cells(store, make_bags(store, [[0]])).tolist() == [1, 1, 0, 0, 0]
+    size = clone_size_of_cells(store, make_bags(store, [[0]]))
+    assert expansion_of(size).tolist() == [1, 1, 0, 0, 0]
     with pytest.raises(ValueError, match="B1 shares cells"):
-        expansion_of_cells(store, make_bags(store, [[0], [0, 1]]))
+        clone_size_of_cells(store, make_bags(store, [[0], [0, 1]]))
 
 
 def timed(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recart.data.outcome import LABEL, REASON, Outcome, reason_of_part
+from recart.data.stages import sample_days
 from recart.data.store import CohortStore
 from recart.problems import InputError, Problem
 
@@ -122,7 +123,7 @@ def admitted_samples(store: CohortStore, admission: Admission) -> np.ndarray[Any
     for column, rule in wanted:
         values = store.samples[column]
         if column == "day":
-            keep &= (pd.to_numeric(values, errors="coerce") <= float(rule)).to_numpy()
+            keep &= sample_days(store.samples) <= float(rule)
         else:
             keep &= values.astype(str).isin([str(value) for value in rule]).to_numpy()
     return keep
@@ -132,7 +133,7 @@ def _left_out(store: CohortStore, admission: Admission, keep: np.ndarray) -> dic
     """How many samples stay out by which rule; each is counted by the first that keeps it out."""
     unknown, late = np.zeros((2, len(keep)), dtype=bool)
     if admission.decision_day is not None:
-        days = pd.to_numeric(store.samples["day"], errors="coerce").to_numpy(dtype=float)
+        days = sample_days(store.samples)
         unknown, late = np.isnan(days), days > float(admission.decision_day)
     return {
         AFTER: int(late.sum()),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from recart.data.bags import Bags
 from recart.data.cohort import HAS_BCR, said_to_be_sequenced
-from recart.data.stages import sample_words
+from recart.data.stages import sample_days, sample_words
 from recart.data.store import CohortStore
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "EXPANSION_CLASSES",
     "clone_features",
     "clone_size_of_cells",
-    "expansion_of_cells",
+    "expansion_of",
 ]
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
@@ -93,7 +93,7 @@ def clone_features(store: CohortStore, bags: Bags) -> pd.DataFrame:
     sample = store.cells["sample"].to_numpy()
     car = store.cells["car_umi"].to_numpy() > 0 if "car_umi" in store.cells else None
     time = _time_of_samples(store.samples, bags.reading.stages)
-    infused = _days_of_samples(store.samples) > 0
+    infused = sample_days(store.samples) > 0
     clone = store.cells["clone"].to_numpy()
     sequenced = store.samples["has_receptor"].to_numpy(dtype=np.bool_)
     bcr = store.cells["bcr_clone"].to_numpy() if "bcr_clone" in store.cells else None
@@ -121,9 +121,9 @@ def clone_features(store: CohortStore, bags: Bags) -> pd.DataFrame:
 _BCR_NAME: Final = {"receptor_share": "bcr_share"}
 
 
-def expansion_of_cells(store: CohortStore, bags: Bags) -> np.ndarray[Any, np.dtype[np.int8]]:
-    """(c) index into `EXPANSION_CLASSES` by `clone_size_of_cells`; the classes of scRepertoire."""
-    return np.searchsorted(_UPPER, clone_size_of_cells(store, bags)).astype(np.int8)
+def expansion_of(size: np.ndarray[Any, np.dtype[np.int32]]) -> np.ndarray[Any, np.dtype[np.int8]]:
+    """(c) index into `EXPANSION_CLASSES` by size of the clone; the classes of scRepertoire."""
+    return np.searchsorted(_UPPER, size).astype(np.int8)
 
 
 def clone_size_of_cells(store: CohortStore, bags: Bags) -> np.ndarray[Any, np.dtype[np.int32]]:
@@ -232,15 +232,7 @@ def _time_of_samples(samples: pd.DataFrame, given: Sequence[str]) -> np.ndarray[
         place = {name: float(at) for at, name in enumerate(given)}
         words = sample_words(samples, "timepoint")
         return np.array([place.get(word, np.nan) for word in words], dtype=np.float64)
-    return _days_of_samples(samples)
-
-
-def _days_of_samples(samples: pd.DataFrame) -> np.ndarray[Any, Any]:
-    """(s) days from infusion; NaN where not known."""
-    if "day" not in samples:
-        return np.full(len(samples), np.nan)
-    days: np.ndarray[Any, Any] = pd.to_numeric(samples["day"], errors="coerce").to_numpy(float)
-    return days
+    return sample_days(samples)
 
 
 def _gini(sizes: Counts) -> float:

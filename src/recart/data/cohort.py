@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-__all__ = ["CHAIN_COLUMNS", "HAS_BCR", "HAS_TCR", "Cohort", "said_to_be_sequenced"]
+__all__ = ["CHAIN_COLUMNS", "HAS_BCR", "HAS_TCR", "YES", "Cohort", "said_to_be_sequenced"]
 
 # columns of samples: whether their T and B cell receptors were sequenced, also where none was found
 HAS_TCR: Final = "has_tcr"
 HAS_BCR: Final = "has_bcr"
-_YES: Final = ("yes", "y", "true", "1", "1.0")
+YES: Final = frozenset({"yes", "y", "true"})  # words of tables, in small letters
 
 # AIRR names; one row is one receptor chain of one cell. `clone_id` may be given without sequences.
 CHAIN_COLUMNS = (
@@ -86,5 +86,5 @@ def said_to_be_sequenced(samples: pd.DataFrame, column: str) -> np.ndarray[Any, 
     if column not in samples:
         return np.zeros(len(samples), dtype=np.bool_)
     words = samples[column].astype(str).str.strip().str.lower()
-    said: np.ndarray[Any, Any] = words.isin(_YES).to_numpy(dtype=np.bool_)
+    said: np.ndarray[Any, Any] = words.isin(YES | {"1", "1.0"}).to_numpy(dtype=np.bool_)
     return said

@@ -13,6 +13,7 @@ import pandas as pd
 
 from recart.data.bags import Bags
 from recart.data.checks.spelling import nearest
+from recart.data.cohort import YES
 from recart.data.store import CohortStore
 from recart.data.telling_columns import by_class, tells_the_class
 from recart.problems import Problem, Problems
@@ -20,7 +21,6 @@ from recart.problems import Problem, Problems
 __all__ = ["check_covariates", "check_of_new", "column_of", "covariates"]
 
 _STRUCTURE: Final = ("patient", "start", "stop", "has_receptor")
-_YES: Final = frozenset({"yes", "y", "true"})
 _NO: Final = frozenset({"no", "n", "false"})
 # what joins words, but for what stands between figures: 1-2 is not 12
 _DASH: Final = r"[\s_\u2010-\u2015-]+"
@@ -249,8 +249,8 @@ def _as_number(value: object) -> float:
     if value is None or value is pd.NA:
         return np.nan
     word = str(value).strip().lower()
-    if word in _YES or word in _NO:
-        return float(word in _YES)
+    if word in YES or word in _NO:
+        return float(word in YES)
     try:
         number = float(word)
     except ValueError:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from recart.data.bags import Admission, admitted_samples
 from recart.data.checks.spelling import nearest
-from recart.data.stages import sample_words, stages_by_day
+from recart.data.stages import sample_days, sample_words, stages_by_day
 from recart.data.store import CohortStore
 from recart.problems import Problem, Problems
 
@@ -40,7 +40,7 @@ def check_selection(store: CohortStore, admission: Admission, stages: Sequence[s
 def without_order(store: CohortStore, admission: Admission, stages: Sequence[str]) -> str:
     """In words, why no samples of a patient are compared over time; empty where some are."""
     samples = store.samples[admitted_samples(store, admission)]
-    words, day = sample_words(samples, "timepoint"), _days(samples)
+    words, day = sample_words(samples, "timepoint"), sample_days(samples)
     known = pd.DataFrame({"word": words, "day": day, "patient": samples["patient"].to_numpy()})
     several = known[known["word"] != ""].groupby("patient")["word"].nunique() > 1
     if several.any():
@@ -60,12 +60,6 @@ def without_order(store: CohortStore, admission: Admission, stages: Sequence[str
         f"samples of {dated.sum()} patients have several days and no time point, and nothing is "
         "compared over time: name their time points by data.columns.timepoint=<column>"
     )
-
-
-def _days(samples: pd.DataFrame) -> np.ndarray:
-    if "day" not in samples:
-        return np.full(len(samples), np.nan)
-    return pd.to_numeric(samples["day"], errors="coerce").to_numpy(dtype=float)
 
 
 def _of_nobody(store: CohortStore, column: str, names: Sequence[str]) -> Iterator[Problem]:

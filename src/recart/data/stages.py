@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["sample_words", "stage_of", "stages_by_day"]
+__all__ = ["sample_days", "sample_words", "stage_of", "stages_by_day"]
 
 
 def sample_words(samples: pd.DataFrame, column: str) -> np.ndarray[Any, np.dtype[np.object_]]:
@@ -20,6 +20,14 @@ def sample_words(samples: pd.DataFrame, column: str) -> np.ndarray[Any, np.dtype
     return words
 
 
+def sample_days(samples: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(s) days from infusion; NaN where not known."""
+    if "day" not in samples:
+        return np.full(len(samples), np.nan)
+    days: np.ndarray[Any, Any] = pd.to_numeric(samples["day"], errors="coerce").to_numpy(float)
+    return days
+
+
 def stages_by_day(samples: pd.DataFrame) -> dict[str, int]:
     """The stage of each time point: its rank by the median day of its samples, 0 first.
 
@@ -29,10 +37,7 @@ def stages_by_day(samples: pd.DataFrame) -> dict[str, int]:
     words = pd.Series(sample_words(samples, "timepoint"))
     given = words != "" if (words != "").any() else words == ""
     names = list(dict.fromkeys(words[given]))
-    if "day" not in samples:
-        return dict.fromkeys(names, 0)
-    days = pd.to_numeric(samples["day"], errors="coerce").astype(float).reset_index(drop=True)
-    median = days[given].groupby(words[given]).median()
+    median = pd.Series(sample_days(samples))[given].groupby(words[given]).median()
     if median.isna().any():
         return dict.fromkeys(names, 0)
     rank = median.rank(method="dense").astype(int) - 1

@@ -11,11 +11,7 @@ import pandas as pd
 
 from recart.data.bag_features import bag_features
 from recart.data.bags import Bags
-from recart.data.clone_features import (
-    EXPANSION_CLASSES,
-    clone_size_of_cells,
-    expansion_of_cells,
-)
+from recart.data.clone_features import EXPANSION_CLASSES, clone_size_of_cells, expansion_of
 from recart.data.features import bind
 from recart.data.store import CohortStore
 from recart.inference.attributed_cells import AttributedCells, attribute_bags
@@ -142,11 +138,12 @@ def embed_new_patients(
     latents = np.empty_like(sorted_latents)
     latents[source] = sorted_latents
     in_bags = bags.cells(np.arange(len(bags)))
-    classes = np.array(EXPANSION_CLASSES, dtype=object)[expansion_of_cells(store, bags)]
+    sizes = clone_size_of_cells(store, bags)
+    classes = np.array(EXPANSION_CLASSES, dtype=object)[expansion_of(sizes)]
     expansion = np.full(len(source), "outside", dtype=object)
     expansion[source[in_bags]] = classes[in_bags]
     clone_size = np.full(len(source), np.nan, dtype=np.float32)
-    clone_size[source[in_bags]] = clone_size_of_cells(store, bags)[in_bags]
+    clone_size[source[in_bags]] = sizes[in_bags]
     trusted = None
     if trust is not None:
         log_odds = {view.name: view.logits for view in views}

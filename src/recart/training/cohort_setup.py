@@ -13,7 +13,7 @@ from recart.config.build import build
 from recart.data.bag_features import bag_features
 from recart.data.bag_markers import check_marker_genes
 from recart.data.bags import Admission, Bags, Reading, make_bags
-from recart.data.checks.labels import is_missing, plain_value
+from recart.data.checks.labels import is_missing
 from recart.data.checks.two_classes import TwoClasses
 from recart.data.covariates import check_covariates
 from recart.data.gates import PREFIX, GatedReader
@@ -201,33 +201,20 @@ def _in_memory(data: Any) -> bool | None:
 def with_bags(store: CohortStore, key: str, data: Any) -> PreparedCohort:
     """The store with its bags and their features, as `data` says; `key` names the store."""
     own = reading_of(store, data)
-    outcome = _other_than_binary(data)
-    if outcome is None:
-        table = pd.DataFrame({data.endpoint: values_of(store, data.unit, data.endpoint)})
-        classes = TwoClasses(
-            column=data.endpoint,
-            positive=data.positive,
-            negative=data.negative,
-            exclude=list(data.exclude),
-        )
-        resolved = classes.resolve(table)
-        bags = make_bags(
-            store,
-            resolved[LABEL],
-            unit=data.unit,
-            admission=admission(data),
-            reading=own,
-            resolved=resolved,
-        )
-    else:
-        bags = outcome_bags(store, outcome, data.unit, admission(data), own)
+    outcome = _other_than_binary(data) or TwoClasses(
+        column=data.endpoint,
+        positive=data.positive,
+        negative=data.negative,
+        exclude=list(data.exclude),
+    )
+    bags = outcome_bags(store, outcome, data.unit, admission(data), own)
     return PreparedCohort(store=store, key=key, bags=bags, extras=bag_features(store, bags))
 
 
 def outcome_bags(
     store: CohortStore, outcome: Outcome, unit: str, admitted: Admission, own: Reading
 ) -> Bags:
-    """Bags labelled with an outcome that is not one of two classes."""
+    """Bags labelled with an outcome; one of two classes is what bags without an `outcome` have."""
     table = {name: values_of(store, unit, name) for name in outcome.columns}
     resolved = outcome.resolve(pd.DataFrame(table))
     return make_bags(
@@ -236,7 +223,7 @@ def outcome_bags(
         unit=unit,
         admission=admitted,
         reading=own,
-        outcome=outcome,
+        outcome=None if isinstance(outcome, TwoClasses) else outcome,
         resolved=resolved,
     )
 
@@ -261,7 +248,7 @@ def _of_samples(store: CohortStore, endpoint: str) -> pd.Series[Any]:
     """
     if endpoint in store.samples:
         given = store.samples[endpoint]
-        given = given.mask(is_missing(given.map(plain_value, na_action="ignore")))
+        given = given.mask(is_missing(given))
         first = given.groupby(store.samples["patient"]).first()
         values = first.reindex(range(len(store.patients)))
         values.index = store.patients.index

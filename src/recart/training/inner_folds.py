@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from recart.training.heads import Array
 
-__all__ = ["inner_folds"]
+__all__ = ["FEWEST", "inner_folds"]
+
+FEWEST: Final = 2  # patients of each class that can be dealt into folds
 
 
 def inner_folds(
@@ -23,7 +27,7 @@ def inner_folds(
     bags = np.bincount(owner)
     share = np.bincount(owner, labels) / bags
     smaller = int(min((share < 1).sum(), (share > 0).sum()))
-    if smaller < 2:
+    if smaller < FEWEST:
         raise ValueError(
             f"inner folds need two patients of each class among the development patients, "
             f"the smaller class has {smaller}; use more outer folds (data.folds.k), which hold out "

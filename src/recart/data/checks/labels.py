@@ -36,8 +36,9 @@ def plain_value(value: object) -> str:
     return str(value).strip()
 
 
-def is_missing(text: pd.Series) -> pd.Series:
-    """Which values, as text, say that there is none."""
+def is_missing(values: pd.Series) -> pd.Series:
+    """Which values, as they are or as text, say that there is none."""
+    text = values.map(plain_value, na_action="ignore").astype(object)
     words = text.astype(str)  # `none` is a value, such as of toxicity
     return text.isna() | (words == "None") | words.str.lower().isin(_MISSING)
 
@@ -191,8 +192,8 @@ def check_labels(
         return
     reasons = [name for name in resolved if str(name).startswith(REASON)]
     resolved = resolved.drop(columns=reasons).set_index(values.index)
-    texts = [values[name].map(plain_value, na_action="ignore") for name in outcome.columns]
-    given = ~pd.concat(map(is_missing, texts), axis=1).any(axis=1)
+    missing = [is_missing(values[name]) for name in outcome.columns]
+    given = ~pd.concat(missing, axis=1).any(axis=1)
     shown = values[list(outcome.columns)].astype(str).agg(", ".join, axis=1)
     values = pd.concat([values[["patient", "sample"]].assign(value=shown), resolved], axis=1)
     values = values[values["sample"].isin(samples.index)]

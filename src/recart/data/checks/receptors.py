@@ -120,10 +120,12 @@ def _warn_of_samples_without(
     of_b_cell = chains["locus"].isin(_LOCI[2:])
     cells = cohort.cells["sample"].value_counts()
     for said, cell, mask in ((HAS_TCR, "T", ~of_b_cell), (HAS_BCR, "B", of_b_cell)):
+        if said in cohort.samples:
+            continue
         named = owner[mask].groupby(chains["cell"][mask]).first().value_counts()
         share = (named.reindex(cells.index, fill_value=0) / cells).loc[lambda own: own > 0].median()
         without = cells.index[~cells.index.isin(named.index) & (share * cells >= _EXPECTED)]
-        if said in cohort.samples or not len(without):
+        if not len(without):
             continue
         problems.warn(
             Problem(

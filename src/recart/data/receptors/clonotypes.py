@@ -113,9 +113,10 @@ def call_clonotypes(
     first, second = receptor.suffixes
     per_cell = top.assign(patient=patients.to_numpy(dtype=object)[top.index.to_numpy()])
     if receptor is TCR:
-        _refuse_contradictory_ids(per_cell)
+        given = per_cell[(per_cell["clone_id"] != "") & (per_cell["cdr3_b"] != "")]
+        _refuse_contradictory_ids(given)
         if samples is not None:
-            own = per_cell.assign(sample=samples.to_numpy(dtype=object)[top.index.to_numpy()])
+            own = given.assign(sample=samples.to_numpy(dtype=object)[given.index.to_numpy()])
             _refuse_contradictory_ids(_of_several_samples(own), " of patients of several samples")
     table, code = _group(per_cell, receptor)
 
@@ -249,16 +250,17 @@ def _group(per_cell: pd.DataFrame, receptor: ReceptorType) -> tuple[pd.DataFrame
     return table, code
 
 
-def _of_several_samples(per_cell: pd.DataFrame) -> pd.DataFrame:
+def _of_several_samples(given: pd.DataFrame) -> pd.DataFrame:
     """Cells of the patients whose clone ids stand beside sequences in several samples."""
-    given = per_cell[(per_cell["clone_id"] != "") & (per_cell["cdr3_b"] != "")]
     samples = given.groupby("patient")["sample"].nunique()
-    return per_cell[per_cell["patient"].isin(samples.index[samples > 1])]
+    return given[given["patient"].isin(samples.index[samples > 1])]
 
 
-def _refuse_contradictory_ids(per_cell: pd.DataFrame, of: str = "") -> None:
-    """Refuse clone ids whose cells carry different TCR beta chains more often than not."""
-    given = per_cell[(per_cell["clone_id"] != "") & (per_cell["cdr3_b"] != "")]
+def _refuse_contradictory_ids(given: pd.DataFrame, of: str = "") -> None:
+    """Refuse clone ids whose cells carry different TCR beta chains more often than not.
+
+    `given` are cells with both.
+    """
     clones = (
         given.groupby(["patient", "clone_id", "cdr3_b"])
         .size()

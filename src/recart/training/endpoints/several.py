@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, final
+from typing import Any, NoReturn, final
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,9 @@ from recart.data.outcome import LABEL
 from recart.data.split import Split
 from recart.problems import InputError, Problem, Problems
 from recart.training.endpoints.endpoint import Array, Endpoint, Solution
+from recart.training.inner_folds import FEWEST
 
 __all__ = ["SeveralEndpoints"]
-
-_LEAST: Final = 2  # patients of a class, as inner folds ask for
 
 
 @final
@@ -171,7 +170,7 @@ class SeveralEndpoints(Endpoint):
             for fold in split.folds:
                 inside = np.isin(patients, [*fold.train, *fold.validation])
                 of_class = [len(set(patients[inside & (classes == code)])) for code in (0, 1)]
-                if min(of_class) < _LEAST:
+                if min(of_class) < FEWEST:
                     poor.append(f"r{fold.repeat}f{fold.fold} ({min(of_class)})")
             if poor:
                 problems.append(
@@ -180,7 +179,7 @@ class SeveralEndpoints(Endpoint):
                         column=self.parts[name].columns[0],
                         count=len(poor),
                         examples=tuple(poor[:5]),
-                        what=f"part {name}: these folds leave fewer than {_LEAST} development "
+                        what=f"part {name}: these folds leave fewer than {FEWEST} development "
                         "patients of one class to fit it to",
                         mend=f"set the cut of {name} to a value with more patients on both sides, "
                         "or take the part out of endpoint.parts",
