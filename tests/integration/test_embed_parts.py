@@ -122,6 +122,26 @@ def test_late_samples_in_every_part_are_one_problem(
 
 
 @pytest.mark.slow
+def test_a_part_that_cannot_be_read_does_not_count_as_late(
+    settings: list[str],
+    place: Any,
+    new_patients: Cohort,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, *others = new_patients.patients.index
+    bad = _without_early(place, new_patients, others)
+    bad.rna = bad.rna.astype(np.float32)
+    owner = bad.samples["patient"].reindex(bad.cells["sample"]).to_numpy()
+    bad.rna.data[bad.rna.indptr[int(np.flatnonzero(owner == first)[0])]] = -3
+    path = place.write(bad, "bad_and_late.h5mu")
+    with pytest.raises(InputError) as error:
+        _embed([*settings, f"data.path={path}"], tmp_path / "bad.h5mu", 150, monkeypatch)
+    assert "E-TIME-002" not in {problem.code for problem in error.value.problems}
+    assert len(error.value.problems) == 1
+
+
+@pytest.mark.slow
 def test_the_input_is_never_replaced_by_the_output(settings: list[str]) -> None:
     path = Path(settings[1].removeprefix("data.path="))
     before, beside = path.read_bytes(), set(path.parent.iterdir())

@@ -78,7 +78,7 @@ def embed_in_parts(
     total = None if None in sizes else sum(size or 0 for size in sizes)
     if len(parts) > 1:
         asked.say(f"reading {total:,} cells in {len(parts)} parts, each whole patients")
-    matched, late, late_samples, admitted = None, 0, 0, False
+    matched, late, late_parts, late_samples = None, 0, 0, 0
     with (
         one_thread_of_torch(),
         Export(output, model.about) as out,
@@ -101,15 +101,15 @@ def embed_in_parts(
             if len(parts) > 1:
                 seen.see(new.cohort)
             late += len(new.store.patients) if new.late else new.bags.flow[WITHOUT_A_SAMPLE]
+            late_parts += new.late
             late_samples += len(new.store.samples) if new.late else 0
-            admitted |= not new.late
             if not found.errors:  # otherwise all that is left is to find the other problems
                 bar.begin(len(new.store.cells), total if len(parts) > 1 else None)
                 _embed(model, new, out, asked, bar)
                 asked.see(new.cohort)
                 matched = new.matched if matched is None else matched  # all parts have one panel
         seen.report(Path(str(reader.files()[0])).name if reader.files() else "", found)
-        if late_samples and not admitted:
+        if late_parts == len(parts):
             found.error(nothing_admitted(late_samples))
         _raise(found.errors)
         found_patients, files = out.finish()
