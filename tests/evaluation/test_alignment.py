@@ -12,6 +12,7 @@ import pytest
 from recart.data.bags import Bags
 from recart.data.store import CohortStore
 from recart.evaluation.alignment import aligned_columns, aligned_design, design_of
+from recart.evaluation.baselines import BatchOnly
 
 
 def with_samples(made: tuple[CohortStore, Bags], **columns: list[list[str]]) -> Any:
@@ -60,6 +61,26 @@ def test_few_exceptions_do_not_clear_a_site(
     assert bool(found) is aligned
     assert all("Column site" in sentence for sentence in found)
     assert len(found) <= 1
+
+
+def test_a_site_of_the_patients_counts(make_cohort: Any) -> None:
+    """A table of patients is where a site or a product stands by nature."""
+    store, bags = make_cohort(patients=24, cells=4)
+    sites = ["A" if p % 2 == 0 else "B" for p in range(24)]
+    store = replace(store, patients=store.patients.assign(site=sites))
+    (found,) = aligned_design(store, bags)
+    assert "Column site is aligned" in found
+    logits = BatchOnly().fit_predict(store, bags, np.arange(18), np.arange(18, 24), seed=0).held_out
+    assert (np.sign(logits) == [1, -1, 1, -1, 1, -1]).all()
+
+
+def test_a_library_a_patient_is_no_class(make_cohort: Any) -> None:
+    """Of samples as bags: each library holds one class because it holds one patient."""
+    library = [[f"L{p}", f"L{p}"] for p in range(24)]
+    store, bags = with_samples(make_cohort(cells=8), batch=library)
+    table = bags.table.loc[bags.table.index.repeat(2)].set_axis(store.samples.index)
+    own = replace(bags, table=table, slices=tuple((s,) for both in bags.slices for s in both))
+    assert aligned_design(store, own) == []
 
 
 def test_small_levels_of_one_class_may_be_chance(make_cohort: Any) -> None:

@@ -12,7 +12,7 @@ from recart.data.bags import Bags
 from recart.data.store import CohortStore
 from recart.evaluation.audit.association import Permutations, cramers_v, holm
 from recart.evaluation.audit.evaluated_bags import labelled, per_patient, samples_of
-from recart.evaluation.baselines.confounders import DESIGN_COLUMNS
+from recart.evaluation.baselines.confounders import design_table
 
 __all__ = ["ALIGNED_P", "ALIGNED_V", "aligned_columns", "aligned_design", "design_of"]
 
@@ -31,27 +31,25 @@ Array = np.ndarray[Any, Any]
 def aligned_design(store: CohortStore, bags: Bags) -> list[str]:
     """Columns of the design that give the label away, worded as obstacles, one sentence each.
 
-    A column counts by the levels of all samples of a bag. Beside columns whose every level holds
+    A column counts by the levels of all samples of a bag, a row a patient: a library of its own
+    holds one class however many samples its patient has. Beside columns whose every level holds
     one class (`aligned_columns`), one is aligned that a few exceptions do not clear: where Cramer's
-    V of its levels with the class, a row a patient, or of whether a patient has any sample at one
-    of its levels, is at least `ALIGNED_V` with a p, adjusted over columns or levels, below
-    `ALIGNED_P`.
+    V of its levels with the class, or of whether a patient has any sample at one of its levels, is
+    at least `ALIGNED_V` with a p, adjusted over columns or levels, below `ALIGNED_P`.
     """
     rows = labelled(bags)
-    design = design_of(store, bags, rows)
-    label = [int(one) for one in bags.table["label"].to_numpy()[rows]]
-    pure = {name: aligned_columns(design[[name]], label) for name in design.columns}
-    nearly = _nearly(per_patient(design, bags, rows))
-    return [
-        sentence for name in design.columns for sentence in (pure[name] or nearly.get(name, []))
-    ]
+    table = per_patient(design_of(store, bags, rows), bags, rows)
+    names = [str(name) for name in table.columns if name != "label"]
+    label = [int(one) for one in table["label"]]
+    pure = {name: aligned_columns(table[[name]], label) for name in names}
+    nearly = _nearly(table)
+    return [sentence for name in names for sentence in (pure[name] or nearly.get(name, []))]
 
 
 def design_of(store: CohortStore, bags: Bags, rows: Array) -> pd.DataFrame:
     """Batch, site and product of some bags, as far as given; several levels of one are `a | b`."""
-    given = [column for column in DESIGN_COLUMNS if column in store.samples]
     samples = [samples_of(store, bags, int(bag)) for bag in rows]
-    values = {column: store.samples[column].astype("object").to_numpy() for column in given}
+    values = {str(column): own.to_numpy() for column, own in design_table(store).items()}
     levels = {column: [_joined(own[which]) for which in samples] for column, own in values.items()}
     return pd.DataFrame(levels, index=range(len(samples)))
 
@@ -62,14 +60,14 @@ def aligned_columns(columns: pd.DataFrame, y: Sequence[int]) -> list[str]:
     Parameters
     ----------
     columns
-        (n) rows as `y`: batch, site, product of each bag.
+        (n) rows as `y`: batch, site, product of each patient.
     y
         (n) labels.
 
     Notes
     -----
     A column is aligned where each of its levels holds one class only and levels have, on average,
-    at least two bags. A classifier cannot be told from a batch detector then, and removing the
+    at least two patients. A classifier cannot be told from a batch detector then, and removing the
     batch does not repair it (Soneson et al., PLoS ONE 2014, e100335).
     """
     labels = pd.Series(list(y), index=columns.index)

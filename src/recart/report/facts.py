@@ -13,6 +13,7 @@ import numpy as np
 from recart.data.split import Kind, Split
 from recart.evaluation.assessment import Assessment
 from recart.evaluation.audit.finding import Finding
+from recart.evaluation.baselines.confounders import design_table
 from recart.evaluation.launch import Evaluated
 from recart.evaluation.outcomes import OutcomeAssessment
 from recart.evaluation.subgroups import Subgroup
@@ -23,8 +24,6 @@ from recart.training.run_directory import RunDirectory
 from recart.training.training_time import TrainingTime
 
 __all__ = ["CohortFacts", "FitFacts", "RunFacts", "cohort_facts", "digests", "fit_facts"]
-
-_DESIGN = ("site", "batch", "product")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +127,7 @@ def cohort_facts(cohort: PreparedCohort, data: Any) -> CohortFacts:
         receptor_dim=store.receptor_dim,
         with_protein=int(store.protein_measured.any(axis=1).sum()) if store.proteins else 0,
         with_receptor=0 if receptor is None else int(receptor.sum()),
-        levels={
-            name: int(store.samples[name].nunique()) for name in _DESIGN if name in store.samples
-        },
+        levels={str(name): int(own.nunique()) for name, own in design_table(store).items()},
         columns=tuple(map(str, store.patients.columns)),
         key=cohort.key,
         simulated="SimulatedCohort" in str(data.reader.get("_target_", "")),

@@ -15,7 +15,7 @@ from recart.evaluation.audit.association import Permutations, cramers_v, holm, l
 from recart.evaluation.audit.check import Check
 from recart.evaluation.audit.evaluated_bags import labelled, per_patient
 from recart.evaluation.audit.finding import Finding, Severity
-from recart.evaluation.baselines.confounders import DESIGN_COLUMNS
+from recart.evaluation.baselines.confounders import design_table
 from recart.evaluation.intervals import auroc_interval
 from recart.training.cohort_setup import PreparedCohort
 
@@ -79,11 +79,11 @@ class Confounders(Check):
 
     def _design(self, cohort: PreparedCohort) -> Iterator[Finding]:
         store, bags = cohort.store, cohort.bags
-        if not any(column in store.samples for column in DESIGN_COLUMNS):
+        if design_table(store).empty:
             yield self._finding(
                 "A-CF-009",
                 Severity.UNKNOWN,
-                "the samples name no batch, site or product: confounding was not looked for",
+                "no table names a batch, site or product: confounding was not looked for",
                 "map them with data.columns",
             )
             return

@@ -20,7 +20,7 @@ from recart.evaluation.baselines.baseline import (
 from recart.evaluation.baselines.ridge import inner_folds, ridge_logits
 from recart.evaluation.predictions import FloatArray
 
-__all__ = ["DESIGN_COLUMNS", "BatchOnly", "QualityOnly", "design_levels"]
+__all__ = ["DESIGN_COLUMNS", "BatchOnly", "QualityOnly", "design_levels", "design_table"]
 
 DESIGN_COLUMNS = ("batch", "site", "product")
 
@@ -95,13 +95,30 @@ class BatchOnly(Baseline):
 
 def design_levels(store: CohortStore, bags: Bags, which: IndexArray) -> pd.DataFrame:
     """(which, level) share of a bag's samples at each level of batch, site and product."""
-    given = [column for column in DESIGN_COLUMNS if column in store.samples.columns]
-    if not given:
+    design = design_table(store)
+    if design.empty:
         return pd.DataFrame(index=bags.table.index[which])
-    levels = pd.get_dummies(store.samples[given].astype("object"), dtype=float)
+    levels = pd.get_dummies(design, dtype=float)
     sample = store.cells["sample"].to_numpy()
     shares = [levels.iloc[np.unique(sample[bags.cells([bag])])].mean().to_numpy() for bag in which]
     return pd.DataFrame(shares, index=bags.table.index[which], columns=levels.columns)
+
+
+def design_table(store: CohortStore) -> pd.DataFrame:
+    """(sample) batch, site and product, as far as given: the sample's own, else its patient's."""
+    owner, found = store.samples["patient"].to_numpy(), {}
+    for column in DESIGN_COLUMNS:
+        of_both = [
+            table[column].astype("object").iloc[rows].set_axis(store.samples.index)
+            for table, rows in (
+                (store.samples, np.arange(len(owner))),
+                (store.patients, owner),
+            )
+            if column in table
+        ]
+        if of_both:
+            found[column] = of_both[0].where(of_both[0].notna(), of_both[-1])
+    return pd.DataFrame(found, index=store.samples.index)
 
 
 def _quality(cells: pd.DataFrame) -> FloatArray:

@@ -60,13 +60,13 @@ def question(facts: RunFacts) -> str:
 def sites(facts: RunFacts) -> str | None:
     """Number of sites, where a column names them."""
     count = facts.cohort.levels.get("site")
-    return None if count is None else f"The samples name {count} site{'s' if count != 1 else ''}."
+    return None if count is None else f"The tables name {count} site{'s' if count != 1 else ''}."
 
 
 def products(facts: RunFacts) -> str | None:
     """Number of products, where a column names them."""
     count = facts.cohort.levels.get("product")
-    return None if count is None else f"The samples name {count} CAR T products."
+    return None if count is None else f"The tables name {count} CAR T products."
 
 
 def admission(facts: RunFacts) -> str:
