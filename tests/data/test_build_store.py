@@ -174,6 +174,15 @@ def test_quality_measures(cohort: Cohort, store: CohortStore) -> None:
     np.testing.assert_allclose(store.cells["pct_mito"], 100 * dense[:, 1] / dense.sum(1), rtol=1e-6)
 
 
+def test_mitochondrial_genes_are_known_by_id(
+    cohort: Cohort, store: CohortStore, tmp_path: Path
+) -> None:
+    names = cohort.genes.index.to_series().replace({cohort.genes.index[1]: "ENSG00000198804.2"})
+    by_id = _build(replace(cohort, genes=cohort.genes.set_axis(list(names), axis=0)), tmp_path)
+    assert store.cells["pct_mito"].max() > 0
+    np.testing.assert_array_equal(by_id.cells["pct_mito"], store.cells["pct_mito"])
+
+
 def test_stored_zeros_are_no_genes(cohort: Cohort, tmp_path: Path) -> None:
     """Some files store zeros explicitly."""
     explicit = cohort.rna.copy()

@@ -92,6 +92,19 @@ def test_patterns_of_receptor_segments(make_store: MakeStore) -> None:
     assert len(genes) == len(names) - 3
 
 
+def test_receptor_segments_are_known_by_id_and_with_the_prefix_of_a_genome(
+    make_store: MakeStore,
+) -> None:
+    store = make_store(patients=2)
+    names = list(store.genes)
+    segments = ["ENSG00000211710", "ENSG00000211934.2", "GRCh38_TRBV20-1", "GRCh38_____TRAJ1"]
+    names[:4], names[4] = segments, "ENSG00000277734"  # TRAC
+    store = replace(store, genes=tuple(names))
+    everything = _choice(n_genes=1000, exclude=[r"^TR[ABGD][VDJ]", r"^IG[HKL][VDJ]"])
+    genes = everything.fit(store, np.arange(len(store.cells)), 0).spec.genes
+    assert list(genes) == names[4:]
+
+
 def test_normalised_data(make_store: MakeStore) -> None:
     store = make_store(patients=4, cells=80)
     values = store.rna.astype(np.float32)

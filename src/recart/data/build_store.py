@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import sparse
 
 from recart.data.cohort import HAS_TCR, Cohort, said_to_be_sequenced
-from recart.data.names.gene_map import ensembl_id
+from recart.data.names.gene_map import ensembl_id, known_symbol
 from recart.data.receptors.clonotypes import Clonotypes
 from recart.data.receptors.invariant import is_invariant, receptor_texts
 from recart.data.rows import pieces, read_rows
@@ -204,7 +204,7 @@ def _order(sample_of_cell: np.ndarray[Any, Any], names: list[str]) -> np.ndarray
 def _quality(
     rna: sparse.csr_matrix, genes: pd.Index[str], normalised: bool
 ) -> dict[str, np.ndarray[Any, Any]]:
-    is_mito = np.flatnonzero(genes.astype(str).str.upper().str.startswith("MT-"))
+    is_mito = np.flatnonzero([known_symbol(name).upper().startswith("MT-") for name in genes])
     sums = []
     for rows in pieces(np.arange(rna.shape[0])):  # a sum holds its counts once more, as wide types
         part = read_rows(rna, rows)

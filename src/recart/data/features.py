@@ -13,7 +13,7 @@ import pandas as pd
 from recart.contracts import FeatureSpec
 from recart.data.background_mixture import lower_components
 from recart.data.feature_levels import FeatureLevels
-from recart.data.names.gene_map import known_ids
+from recart.data.names.gene_map import known_ids, known_symbol
 from recart.data.rows import pieces, read_rows
 from recart.data.stages import stages_by_day
 from recart.data.store import CohortStore
@@ -47,8 +47,9 @@ class FeatureChoice:
     """How features are chosen.
 
     `exclude` holds regular expressions of genes that name a patient rather than a state: by
-    default the variable segments of T and B cell receptors. `prior_cells` is how many cells per
-    batch start the protein background prior.
+    default the variable segments of T and B cell receptors. They are looked for in names as given
+    and in the symbols of Ensembl ids. `prior_cells` is how many cells per batch start the protein
+    background prior.
     """
 
     n_genes: int
@@ -86,7 +87,9 @@ class FeatureChoice:
     def _genes(self, store: CohortStore, cells: np.ndarray[Any, Any]) -> list[str]:
         names = np.array(store.genes, dtype=object)
         pattern = re.compile("|".join(f"(?:{part})" for part in self.exclude) or "(?!)")
-        eligible = np.array([pattern.search(name) is None for name in names])
+        eligible = np.array(
+            [not (pattern.search(name) or pattern.search(known_symbol(name))) for name in names]
+        )
         candidates = np.flatnonzero(eligible)
         if len(candidates) > self.n_genes:
             candidates = most_variable(

@@ -16,6 +16,7 @@ import pandas as pd
 from recart.data.build_store import Names, build_store, separate_car
 from recart.data.checks import Limits, check_cohort, filter_cohort
 from recart.data.cohort import HAS_BCR, HAS_TCR, Cohort
+from recart.data.names.gene_map import known_symbol
 from recart.data.outcome import Outcome
 from recart.data.prepared_note import Inputs, Note, find_note, take_inputs, write_note
 from recart.data.pseudonyms import Pseudonyms
@@ -26,9 +27,9 @@ from recart.data.store import SCHEMA, CohortStore, open_store, write_store
 
 __all__ = ["Endpoint", "Preparation", "content_key", "prepare", "read_checked", "to_store"]
 
-# of what a store holds of `has_tcr` and of CAR+ cells in normalised values: where either matters a
-# store of before is made again, all others keep their key
-_RULES: Final = "2026-11-29"
+# of what a store holds of `has_tcr`, of CAR+ cells in normalised values and of mitochondrial genes
+# by id: where one matters a store of before is made again, all others keep their key
+_RULES: Final = "2026-11-29, genes by id"
 
 logger = logging.getLogger(__name__)
 
@@ -243,7 +244,8 @@ def content_key(cohort: Cohort, preparation: Preparation) -> str:
         hashlib.sha256(_key_bytes(preparation.folder)).hexdigest(),
     ]
     said = {HAS_TCR, HAS_BCR} & set(cohort.samples.columns)
-    if said or (preparation.normalised and preparation.car_genes):
+    by_id = any(known_symbol(name) != name for name in map(str, cohort.genes.index))
+    if said or by_id or (preparation.normalised and preparation.car_genes):
         settings.append(_RULES)
     digest.update(json.dumps(settings).encode())
     return digest.hexdigest()[:16]

@@ -17,6 +17,7 @@ __all__ = [
     "gene_id",
     "gene_symbol",
     "known_ids",
+    "known_symbol",
     "without_suffix",
 ]
 
@@ -70,6 +71,11 @@ def gene_symbol(ensembl: str) -> str:
     """Symbol of today of an Ensembl id, with or without version; empty where it is not known."""
     found = ensembl_id(bare_gene(ensembl))
     return _symbol_of().get(int(found.removeprefix("ENSG")), "") if found else ""
+
+
+def known_symbol(name: str) -> str:
+    """Symbol of an Ensembl id that the shipped map knows; else the name without its prefix."""
+    return gene_symbol(name) or bare_gene(name)
 
 
 def known_ids(names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
