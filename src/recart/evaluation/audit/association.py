@@ -33,9 +33,9 @@ class Permutations:
     drawn: Array
 
     @classmethod
-    def draw(cls, y: Sequence[int] | Array, count: int) -> Permutations:
+    def draw(cls, y: Sequence[int] | Array, count: int, seed: int = 0) -> Permutations:
         """Deal the labels `count` times."""
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng(seed)
         labels = np.asarray(y, dtype=float)
         return cls(labels, rng.permuted(np.tile(labels.astype(np.int8), (count, 1)), axis=1))
 

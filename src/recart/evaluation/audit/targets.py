@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 import numpy as np
@@ -14,10 +16,12 @@ from recart.data.covariates import column_of
 from recart.data.store import CohortStore
 from recart.evaluation.audit.association import Permutations, holm, separation
 from recart.evaluation.audit.check import Check
+from recart.evaluation.audit.dates import with_days
 from recart.evaluation.audit.evaluated_bags import labelled, per_patient, samples_of
 from recart.evaluation.audit.finding import Finding, Severity
 from recart.evaluation.audit.name_patterns import name_patterns, original_names
 from recart.evaluation.baselines.confounders import DESIGN_COLUMNS
+from recart.evaluation.predictions import FloatArray
 from recart.training.cohort_setup import prepared_folder
 
 if TYPE_CHECKING:
@@ -41,13 +45,23 @@ class _Told(NamedTuple):
     known: int
 
 
+class _Asked(NamedTuple):
+    """A column to be tested: its AUROC, the classes of the patients that have it, and its p."""
+
+    name: str
+    auroc: float
+    y: FloatArray
+    p_of: Callable[[Permutations], float]
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class Targets(Check):
     """Tests every column of patients and samples by itself, their names, and their order.
 
-    A diagnostic over all evaluated patients. Each column is tested as numbers or as levels, and by
-    where it is empty. Design columns are left to the check of confounders, cells to the model.
+    A diagnostic over all evaluated patients. Each column is tested as numbers or as levels, dates
+    as both, and by where it is empty. Design columns are left to the check of confounders, cells to
+    the model.
 
     Attributes
     ----------
@@ -56,7 +70,8 @@ class Targets(Check):
     twin
         AUROC from which on such a column is the endpoint in other words.
     draws
-        Permutations behind each p-value.
+        Permutations behind each p-value; where none is as extreme as the column, and columns are so
+        many that this would not be enough, as many more as it takes.
     """
 
     p: float
@@ -102,32 +117,21 @@ class Targets(Check):
 
     def _scan(self, table: pd.DataFrame) -> list[_Told]:
         """Every column by itself, on the patients of whom it is known."""
-        y = table["label"].to_numpy(dtype=float)
-        everyone = Permutations.draw(y, self.draws)
+        asked = list(_asked(table))
+        rounds = 1 + math.floor(len(asked) / (self.p * self.draws))
+
+        @cache
+        def first(labels: bytes) -> Permutations:
+            return Permutations.draw(np.frombuffer(labels), self.draws)
+
         told = []
-        for name in [column for column in table.columns if column != "label"]:
-            values = table[name]
-            known = values.notna().to_numpy()
-            if 0 < known.sum() < len(known):
-                empty = pd.Series(np.where(known, "given", "empty"))
-                p = everyone.of_levels(empty.to_numpy())
-                told.append(_Told(f"empty: {name}", separation(empty, y), p, len(y)))
-            own_y = y[known]
-            if values[known].nunique() < 2 or len(np.unique(own_y)) < 2:
-                continue
-            draws = everyone if known.all() else Permutations.draw(own_y, self.draws)
-            own = values[known].reset_index(drop=True)
-            if pd.api.types.is_bool_dtype(own) or not pd.api.types.is_numeric_dtype(own):
-                own = own.astype(str)
-                p = draws.of_levels(own.to_numpy())
-            else:
-                p = draws.of_numbers(own.to_numpy(dtype=float))
-            told.append(_Told(name, separation(own, own_y), p, int(known.sum())))
-        for name in _ORDERS:
-            if name in table:
-                # as blocks of one class, which need not stand at the ends
-                order = np.argsort(table[name].to_numpy(dtype=float), kind="stable")
-                told.append(_Told(f"blocks in {name}", 0.5, everyone.of_order(order), len(y)))
+        for own in asked:
+            p = own.p_of(first(own.y.tobytes()))
+            if math.isclose(p, 1 / (1 + self.draws)):
+                more = (Permutations.draw(own.y, self.draws, seed) for seed in range(1, rounds))
+                beyond = sum(own.p_of(drawn) * (1 + self.draws) - 1 for drawn in more)
+                p = (1 + beyond) / (1 + rounds * self.draws)
+            told.append(_Told(own.name, own.auroc, p, len(own.y)))
         return told
 
     def _tells(self, own: _Told, adjusted: float, enters: bool) -> Finding:
@@ -169,18 +173,48 @@ class Targets(Check):
         )
 
 
+def _asked(table: pd.DataFrame) -> Iterator[_Asked]:
+    y = table["label"].to_numpy(dtype=float)
+    for name in [column for column in table.columns if column != "label"]:
+        values = table[name]
+        known = values.notna().to_numpy()
+        if 0 < known.sum() < len(known):
+            empty = pd.Series(np.where(known, "given", "empty"))
+            yield _Asked(f"empty: {name}", separation(empty, y), y, _by_levels(empty))
+        if values[known].nunique() < 2 or len(np.unique(y[known])) < 2:
+            continue
+        own = values[known].reset_index(drop=True)
+        if pd.api.types.is_bool_dtype(own) or not pd.api.types.is_numeric_dtype(own):
+            own = own.astype(str)
+            p_of = _by_levels(own)
+        else:
+            p_of = partial(Permutations.of_numbers, values=own.to_numpy(dtype=float))
+        yield _Asked(str(name), separation(own, y[known]), y[known], p_of)
+    for name in _ORDERS:
+        if name in table:
+            # as blocks of one class, which need not stand at the ends
+            order = np.argsort(table[name].to_numpy(dtype=float), kind="stable")
+            p_of = partial(Permutations.of_order, order=order)
+            yield _Asked(f"blocks in {name}", 0.5, y, p_of)
+
+
+def _by_levels(values: pd.Series[Any]) -> Callable[[Permutations], float]:
+    return partial(Permutations.of_levels, values=values.to_numpy())
+
+
 def _columns(store: CohortStore, bags: Bags, rows: Any, endpoint: str) -> pd.DataFrame:
     """(n) what the tables say of each bag."""
     parts = {}
     owner = bags.table["patient"].to_numpy()[rows]
-    for column in store.patients.columns:
+    patients, samples = with_days(store.patients), with_days(store.samples)
+    for column in patients.columns:
         if str(column) not in (endpoint, *_STRUCTURE):
-            parts[str(column)] = store.patients[column].iloc[owner].to_numpy()
+            parts[str(column)] = patients[column].iloc[owner].to_numpy()
     own = [samples_of(store, bags, int(n)) for n in rows]
-    for column in store.samples.columns:
+    for column in samples.columns:
         if str(column) in (endpoint, *_STRUCTURE, *parts):
             continue
-        values = store.samples[column]
+        values = samples[column]
         if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
             parts[str(column)] = np.array([values.iloc[s].astype(float).mean() for s in own])
         else:

@@ -129,6 +129,22 @@ def vital_status(cohort: Cohort, seed: int) -> Cohort:
     return replace(cohort, patients=cohort.patients.assign(vital_status=words))
 
 
+def enrolled_by_outcome(cohort: Cohort, seed: int) -> Cohort:
+    """L13: whoever responds came a year earlier; no two dates are the same."""
+    days = np.random.default_rng(seed).permutation(len(cohort.patients)) + 400 * ~responds(cohort)
+    dates = pd.Timestamp("2020-01-01") + pd.to_timedelta(days, unit="D")
+    text = dates.dt.strftime("%Y-%m-%d")
+    return replace(cohort, patients=cohort.patients.assign(enrolled=text))
+
+
+def score_among_many(cohort: Cohort, seed: int) -> Cohort:
+    """L13: a number follows the outcome, and a hundred beside it follow nothing."""
+    rng, index = np.random.default_rng(seed), cohort.patients.index
+    noise = pd.DataFrame(rng.normal(size=(len(index), 100)), index).add_prefix("lab")
+    score = responds(cohort) + 0.1 * rng.random(len(index))
+    return replace(cohort, patients=cohort.patients.join(noise).assign(score=score))
+
+
 def renamed(cohort: Cohort, names: dict[str, str]) -> Cohort:
     """Patients by other ids."""
     patients = cohort.patients.copy()
