@@ -47,8 +47,9 @@ _INNER_FOLDS = 5  # as the default head
 _EPOCHS, _PATIENCE, _BAGS, _LR, _DECAY = 60, 10, 8, 2e-3, 1e-4
 
 # Runs with the peer's Python. Its settings are its defaults, but for the views of bags: half of the
-# cells check, 64 at a time, since with its 0.9 and 256 no bag of 300 cells is checked and its early
-# stopping fails. Unseen patients enter by its query function, whose labels are no labels.
+# cells check, 64 a view, since with its 0.9 and 128 no bag of 300 cells is checked and its early
+# stopping fails. A batch is two views, as by default: one of another size would be one bag of two
+# patients' cells. Unseen patients enter by its query function, whose labels are no labels.
 _PEER = """
 import logging, sys, warnings
 warnings.simplefilter("ignore")
@@ -72,8 +73,8 @@ def table(part):
 kind = multimil.model.MILClassifier
 train, test = table("development"), table("held_out")
 kind.setup_anndata(train, categorical_covariate_keys=["response", "sample"])
-model = kind(train, sample_key="sample", classification=["response"])
-model.train(train_size=0.5, batch_size=64, use_gpu=False, enable_progress_bar=False)
+model = kind(train, sample_key="sample", classification=["response"], sample_batch_size=64)
+model.train(train_size=0.5, batch_size=128, use_gpu=False, enable_progress_bar=False)
 query = kind.load_query_data(test, model)
 query.get_model_output(test)
 share = test.obsm["full_predictions_response"]["1"].groupby(given["patients_held_out"]).mean()
