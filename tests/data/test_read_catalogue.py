@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recart.data.readers import Columns, H5adReader, H5muReader
+from recart.data.checks import check_cohort
+from recart.data.readers import Columns, H5adReader, H5muReader, Reader
 from recart.problems import InputError, Problem
 
 BARCODES = [f"{'ACGT'[i % 4] * 8}{'ACGT'[i // 4] * 8}-1" for i in range(12)]
@@ -183,6 +184,45 @@ def test_b27_proteins_without_names(tmp_path: Path) -> None:
     assert (problem.code, problem.column, problem.count) == ("E-PROT-007", "adt", 3)
     (problem,) = refused(data, tmp_path, protein="protien")
     assert problem.code == "E-COL-001"
+
+
+def test_hashtags_in_obsm_are_no_surface_proteins(tmp_path: Path) -> None:
+    data = adata()
+    protein = pd.DataFrame(1.0, index=data.obs_names, columns=["CD3", "HTO_1", "CD4", "Hashtag2"])
+    data.obsm["protein"] = protein.assign(CD4=2.0)
+    cohort = H5adReader(write(tmp_path, data)).read()
+    assert cohort.proteins == ["CD3", "CD4"]
+    assert cohort.protein is not None
+    np.testing.assert_array_equal(cohort.protein, [[1, 2]] * 12)
+    assert cohort.dropped == {"features that are neither RNA nor surface protein": 2}
+
+
+@pytest.mark.parametrize("kind", ["h5ad", "h5mu"])
+def test_what_is_nan_in_a_whole_sample_was_not_measured_there(kind: str, tmp_path: Path) -> None:
+    """As `anndata.concat(join="outer")` leaves it."""
+    data = adata()
+    counts = np.ones((12, 2), dtype=np.float32)
+    counts[:4], counts[5, 1] = np.nan, np.nan  # all of S1, a cell of S2
+    protein = pd.DataFrame(counts, index=data.obs_names, columns=["CD3", "CD4"])
+    reader: Reader
+    if kind == "h5ad":
+        data.obsm["protein"] = protein
+        reader = H5adReader(write(tmp_path, data))
+    else:
+        with h5py.File(tmp_path / "m.h5mu", "w") as file:
+            for name, modality in (("rna", data), ("prot", ad.AnnData(protein))):
+                ad.io.write_elem(file, f"mod/{name}", modality)
+        reader = H5muReader(str(tmp_path / "m.h5mu"))
+    cohort = reader.read()
+    assert cohort.protein is not None
+    assert cohort.protein_measured is not None
+    np.testing.assert_array_equal(cohort.protein_measured, [[False] * 2, [True] * 2, [True] * 2])
+    assert (cohort.protein[:4] == 0).all()
+    with pytest.raises(InputError) as error:
+        check_cohort(cohort, endpoint=None)
+    (problem,) = [p for p in error.value.problems if p.code.startswith("E-PROT")]
+    assert (problem.code, problem.sample, problem.feature) == ("E-PROT-003", "S2", "CD4")
+    assert problem.count == 1
 
 
 def test_b11_matrix_of_strings(tmp_path: Path) -> None:

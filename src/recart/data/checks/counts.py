@@ -172,7 +172,8 @@ def check_protein_counts(cohort: Cohort, problems: Problems) -> None:
             Problem(
                 code="W-PROT-008",
                 what=f"zero in every cell of {len(samples)} sample(s), although measured",
-                mend="if the antibody was not used there, leave it out of that sample's panel",
+                mend="if the antibody was not used there, leave it out of that sample's panel, or "
+                "write NaN for all its cells",
                 file=file,
                 sample=samples[0],
                 feature=cohort.proteins[column],
@@ -203,7 +204,7 @@ def _protein_problem(
 
 def _protein_verdict(found: Survey, values: Values, centred: bool) -> tuple[str, str, str, Values]:
     if found.nan:
-        mend = "remove these cells, or leave the panel out of this sample"
+        mend = "remove these cells; NaN in all cells of a sample: not measured there"
         return "E-PROT-003", "NaN in protein counts", mend, np.isnan(values)
     if found.inf:
         return "E-PROT-004", "infinite counts", "remove or repair these cells", np.isinf(values)

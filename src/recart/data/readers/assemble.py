@@ -78,16 +78,16 @@ def assemble(parts: Parts, columns: Columns, side: SideTables, problems: Problem
     absent = 0 if side.samples is None else len(side.samples.index.difference(samples.index))
     if absent:
         dropped["samples without cells"] = dropped.get("samples without cells", 0) + absent
-    proteins = parts.proteins
+    protein, measured = _protein(parts, cells["sample"], samples.index)
     return Cohort(
         rna=parts.rna,
         genes=parts.genes,
         cells=cells,
         samples=samples,
         patients=patients,
-        protein=None if proteins is None else proteins.counts,
-        proteins=[] if proteins is None else proteins.names,
-        protein_measured=_measured(parts, cells["sample"], samples.index),
+        protein=protein,
+        proteins=[] if parts.proteins is None else parts.proteins.names,
+        protein_measured=measured,
         chains=chains,
         source={**parts.source, **side.source()},
         levels=_levels(parts, columns),
@@ -174,18 +174,25 @@ def _cell_ids(obs: pd.DataFrame) -> pd.Index:
     return pd.Index([f"{sample}:{name}" for sample, name in pairs], dtype=object)
 
 
-def _measured(parts: Parts, sample: pd.Series, samples: pd.Index) -> np.ndarray | None:
-    """(samples, proteins): measured where any cell of the sample has it measured."""
+def _protein(
+    parts: Parts, sample: pd.Series, samples: pd.Index
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Counts of the cells; (samples, proteins) whether any cell of the sample has it measured.
+
+    A NaN is not measured: 0 where the whole sample is not, else left for the checks to report.
+    """
     if parts.proteins is None:
-        return None
-    n_cells, n_proteins = parts.proteins.counts.shape
-    measured = np.ones((len(samples), n_proteins), dtype=np.bool_)
-    if parts.protein_measured is None:
-        return measured
-    per_cell = parts.protein_measured
-    if per_cell.ndim == 1:
-        per_cell = np.broadcast_to(per_cell[:, None], (n_cells, n_proteins))
+        return None, None
+    counts = parts.proteins.counts
+    missing = np.isnan(counts)
+    if parts.protein_measured is None and not missing.any():
+        return counts, np.ones((len(samples), counts.shape[1]), dtype=np.bool_)
+    given = parts.protein_measured
+    given = np.ones(len(counts), dtype=np.bool_) if given is None else given
+    per_cell = (given[:, None] if given.ndim == 1 else given) & ~missing
     codes = samples.get_indexer_for(pd.Index(sample))
-    measured[:] = False
+    measured = np.zeros((len(samples), counts.shape[1]), dtype=np.bool_)
     np.logical_or.at(measured, codes, per_cell)
-    return measured
+    if missing.any():
+        counts = np.where(missing & ~measured[codes], np.float32(0), counts)
+    return counts, measured

@@ -24,7 +24,7 @@ from recart.data.readers.file_kind import require_kind
 from recart.data.readers.genes import gene_table, merge_duplicates
 from recart.data.readers.hdf5_guard import guard_hdf5, opened
 from recart.data.readers.parts import PartReader, of_rows, patients_in_parts
-from recart.data.readers.proteins import obsm_proteins, split_features
+from recart.data.readers.proteins import obsm_proteins, split_features, without_hashtags
 from recart.data.readers.reader import Reader
 from recart.data.readers.rna import find_rna, read_rna
 from recart.data.readers.sample_tables import SideTables, read_side_tables
@@ -129,6 +129,8 @@ class H5adReader(Reader):
             proteins = obsm_proteins(
                 file, self.protein, self.protein_names, self.path, problems, rows
             )
+        if proteins is not None:
+            proteins = without_hashtags(proteins, dropped)
         rna, features, by_type = split_features(matrix, features, dropped)
         rna, genes = merge_duplicates(rna, gene_table(features), self.duplicate_genes, dropped)
         parts = Parts(

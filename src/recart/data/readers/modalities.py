@@ -10,7 +10,7 @@ import pandas as pd
 
 from recart.data.readers.assemble import Parts
 from recart.data.readers.barcodes import match_barcodes
-from recart.data.readers.proteins import Proteins, is_hashtag
+from recart.data.readers.proteins import Proteins, without_hashtags
 from recart.problems import Problem, Problems
 
 __all__ = ["cells_with_protein", "modality_chains"]
@@ -72,16 +72,13 @@ def cells_with_protein(
     at = match_barcodes(
         barcodes, cells, file=file, sample="", modality="protein", problems=problems
     )
-    kept = np.array([not is_hashtag(name) for name in proteins.names])
     dropped = dict(parts.dropped)
-    for key, number in (
-        ("protein rows of cells without RNA", int((at < 0).sum())),
-        ("features that are neither RNA nor surface protein", int((~kept).sum())),
-    ):
-        if number:
-            dropped[key] = dropped.get(key, 0) + number
-    counts = np.zeros((len(cells), int(kept.sum())), dtype=np.float32)
-    counts[at[at >= 0]] = proteins.counts[at >= 0][:, kept]
+    if lost := int((at < 0).sum()):
+        key = "protein rows of cells without RNA"
+        dropped[key] = dropped.get(key, 0) + lost
+    proteins = without_hashtags(proteins, dropped)
+    counts = np.zeros((len(cells), len(proteins.names)), dtype=np.float32)
+    counts[at[at >= 0]] = proteins.counts[at >= 0]
     has = np.zeros(len(cells), dtype=np.bool_)
     has[at[at >= 0]] = True
     owner = parts.obs[sample].to_numpy() if sample else np.zeros(len(cells))
@@ -105,12 +102,11 @@ def cells_with_protein(
     partial = ~has & (pd.Series(owner).map(share).to_numpy() > 0)
     if partial.any():
         dropped["cells without protein in a sample with protein"] = int(partial.sum())
-    names = [name for name, keep in zip(proteins.names, kept, strict=True) if keep]
     return replace(
         parts,
         rna=parts.rna[~partial],
         obs=parts.obs[~partial],
-        proteins=Proteins(counts[~partial], names),
+        proteins=Proteins(counts[~partial], proteins.names),
         protein_measured=has[~partial],
         chains=_of_cells(parts.chains, cells[partial]),
         dropped=dropped,

@@ -15,7 +15,7 @@ from recart.data.checks.spelling import nearest
 from recart.data.readers.elements import Rows, members, read_frame, read_node, read_numbers
 from recart.problems import Problem, Problems
 
-__all__ = ["Proteins", "is_hashtag", "obsm_proteins", "split_features"]
+__all__ = ["Proteins", "obsm_proteins", "split_features", "without_hashtags"]
 
 Counts = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -26,19 +26,29 @@ _OBSM_NAMES: Final = (
 _UNS_NAMES: Final = ("protein_names", "protein_counts_names", "adt_names")
 _RNA_TYPES: Final = ("gene expression", "gex", "rna")
 _PROTEIN_TYPES: Final = ("antibody capture", "protein", "adt", "prot")
+_NEITHER: Final = "features that are neither RNA nor surface protein"
 _HASHTAG: Final = re.compile(r"hash[ _-]?tag|^hto|cell[ _-]?hash", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Proteins:
-    """Raw counts (cells, proteins) and their names."""
+    """Raw counts (cells, proteins) and their names; NaN where a cell was not measured."""
 
     counts: Counts
     names: list[str]
 
 
-def is_hashtag(name: str) -> bool:
-    """Whether an antibody only marks the sample of origin."""
+def without_hashtags(proteins: Proteins, dropped: dict[str, int]) -> Proteins:
+    """Without antibodies that only mark the sample of origin, which are counted in `dropped`."""
+    kept = np.array([not _is_hashtag(name) for name in proteins.names], dtype=np.bool_)
+    if kept.all():
+        return proteins
+    dropped[_NEITHER] = dropped.get(_NEITHER, 0) + int((~kept).sum())
+    names = [name for name, keep in zip(proteins.names, kept, strict=True) if keep]
+    return Proteins(proteins.counts[:, kept], names)
+
+
+def _is_hashtag(name: str) -> bool:
     return bool(_HASHTAG.search(name))
 
 
@@ -134,12 +144,11 @@ def split_features(
         return matrix, features, None
     types = features[column].astype(str).str.strip().str.lower()
     rna = types.isin(_RNA_TYPES).to_numpy()
-    hashtag = np.array([is_hashtag(str(name)) for name in features.index])
+    hashtag = np.array([_is_hashtag(str(name)) for name in features.index])
     protein = types.isin(_PROTEIN_TYPES).to_numpy() & ~hashtag
     count = int((~rna & ~protein).sum())
     if count:
-        key = "features that are neither RNA nor surface protein"
-        dropped[key] = dropped.get(key, 0) + count
+        dropped[_NEITHER] = dropped.get(_NEITHER, 0) + count
     genes = features[rna].drop(columns=[column])
     if not protein.any():
         return matrix[:, rna], genes, None
