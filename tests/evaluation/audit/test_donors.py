@@ -122,6 +122,30 @@ def test_duplicates_are_found_but_for_a_few_counts(make_store: Any) -> None:
     assert duplicate_cells(own) == {(0, 2): 3}
 
 
+@pytest.mark.parametrize(("panel", "copied", "found"), [(20, 40, 40), (20, 0, 0), (4, 0, 0)])
+def test_cells_without_genes_are_compared_by_their_proteins(
+    make_store: Any, checks: Any, panel: int, copied: int, found: int
+) -> None:
+    """Cells of a small panel are alike by chance, in few of the pairs and in many patients."""
+    rng = np.random.default_rng(0)
+    store = make_store(patients=8)
+    protein = rng.poisson(4.0, (len(store.cells), panel)).astype(np.float32)
+    first, second = (np.flatnonzero(store.cells["patient"] == p)[:copied] for p in (0, 2))
+    protein[second] = protein[first]
+    own = replace(
+        store,
+        rna=sparse.csr_matrix((len(store.cells), 0)),
+        genes=(),
+        protein=protein,
+        cells=store.cells.assign(n_genes=0),
+        clones=None,
+        receptor=None,
+    )
+    assert duplicate_cells(own) == ({(0, 2): found} if found else {})
+    nothing = checks["identity"]._nobody(replace(own, protein=None), None)
+    assert nothing.severity is Severity.UNKNOWN
+
+
 def test_two_draws_from_one_tube_are_one_apart_whatever_their_depth(make_store: Any) -> None:
     rng = np.random.default_rng(0)
     store = make_store(patients=3, cells=400)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from recart.data.split import Split
 from recart.data.store import CohortStore
+from recart.evaluation.audit.cell_duplicates import comparable
 from recart.evaluation.audit.check import Check
 from recart.evaluation.audit.donor_evidence import SAME_TUBE, Pair, donor_evidence
 from recart.evaluation.audit.finding import Finding, Severity
@@ -156,6 +157,14 @@ class Identity(Check):
 
     def _nobody(self, store: CohortStore, clones: SharedClones | None) -> Finding:
         n = len(store.patients)
+        if not comparable(store) and (clones is None or clones.pairs.empty):
+            return Finding(
+                check=self.name,
+                code="A-ID-001",
+                severity=Severity.UNKNOWN,
+                what=f"{n} patients were not compared: cells have too few genes to be told from "
+                "copies, and neither proteins nor receptors",
+            )
         evidence: dict[str, object] = {"pairs": n * (n - 1) // 2}
         if clones is not None:
             evidence["receptors_set_aside"] = clones.set_aside
