@@ -94,11 +94,11 @@ def _same_proteins(store: CohortStore) -> dict[tuple[int, int], int]:
     owners = cells.groupby("print")["patient"].transform("size")
     own = cells[(owners > 1) & (owners < _COMMON)]
     pairs = own.merge(own, on="print").query("patient_x < patient_y")
-    shared = pairs.groupby(["patient_x", "patient_y"]).size()
+    shared = pairs.groupby(["patient_x", "patient_y"]).size().reset_index(name="cells")
     return {
-        (int(one), int(other)): int(n)
-        for (one, other), n in shared.items()
-        if n >= _SHARED * min(size[one], size[other])
+        (one, other): cells
+        for one, other, cells in shared.to_numpy().tolist()
+        if cells >= _SHARED * min(size[one], size[other])
     }
 
 
