@@ -58,6 +58,8 @@ def test_what_cannot_be_said_is_refused(make_predictions: Any) -> None:
     separated = calibration(_scores(make_predictions, effect=20.0))
     assert separated.slope is None
     assert "separate" in separated.refusal
+    meeting = _scores(make_predictions, lambda z: np.where(abs(z) < 10, 0, z), effect=20.0)
+    assert "separate" in calibration(meeting).refusal
     constant = calibration(_scores(make_predictions, lambda z: 0 * z))
     assert "same of every bag" in constant.refusal
     assert "20 events and 20 non-events" in constant.curve_refusal

@@ -17,6 +17,8 @@ __all__ = ["MIN_PER_CLASS_FOR_CURVE", "Calibration", "calibration"]
 # below this many events or non-events neither a flexible curve nor a binned error is given
 MIN_PER_CLASS_FOR_CURVE = 100
 _MAX_STEPS = 50
+# log-odds that differ by less are the same
+_SAME = 1e-6
 _METHOD = "logistic recalibration, standard error clustered by patient"
 
 
@@ -84,10 +86,11 @@ def calibration(scores: BagScores, level: float = LEVEL) -> Calibration:
 
 
 def _slope_refusal(y: FloatArray, log_odds: FloatArray) -> str:
-    if np.ptp(log_odds) < 1e-6:
+    if np.ptp(log_odds) < _SAME:
         return "The model says the same of every bag: its slope is not defined."
     low, high = log_odds[y < 0.5], log_odds[y > 0.5]
-    if low.max() < high.min() or high.max() < low.min():
+    # where the classes meet in one value the likelihood still grows with the slope
+    if low.max() - high.min() < _SAME or high.max() - low.min() < _SAME:
         return "The probabilities separate the classes: the slope has no finite estimate."
     return ""
 
