@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -251,6 +252,40 @@ def test_b12_barcodes_repeat_across_samples(tmp_path: Path) -> None:
     cohort = H5adReader(write(tmp_path, data)).read()
     assert cohort.cells.index[5] == "S2:bc1"
     assert cohort.cells.index.is_unique
+
+
+@pytest.mark.parametrize("place", ["obs", "obsm"])
+def test_receptors_of_repeated_barcodes_stay_with_their_cells(place: str, tmp_path: Path) -> None:
+    data = adata()
+    cdr3 = np.array([f"CASS{'ACDEFGHIKLMN'[i]}EQYF" if i % 3 else None for i in range(12)])
+    data.obs_names = pd.Index([f"bc{i % 4}" for i in range(12)])
+    if place == "obs":
+        data.obs["TRB_cdr3"] = cdr3
+        path = write(tmp_path, data)
+    else:
+        import awkward as ak
+
+        chains = [[{"locus": "TRB", "junction_aa": own}] if own else [] for own in cdr3]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # awkward arrays are experimental in anndata
+            data.obsm["airr"] = ak.Array(chains)
+            path = write(tmp_path, data)
+    cohort = H5adReader(path).read()
+    assert cohort.chains is not None
+    found = cohort.chains.set_index("cell")["junction_aa"].reindex(cohort.cells.index)
+    assert [None if pd.isna(own) else own for own in found] == list(cdr3)
+
+
+def test_repeated_barcodes_join_no_modalities(tmp_path: Path) -> None:
+    names = [f"bc{i % 6}" for i in range(12)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # anndata's note on names that repeat
+        reader = h5mu(tmp_path, names, names)
+    found = errors(reader.read)
+    assert [(p.code, p.feature, p.count) for p in found] == [
+        ("E-ID-001", "rna", 6),
+        ("E-ID-001", "prot", 6),
+    ]
 
 
 def h5mu(tmp_path: Path, rna: list[str], prot: list[str]) -> H5muReader:

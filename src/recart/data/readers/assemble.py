@@ -68,12 +68,7 @@ def assemble(parts: Parts, columns: Columns, side: SideTables, problems: Problem
     _require_named(columns, parts.obs, side, file, problems)
     problems.raise_if_any()
 
-    ids = _cell_ids(obs)
-    cells.index = ids
-    chains = parts.chains
-    if chains is not None and not ids.equals(obs.index):
-        at = pd.Index(obs.index).get_indexer_for(chains["cell"]) if obs.index.is_unique else None
-        chains = chains.assign(cell=ids.to_numpy()[at]) if at is not None else chains
+    cells.index = pd.Index(obs.index.astype(str), dtype=object)
     dropped = dict(parts.dropped)
     absent = 0 if side.samples is None else len(side.samples.index.difference(samples.index))
     if absent:
@@ -88,7 +83,7 @@ def assemble(parts: Parts, columns: Columns, side: SideTables, problems: Problem
         protein=protein,
         proteins=[] if parts.proteins is None else parts.proteins.names,
         protein_measured=measured,
-        chains=chains,
+        chains=parts.chains,
         source={**parts.source, **side.source()},
         levels=_levels(parts, columns),
         dropped=dropped,
@@ -163,15 +158,6 @@ def _require_named(
                     column=name,
                 )
             )
-
-
-def _cell_ids(obs: pd.DataFrame) -> pd.Index:
-    """Cell ids: as given where unique, else prefixed by the sample in the whole cohort."""
-    ids: pd.Index = pd.Index(obs.index.astype(str), dtype=object)
-    if ids.is_unique:
-        return ids
-    pairs = zip(obs["sample"], ids, strict=True)
-    return pd.Index([f"{sample}:{name}" for sample, name in pairs], dtype=object)
 
 
 def _protein(

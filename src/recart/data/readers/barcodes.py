@@ -7,9 +7,11 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from recart.data.readers.columns import Columns
+from recart.data.readers.tables import as_text
 from recart.problems import Problem, Problems
 
-__all__ = ["bare", "match_barcodes"]
+__all__ = ["bare", "match_barcodes", "named_once", "refuse_repeated"]
 
 Positions = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -23,6 +25,35 @@ _MIN_BARCODES: Final = 10
 def bare(barcodes: pd.Index) -> pd.Index:
     """Barcodes without the GEM-well suffix (`-1`) of Cell Ranger."""
     return pd.Index(barcodes.astype(str).str.replace(r"-\d+$", "", regex=True), dtype=object)
+
+
+def named_once(obs: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    """The cells under their names; where names repeat, all of them follow that of the sample."""
+    if obs.index.is_unique:
+        return obs
+    named = columns.rename(obs).assign(**columns.constants())
+    owner = next((named[role] for role in ("sample", "patient") if role in named), None)
+    if owner is None:  # which putting them together says
+        return obs
+    return obs.set_axis(as_text(owner).astype(str) + ":" + obs.index, axis=0)
+
+
+def refuse_repeated(names: pd.Index, modality: str, file: str, problems: Problems) -> None:
+    """Report names of cells that repeat in a modality: no other can be joined to it by them."""
+    twice = names[names.duplicated()]
+    if len(twice):
+        problems.error(
+            Problem(
+                code="E-ID-001",
+                what=f"{len(twice)} cells of {modality} have the name of another",
+                mend="write the sample before each name, in all modalities alike",
+                file=file,
+                column="barcode",
+                feature=modality,
+                count=len(twice),
+                examples=tuple(map(str, twice[:3])),
+            )
+        )
 
 
 def match_barcodes(

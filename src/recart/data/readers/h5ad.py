@@ -11,6 +11,7 @@ import pandas as pd
 
 from recart.data.cohort import Cohort
 from recart.data.readers.assemble import Parts, assemble
+from recart.data.readers.barcodes import named_once
 from recart.data.readers.chains import (
     airr_chains,
     has_sequences,
@@ -108,7 +109,8 @@ class H5adReader(Reader):
         problems = Problems()
         side = read_side_tables(self.samples, self.patients, self.columns, problems)
         with opened(self.path) as file:
-            obs, levels = read_frame(file, "obs", self.path), read_levels(file, "obs")
+            obs = named_once(read_frame(file, "obs", self.path), self.columns)
+            levels = read_levels(file, "obs")
             chains = airr_chains(file, obs.index, self.path, problems)
         refuse_ids_beside_cells(self.columns, obs, side.header, self.path, problems)
         if chains is None:

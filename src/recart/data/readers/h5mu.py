@@ -13,7 +13,7 @@ import pandas as pd
 
 from recart.data.cohort import Cohort
 from recart.data.readers.assemble import Parts, assemble
-from recart.data.readers.barcodes import match_barcodes
+from recart.data.readers.barcodes import match_barcodes, named_once, refuse_repeated
 from recart.data.readers.chains import (
     airr_chains,
     has_sequences,
@@ -126,12 +126,18 @@ class H5muReader(Reader):
         with opened(self.path) as file:
             groups = _modalities(file, self.path)
             obs, levels = _joined_obs(file, groups, self.path)
+            if len(groups) > 1:
+                refuse_repeated(obs.index, "rna", self.path, problems)
+            else:
+                obs = named_once(obs, self.columns)
             barcodes = chains = None
             own = pd.DataFrame()  # clone ids of the receptors themselves
             if "prot" in groups:
                 barcodes = read_frame(groups["prot"], "obs", self.path).index
+                refuse_repeated(barcodes, "prot", self.path, problems)
             if "airr" in groups:
                 airr_obs = read_frame(groups["airr"], "obs", self.path)
+                refuse_repeated(airr_obs.index, "airr", self.path, problems)
                 chains = airr_chains(groups["airr"], airr_obs.index, self.path, problems)
                 own = self.columns.clone_ids(airr_obs, aliases=not has_sequences(chains))
                 if chains is None:
@@ -182,7 +188,8 @@ class H5muReader(Reader):
             source={"rna": self.path, "protein": self.path, "chains": self.path},
             dropped=dropped,
         )
-        if proteins is not None and barcodes is not None:
+        joinable = barcodes is not None and barcodes.is_unique and obs.index.is_unique
+        if proteins is not None and barcodes is not None and joinable:
             available = list(map(str, obs.columns))
             sample = self.columns.find("sample", available)
             sample = sample or self.columns.find("patient", available)
