@@ -484,3 +484,30 @@ def test_in_memory_it_says_what_embed_says(bundle: Path, new_file: Path, tmp_pat
     rna.X.data[0] = -1.0
     with pytest.raises(InputError, match=r"file=memory"):
         model.predict(rna)
+
+
+def test_in_memory_names_may_repeat_and_tables_hold_what_no_file_takes(
+    bundle: Path, new_file: Path
+) -> None:
+    import mudata
+
+    model = recart.load(bundle)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mudata's notes on what it reads
+        data = mudata.read_h5mu(new_file)["rna"]
+    predicted, embedded = model.predict(data), model.embed(data)
+    rows = np.arange(data.n_obs)
+    data.obs["doublet"] = np.where(rows % 3 == 0, None, rows % 2 == 0)
+    data.obs["drawn"] = pd.Timestamp("2024-05-01")
+    data.obs["age_group"] = pd.cut(rows % 90, 3)
+    data.obs["score"] = pd.Series([1, 2.5, None], dtype=object).reindex(rows % 3).to_numpy()
+    data.var["variable"] = np.where(np.arange(data.n_vars) % 2, True, None)
+    data.uns["fitted"] = object()
+    data.obs_names = data.obs.groupby("sample", observed=True).cumcount().map("cell{}".format)
+    assert not data.obs_names.is_unique
+    pd.testing.assert_frame_equal(model.predict(data), predicted, check_exact=True)
+    own = model.embed(data)
+    assert list(own.index) == list(data.obs_names)
+    np.testing.assert_array_equal(own.to_numpy(), embedded.to_numpy())
+    assert data.obs["doublet"].dtype == object
+    assert type(data.uns["fitted"]) is object

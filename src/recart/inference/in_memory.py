@@ -9,10 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
+import pandas as pd
+from pandas.api.types import infer_dtype
+
 from recart.data.cohort import Cohort
 from recart.data.readers.h5ad import H5adReader
 from recart.data.readers.h5mu import H5muReader
+from recart.data.readers.proteins import UNS_NAMES
 from recart.data.readers.reader import Reader
+from recart.data.readers.tables import as_text
 from recart.problems import InputError, Problem
 
 if TYPE_CHECKING:
@@ -21,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["InMemoryReader"]
 
 _HERE: Final = "memory"  # where the data of a problem lie
+# kinds of values, as pandas calls them
+_NUMBERS: Final = frozenset({"integer", "floating", "mixed-integer-float"})
+_WRITTEN: Final = _NUMBERS | {"string", "boolean", "empty"}
 
 
 @final
@@ -92,21 +100,34 @@ class InMemoryReader(Reader):
         from mudata import MuData
 
         copy = MuData({name: _shallow(own) for name, own in self.data.mod.items()})
-        copy.obs = self.data.obs.copy()
+        copy.obs = _plain(self.data.obs)
         copy.write_h5mu(path)
 
 
 def _shallow(data: AnnData) -> AnnData:
-    """The same matrices under tables of its own, which writing turns into categories."""
+    """The same matrices under tables of its own, and of `uns` what is read."""
     from anndata import AnnData
 
     raw = data.raw
     return AnnData(
         X=data.X,
-        obs=data.obs.copy(),
-        var=data.var.copy(),
+        obs=_plain(data.obs),
+        var=_plain(data.var),
         obsm=dict(data.obsm),
         layers=dict(data.layers),
-        uns=dict(data.uns),
-        raw=None if raw is None else {"X": raw.X, "var": raw.var.copy()},
+        uns={name: data.uns[name] for name in UNS_NAMES if name in data.uns},
+        raw=None if raw is None else {"X": raw.X, "var": _plain(raw.var)},
     )
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    """A copy with what no file takes as text, such as dates, or truth values with gaps."""
+    plain = table.copy()
+    for name, values in table.items():
+        of_category = isinstance(values.dtype, pd.CategoricalDtype)
+        kind = infer_dtype(values.cat.categories if of_category else values, skipna=True)
+        if values.dtype == object and kind in _NUMBERS:
+            plain[name] = pd.to_numeric(values)
+        elif kind not in _WRITTEN or (values.dtype == object and kind == "boolean"):
+            plain[name] = as_text(values)
+    return plain

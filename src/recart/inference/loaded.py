@@ -12,6 +12,8 @@ import pandas as pd
 
 from recart.data.checks import Limits
 from recart.data.features import bind
+from recart.data.readers.barcodes import named_once
+from recart.data.readers.columns import Columns
 from recart.inference.explain import Drivers
 from recart.inference.in_memory import InMemoryReader
 from recart.inference.model import Model, NewCohort
@@ -27,11 +29,13 @@ __all__ = ["LoadedModel", "ReadData"]
 class ReadData:
     """Data as a model has read and checked them: to be embedded, predicted and explained.
 
-    `cells` are their cells, in the order of the data.
+    `cells` are their cells, in the order of the data; `ids` what `new` calls them, which differs
+    where names repeat in the data.
     """
 
     new: NewCohort
     cells: pd.Index
+    ids: pd.Index
 
 
 @final
@@ -115,7 +119,8 @@ class LoadedModel:
         """
         reader = InMemoryReader(data, columns)
         new = self.model.read(reader, _warn, car_genes=car_genes, limits=limits)
-        return ReadData(new=new, cells=pd.Index(data.obs_names))
+        ids = named_once(data.obs, Columns.of(columns)).index
+        return ReadData(new=new, cells=pd.Index(data.obs_names), ids=ids)
 
     def embed(self, data: Any) -> pd.DataFrame:
         """Latent means of every cell under the first member, rows as in the data.
@@ -134,7 +139,7 @@ class LoadedModel:
         latents = encode(member.stack, bind(member.features, store), store, ranges)
         table = pd.DataFrame(latents, index=read.new.cohort.cells.index[store.cells["source"]])
         table.columns = pd.Index([f"latent_{i}" for i in range(latents.shape[1])])
-        return table.reindex(read.cells)
+        return table.reindex(read.ids).set_axis(read.cells)
 
     def predict(self, data: Any) -> pd.DataFrame:
         """One row a patient: probability with its spread over members, coverage, flags.
@@ -180,7 +185,8 @@ class LoadedModel:
 
         Cells stand patient by patient, under the names that they have in the data, so that
         `table.reindex(data.obs_names)` has them in its order; those of samples that the checks
-        leave out are not there. Batches are called `training batch <number>`, the same one in every
+        leave out are not there. Where names repeat in the data, all follow that of their sample:
+        `sample:name`. Batches are called `training batch <number>`, the same one in every
         member.
 
         Raises

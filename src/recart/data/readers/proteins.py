@@ -15,7 +15,7 @@ from recart.data.checks.spelling import nearest
 from recart.data.readers.elements import Rows, members, read_frame, read_node, read_numbers
 from recart.problems import Problem, Problems
 
-__all__ = ["Proteins", "obsm_proteins", "split_features", "without_hashtags"]
+__all__ = ["UNS_NAMES", "Proteins", "obsm_proteins", "split_features", "without_hashtags"]
 
 Counts = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -23,7 +23,7 @@ _OBSM_NAMES: Final = (
     *("protein_counts", "protein_expression", "protein", "proteins", "prot", "adt"),
     *("adt_counts", "antibody_capture", "antibodies"),
 )
-_UNS_NAMES: Final = ("protein_names", "protein_counts_names", "adt_names")
+UNS_NAMES: Final = ("protein_names", "protein_counts_names", "adt_names")
 _RNA_TYPES: Final = ("gene expression", "gex", "rna")
 _PROTEIN_TYPES: Final = ("antibody capture", "protein", "adt", "prot")
 _NEITHER: Final = "features that are neither RNA nor surface protein"
@@ -126,7 +126,7 @@ def obsm_proteins(
 
 
 def _names(group: h5py.Group, names_key: str | None, file: str) -> list[str] | None:
-    keys = [names_key] if names_key else [k for k in _UNS_NAMES if k in members(group, "uns")]
+    keys = [names_key] if names_key else [k for k in UNS_NAMES if k in members(group, "uns")]
     if not keys:
         return None
     return [str(name) for name in np.asarray(read_node(group, f"uns/{keys[0]}", file)).ravel()]
