@@ -113,6 +113,9 @@ def test_an_assessment_measures_what_the_table_holds() -> None:
     assert found.leads
     assert (found.measure, found.value) == ("concordance", found.model.values["concordance"])
     assert found.rival is found.baselines[0]
+    alone = assess_outcome(table.assign(fold=range(n)), {}, endpoint, seed=0, kind=Kind.GROUPS)
+    assert np.isnan(alone.value)  # each is the middle of his own fold, which reads .5
+    assert "one patient" in alone.refusal
     parts = {"response": BinaryEndpoint(column="response"), "best": endpoint}
     table["log_odds:best"] = table["logit"]
     names = {name: f"{name}:best" for name in table if name.startswith(("level", "target"))}

@@ -52,6 +52,10 @@ def test_what_makes_no_groups_is_refused(made: tuple[BagScores, Any, Any]) -> No
     assert (age.value, age.positive, age.negative, age.auroc) == ("40 values", 20, 20, None)
     pairs = replace(scores, kind=Kind.PAIRS)
     assert all(own.auroc is None and own.refusal for own in subgroups(pairs, store, bags, ["sex"]))
+    # folds of one class: standardised in them, scores of the best model read .5
+    one_class = scores.folds.assign(fold=scores.folds["y"])
+    single = replace(scores, kind=Kind.GROUPS, folds=one_class)
+    assert {own.auroc for own in subgroups(single, store, bags, ["sex"])} == {None}
 
 
 def test_samples_say_where_patients_do_not(made: tuple[BagScores, Any, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from scipy.stats import rankdata
@@ -11,10 +12,16 @@ from recart.data.split import Kind
 from recart.evaluation.pairs import pair_auroc
 from recart.evaluation.predictions import THRESHOLD, BagScores, FloatArray
 
-__all__ = ["FOLD_GAP", "THRESHOLD", "Metrics", "metrics"]
+__all__ = ["ALONE", "FOLD_GAP", "THRESHOLD", "Metrics", "metrics"]
 
 # pooled and fold-mean AUROC further apart than this are flagged
 FOLD_GAP = 0.05
+
+ALONE: Final = (
+    "Every held-out fold is one patient: how patients rank among each other was not asked of any "
+    "model. Use stratified folds, or pairs where patients are few."
+)
+"""Why a measure of ranks is refused where each patient is scored by a model of his own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,10 +152,7 @@ def _refusal(scores: BagScores) -> str:
         )
     if scores.kind is Kind.GROUPS and (folds["patient"].nunique() == 1).all():
         # each has bags of both classes
-        return (
-            "Every held-out fold is one patient: how patients rank among each other was not asked "
-            "of any model. Use stratified folds, or pairs where patients are few."
-        )
+        return ALONE
     return ""
 
 

@@ -15,6 +15,7 @@ from recart.data.store import CohortStore
 from recart.evaluation.audit.evaluated_bags import samples_of
 from recart.evaluation.claims import MIN_PER_CLASS
 from recart.evaluation.intervals import Interval, auroc_interval, delong_variance
+from recart.evaluation.metrics import metrics
 from recart.evaluation.predictions import BagScores
 
 __all__ = ["SUBGROUPS", "Subgroup", "subgroups"]
@@ -74,6 +75,7 @@ def subgroups(
     """
     rows = bags.table.index.astype(str).get_indexer(scores.table.index.astype(str))
     found: list[Subgroup] = []
+    refused = metrics(scores).refusal
     for column in columns:
         values = _values(store, bags, rows, column)
         if values is None:
@@ -91,11 +93,13 @@ def subgroups(
                 )
             )
             continue
-        found += [_one(scores, column, level, values == level) for level in levels]
+        found += [_one(scores, column, level, values == level, refused) for level in levels]
     return tuple(found)
 
 
-def _one(scores: BagScores, column: str, value: str, inside: np.ndarray[Any, Any]) -> Subgroup:
+def _one(
+    scores: BagScores, column: str, value: str, inside: np.ndarray[Any, Any], refused: str
+) -> Subgroup:
     table = scores.table[inside]
     folds = scores.folds[scores.folds["bag"].isin(table.index)]
     own = replace(scores, table=table, folds=folds)
@@ -105,6 +109,8 @@ def _one(scores: BagScores, column: str, value: str, inside: np.ndarray[Any, Any
         return replace(of, refusal=f"too few: fewer than {MIN_PER_CLASS} patients of a class")
     if scores.kind is Kind.PAIRS:
         return replace(of, refusal="only patients of a pair were compared with each other")
+    if refused:
+        return replace(of, refusal="no AUROC is given of all patients either")
     return replace(
         of,
         auroc=delong_variance(own.y, own.score, own.patients)[0],

@@ -20,6 +20,8 @@ def outcome_figures(outcome: OutcomeAssessment) -> tuple[ReportFigure, ...]:
     """Predicted against observed level; or survival by risk group and the AUC over time."""
     if outcome.kind == "ordinal":
         return (_levels(outcome),)
+    if np.ptp(outcome.table["score"]) == 0:
+        return ()  # nobody is ranked: there are no thirds of risk
     return (_survival(outcome), *_over_time(outcome))
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from recart.data.outcome import left_out_of
 from recart.data.split import Kind
 from recart.evaluation.intervals import LEVEL, Interval
+from recart.evaluation.metrics import ALONE
 from recart.evaluation.outcomes.ordinal import ordinal_draws
 from recart.evaluation.outcomes.survival import LACKING, installed, survival_measures
 from recart.evaluation.patient_codes import patient_codes
@@ -167,11 +168,11 @@ def assess_outcome(
         name: _by_bag(own, targets, [], "", kind).loc[table.index]
         for name, own in baselines.items()
     }
-    lacking = bool(months) and not installed()
+    refusal = _refusal(predictions, months, kind)
     weights = _weights(table, seed, _RESAMPLES["survival" if months else "ordinal"])
 
     def measured(name: str, own: pd.DataFrame) -> Measured:
-        if lacking:
+        if refusal:
             return Measured(name=name, values={}, intervals={})
         draws = _ordinal(own, levels, weights) if levels else _survival(own, months, weights)
         return Measured(
@@ -188,9 +189,16 @@ def assess_outcome(
         model=measured("recart", table),
         baselines=tuple(measured(name, own) for name, own in rows.items()),
         table=table,
-        refusal=LACKING if lacking else "",
+        refusal=refusal,
         leads=not part,
     )
+
+
+def _refusal(predictions: pd.DataFrame, months: Sequence[float], kind: Kind) -> str:
+    in_fold = predictions.groupby(["repeat", "fold"])["patient"].nunique()
+    if kind is Kind.GROUPS and (in_fold == 1).all():
+        return ALONE
+    return LACKING if months and not installed() else ""
 
 
 def _by_bag(
