@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 from omegaconf import OmegaConf
@@ -167,6 +168,10 @@ def test_a_group_entry_without_target_is_an_error_naming_the_nearest() -> None:
         ("x", int | str, True),
         ([1], int, True),  # left to the constructor
         ("x", list[int], True),
+        ("x", Sequence[str], False),
+        (1.0, Sequence[float], False),
+        ("x", str | Sequence[str] | None, True),
+        (["x"], Sequence[str], True),
     ],
 )
 def test_only_plain_values_of_a_wrong_type_are_refused(

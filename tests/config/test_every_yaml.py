@@ -24,7 +24,7 @@ OPTIONS = sorted(
 )
 
 # mandatory values that are no text
-NUMBERS = {"data.reader.unit": "1.0"}
+GIVEN = {"data.reader.unit": "1.0", "data.folds.values": "[placeholder]"}
 
 
 def complete(overrides: list[str], entry: str, schema: type[Any] | None = None) -> DictConfig:
@@ -38,7 +38,7 @@ def complete(overrides: list[str], entry: str, schema: type[Any] | None = None) 
             asked = [p.column for p in error.problems if p.code == "E-CONFIG-006"]
             if not asked or asked[0] in {o.split("=")[0] for o in overrides}:
                 raise
-            overrides = [*overrides, *(f"{key}={NUMBERS.get(key, 'placeholder')}" for key in asked)]
+            overrides = [*overrides, *(f"{key}={GIVEN.get(key, 'placeholder')}" for key in asked)]
         else:
             return config
 

@@ -9,7 +9,7 @@ import pytest
 from recart.config.build import build
 from recart.config.compose import compose
 from recart.problems import InputError
-from recart.training.heads import Range, outside
+from recart.ranges import Range, outside
 
 # head, override, and what is said of it
 WRONG = [

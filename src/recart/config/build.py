@@ -13,7 +13,7 @@ from typing import Any, Final
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recart.config.targets import fits, nearest, parameters, resolve
+from recart.config.targets import fits, in_words, nearest, parameters, resolve
 from recart.problems import InputError, Problem, Problems
 
 __all__ = ["TARGET", "build", "build_each", "check_group", "check_tree", "plain"]
@@ -134,7 +134,7 @@ def check_tree(tree: Any, place: str, problems: Problems) -> None:
                 Problem(
                     code="E-CONFIG-004",
                     column=f"{place}.{key}",
-                    what=f"{value!r} is not of type {getattr(kind, '__name__', kind)}",
+                    what=f"{value!r} is not of type {in_words(kind)}",
                     mend=f"give {target.__qualname__} a value of that type",
                 )
             )

@@ -12,14 +12,14 @@ import importlib
 import inspect
 import re
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import NoneType, UnionType
 from typing import Any, Final
 
 from recart.problems import Problem
 
-__all__ = ["EXTERNAL", "Parameters", "fits", "nearest", "parameters", "resolve"]
+__all__ = ["EXTERNAL", "Parameters", "fits", "in_words", "nearest", "parameters", "resolve"]
 
 EXTERNAL: Final = frozenset(
     {
@@ -135,17 +135,35 @@ class Parameters(dict[str, inspect.Parameter]):
             if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         )
         self.open = any(p.kind is p.VAR_KEYWORD for p in found.values())
-        try:
-            # a class body annotates the fields of a dataclass, else the constructor's own
-            own = target if "__dataclass_fields__" in vars(target) else target.__init__
-            self.types: dict[str, Any] = typing.get_type_hints(own)
-        except (NameError, TypeError):
-            self.types = {}  # names imported for the type checker only
+        # a class body annotates the fields of a dataclass, else the constructor's own
+        own = target if "__dataclass_fields__" in vars(target) else target.__init__
+        self.types = _types(own)
 
     @property
     def required(self) -> set[str]:
         """Names without a default."""
         return {name for name, p in self.items() if p.default is p.empty}
+
+
+def in_words(annotation: Any) -> str:
+    """An annotated type as a user knows it: a sequence is a list."""
+    if isinstance(annotation, type):
+        return annotation.__name__
+    return str(annotation).replace("collections.abc.Sequence", "list")
+
+
+def _types(own: Any) -> dict[str, Any]:
+    """Types by name; anything where an annotation has names that the type checker alone imports."""
+    names: dict[str, Any] = {}
+    while True:
+        try:
+            return typing.get_type_hints(own, localns=names or None)
+        except NameError as error:
+            if error.name is None or error.name in names:
+                return {}
+            names[error.name] = Any
+        except TypeError:
+            return {}
 
 
 def parameters(target: type[Any]) -> Parameters:
@@ -156,14 +174,16 @@ def parameters(target: type[Any]) -> Parameters:
 def fits(value: object, annotation: Any) -> bool:
     """Whether a plain value is of an annotated type, where that is a plain type or a union of them.
 
-    An int is a float; everything that is not plain on either side is left to the constructor.
+    An int is a float, and a word is no sequence of letters; everything else that is not plain on
+    either side is left to the constructor.
     """
     options = (
         typing.get_args(annotation)
         if isinstance(annotation, UnionType) or typing.get_origin(annotation) is typing.Union
         else (annotation,)
     )
-    if any(option not in _PRIMITIVE for option in options) or type(value) not in _PRIMITIVE:
-        return True
+    plain = [option for option in options if typing.get_origin(option) is not Sequence]
     kind = type(value)
+    if any(option not in _PRIMITIVE for option in plain) or kind not in _PRIMITIVE:
+        return True
     return kind in options or (kind is int and float in options)

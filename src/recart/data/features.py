@@ -18,10 +18,21 @@ from recart.data.rows import pieces, read_rows
 from recart.data.stages import stages_by_day
 from recart.data.store import CohortStore
 from recart.data.variable_genes import most_variable
+from recart.ranges import AT_LEAST_ONE, NOT_NEGATIVE, Range, require
 
 __all__ = ["BoundFeatures", "FeatureChoice", "Features", "bind"]
 
 _LEAST_VARIANCE = 1e-3  # of a component of log counts
+
+
+def _compile(expressions: Sequence[str]) -> bool:
+    try:
+        return all(re.compile(own) for own in expressions)
+    except re.error:
+        return False
+
+
+_EXPRESSIONS = Range("regular expressions", _compile)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +66,17 @@ class FeatureChoice:
     n_genes: int
     exclude: Sequence[str]
     prior_cells: int
+
+    def __post_init__(self) -> None:
+        """Refuse numbers below what can be chosen, and what is no expression.
+
+        Raises
+        ------
+        ValueError
+            With all fields that are null or outside of their range.
+        """
+        own = {"n_genes": NOT_NEGATIVE, "exclude": _EXPRESSIONS, "prior_cells": AT_LEAST_ONE}
+        require(self, own)
 
     def fit(self, store: CohortStore, cells: np.ndarray[Any, Any], seed: int) -> Features:
         """Fit to these cells (rows of the store): a member's training cells, and nothing else."""

@@ -20,6 +20,7 @@ from recart.models.cell_encoder import (
 )
 from recart.models.sparse import SparseLinear
 from recart.models.stacked import StackedLinear, StackedMLP
+from recart.ranges import AT_LEAST_ONE, require
 
 __all__ = ["JointEncoder"]
 
@@ -30,6 +31,10 @@ class JointEncoder(CellEncoder):
     """TotalVI's encoder: one network of `layers` layers reads all modalities of a cell."""
 
     layers: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse a network without a layer, as a `ValueError`."""
+        require(self, {"layers": AT_LEAST_ONE})
 
     def stack(self, sizes: EncoderSizes, dropout: float) -> StackedEncoder:
         """Weights of the encoder."""

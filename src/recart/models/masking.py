@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import final
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recart.contracts import CellBatch
 from recart.models.noise import Noise
+from recart.ranges import SHARE, require
 
 __all__ = ["Masking"]
 
@@ -34,6 +35,10 @@ class Masking:
     genes: float = 0.0
     rna: float = 0.0
     panel: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share, as a `ValueError`."""
+        require(self, {own.name: SHARE for own in fields(self)})
 
     def hide(self, batch: CellBatch, genes_m: Sequence[int], noise: Noise) -> CellBatch:
         """The batch as the encoder sees it; `genes_m` is how many genes each member has."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from recart.ranges import NOT_NEGATIVE, require
+
 __all__ = ["TermWeights"]
 
 
@@ -25,6 +27,10 @@ class TermWeights:
     presence: float = 1.0
     clone_level: bool = False
     kl: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no weight, as a `ValueError`."""
+        require(self, dict.fromkeys(("protein", "receptor", "presence", "kl"), NOT_NEGATIVE))
 
     def total(
         self,

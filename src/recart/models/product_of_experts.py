@@ -22,6 +22,7 @@ from recart.models.cell_encoder import (
 from recart.models.noise import Noise
 from recart.models.sparse import SparseLinear
 from recart.models.stacked import StackedLinear, StackedMLP
+from recart.ranges import AT_LEAST_ONE, require
 
 __all__ = ["ProductOfExperts"]
 
@@ -35,6 +36,10 @@ class ProductOfExperts(CellEncoder):
     """
 
     layers: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse a network without a layer, as a `ValueError`."""
+        require(self, {"layers": AT_LEAST_ONE})
 
     def stack(self, sizes: EncoderSizes, dropout: float) -> StackedEncoder:
         """Weights of the experts."""

@@ -29,6 +29,7 @@ from recart.models.rna import NegativeBinomial
 from recart.models.rna_likelihood import RnaLikelihood, RnaSizes
 from recart.models.sizes import Sizes
 from recart.models.stacked import StackedBlock, initialise
+from recart.ranges import AT_LEAST_ONE, SHARE, require
 
 __all__ = ["Sizes", "TermWeights", "TotalVI", "TotalVIStack"]
 
@@ -48,6 +49,11 @@ class TotalVI:
     masking: Masking = field(default_factory=Masking)
     rna: RnaLikelihood = field(default_factory=NegativeBinomial)
     weights: TermWeights = field(default_factory=TermWeights)
+
+    def __post_init__(self) -> None:
+        """Refuse sizes of which there is no network, as a `ValueError`."""
+        sizes = dict.fromkeys(("latent", "hidden", "decoder_layers"), AT_LEAST_ONE)
+        require(self, {**sizes, "dropout": SHARE})
 
     def stack(
         self,
@@ -90,7 +96,7 @@ class TotalVIStack(nn.Module):
         self.recipe = recipe
         self.sizes = sizes
         e = max(sizes.batches, default=0)
-        latent, hidden = recipe.latent, recipe.hidden
+        latent, hidden, dropout = recipe.latent, recipe.hidden, recipe.dropout
         encoder_sizes = EncoderSizes(
             members=members,
             genes=sizes.genes,
@@ -100,16 +106,9 @@ class TotalVIStack(nn.Module):
             latent=latent,
             conditions=e,
         )
-        self.encoder = recipe.encoder.stack(encoder_sizes, recipe.dropout)
-        self.decoder = Decoder(
-            members,
-            (sizes.proteins, sizes.receptor),
-            latent,
-            hidden,
-            recipe.decoder_layers,
-            e,
-            recipe.dropout,
-        )
+        self.encoder = recipe.encoder.stack(encoder_sizes, dropout)
+        panels, layers = (sizes.proteins, sizes.receptor), recipe.decoder_layers
+        self.decoder = Decoder(members, panels, latent, hidden, layers, e, dropout)
         self.rna = recipe.rna.stack(RnaSizes(members, hidden + latent, sizes.genes, e))
         shape = (members, e, sizes.proteins)
         self.log_protein_theta = nn.Parameter(torch.zeros(members, 1, sizes.proteins))

@@ -13,7 +13,6 @@ from omegaconf.errors import OmegaConfBaseException
 from recart.config.check import check_config
 from recart.config.compose import config_folder
 from recart.config.targets import nearest
-from recart.contracts import MemberSettings
 from recart.problems import InputError, Problem, Problems
 from recart.sweep.configurations import OF_ENCODER, SEARCHED, configured, is_group
 from recart.sweep.pruners import Pruner
@@ -139,12 +138,6 @@ def _refused(key: str, own: Distribution, base: DictConfig) -> Iterator[Problem]
             if made.training.joint is not None:
                 raise ValueError(_JOINT)
             build_head(config)
-            MemberSettings(
-                lr=made.training.lr,
-                dropout=made.model.dropout,
-                latent=made.model.latent,
-                kl_weight=made.model.weights.kl,
-            )
         except InputError as error:
             for problem in error.problems:
                 where = f"sweep.space.{key}"

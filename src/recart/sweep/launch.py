@@ -78,6 +78,8 @@ def run_sweep(config: DictConfig) -> float:
     recipes(base), build_head(base)
     settings, scheme = build(base.trainer), build(base.data.folds)
     executor, callbacks = build(base.executor), list(build_each(base.callbacks).values())
+    if executor.elsewhere is None:
+        settings.require_here()
     trackers = build_each(base.logger)
     for tracker in trackers.values():
         tracker.check()

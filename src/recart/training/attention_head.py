@@ -11,19 +11,17 @@ import torch
 
 from recart.models.gated_attention import GatedAttention
 from recart.models.prototypes import Prototypes
+from recart.ranges import ABOVE_ZERO, AT_LEAST_ONE, SHARE, Range
 from recart.training.attention_residual import ResidualProblem, ResidualTraining
 from recart.training.cell_view import CellView
 from recart.training.head_problems import HeadProblem, head_problems, rows_of, with_enough
 from recart.training.heads import (
-    ABOVE_ZERO,
-    AT_LEAST_ONE,
     Array,
     BagLatents,
     ChosenHead,
     FittedHead,
     Head,
     HeadWords,
-    Range,
     Token,
 )
 from recart.training.prototype_tokens import PrototypeTokens, TokenScaling, tokens_of
@@ -59,7 +57,7 @@ class AttentionHead(Head):
         # none: the base alone; the first look at a residual comes after some
         "epochs": Range(f"0, or at least {EVERY}", lambda x: x == 0 or x >= EVERY),
         "lr": ABOVE_ZERO,
-        "dropout": Range("at least 0 and below 1", lambda x: 0 <= x < 1),
+        "dropout": SHARE,
     }
     words: ClassVar[HeadWords] = HeadWords(
         penalty="that of its base head; what gated attention of fewer than 5,000 parameters adds "

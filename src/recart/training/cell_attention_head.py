@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from recart.models.gated_attention import GatedAttention
+from recart.ranges import AT_LEAST_ONE, Range
 from recart.training.cell_attention_training import CellProblem, CellTraining
 from recart.training.cell_views import CellScaling, all_cells, known_cells
 from recart.training.head_problems import (
@@ -19,13 +20,11 @@ from recart.training.head_problems import (
     log_losses,
 )
 from recart.training.heads import (
-    AT_LEAST_ONE,
     Array,
     BagLatents,
     ChosenHead,
     Head,
     HeadWords,
-    Range,
     Token,
 )
 from recart.training.prototype_tokens import tokens_of

@@ -11,16 +11,9 @@ import torch
 from torch import Tensor
 
 from recart.models.gated_attention import GatedAttention
+from recart.ranges import ABOVE_ZERO, AT_LEAST_ONE, NOT_NEGATIVE, require
 from recart.training.cell_views import CellScaling, all_cells, random_views
-from recart.training.heads import (
-    ABOVE_ZERO,
-    AT_LEAST_ONE,
-    NOT_NEGATIVE,
-    Array,
-    BagLatents,
-    Token,
-    outside,
-)
+from recart.training.heads import Array, BagLatents, Token
 from recart.training.optimizer import StackedAdam
 
 __all__ = ["CellProblem", "CellTraining"]
@@ -80,8 +73,7 @@ class CellTraining:
         ValueError
             With all fields that are null or outside of their range.
         """
-        if wrong := outside(self, _RANGES):
-            raise ValueError("; ".join(wrong))
+        require(self, _RANGES)
 
     def fit(
         self, problems: Sequence[CellProblem], every: int

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
-from recart.training.heads import Array, BagLatents, FittedHead, Head, HeadWords, Range
+from recart.ranges import Range
+from recart.training.heads import Array, BagLatents, FittedHead, Head, HeadWords
 
 __all__ = ["EnsembleHead", "FittedEnsembleHead"]
 

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
+from recart.ranges import Range, require
+
 __all__ = [
-    "ABOVE_ZERO",
-    "AT_LEAST_ONE",
     "BAGS",
     "BOUNDS",
-    "NOT_NEGATIVE",
     "BagLatents",
     "ChosenHead",
     "FittedHead",
     "Head",
     "HeadWords",
-    "Range",
     "Token",
-    "outside",
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -158,17 +155,6 @@ class HeadWords(NamedTuple):
     reading: str
 
 
-class Range(NamedTuple):
-    """Values that a field of a recipe may have, in words and as what admits them."""
-
-    words: str
-    admits: Callable[[Any], bool]
-
-
-AT_LEAST_ONE: Final = Range("at least 1", lambda x: x >= 1)
-NOT_NEGATIVE: Final = Range("at least 0", lambda x: 0 <= x < float("inf"))
-ABOVE_ZERO: Final = Range("above 0", lambda x: 0 < x < float("inf"))
-
 _GRID: Final = Range("numbers above 0", lambda x: len(x) > 0 and all(float(v) > 0 for v in x))
 # of the fields that heads have alike
 _ALIKE: Final = {
@@ -176,21 +162,6 @@ _ALIKE: Final = {
     "strengths": _GRID,
     "weightings": _GRID,
 }
-
-
-def outside(recipe: Any, ranges: Mapping[str, Range]) -> list[str]:
-    """The fields of a recipe that are outside of their `ranges`, or null and not so by default."""
-    wrong = []
-    optional = {own.name for own in fields(recipe) if own.default is None}
-    for name in (own.name for own in fields(recipe)):
-        value = getattr(recipe, name)
-        parts = {f"{name}.{key}": own for key, own in value.items()} if type(value) is dict else {}
-        given = {name: value, **parts} if name not in optional else parts
-        if null := [key for key, own in given.items() if own is None]:
-            wrong += [f"{key} is null" for key in null]
-        elif value is not None and name in ranges and not ranges[name].admits(value):
-            wrong.append(f"{name}={value} ({ranges[name].words})")
-    return wrong
 
 
 class Head(ABC):
@@ -214,8 +185,7 @@ class Head(ABC):
         ValueError
             With all fields that are null or outside of their range.
         """
-        if wrong := outside(self, {**_ALIKE, **self.ranges}):
-            raise ValueError("; ".join(wrong))
+        require(self, {**_ALIKE, **self.ranges})
 
     @property
     def quickly_refitted(self) -> bool:

@@ -44,12 +44,12 @@ class JointTraining:
 
     def __post_init__(self) -> None:
         """Refuse what is no weight, share or number."""
-        if not (self.weight > 0 and 0 < self.lent < 1 and self.prototypes > 1):
+        if not (0 < self.weight < float("inf") and 0 < self.lent < 1 and self.prototypes > 1):
             raise ValueError(
                 f"weight={self.weight} must be above 0, lent={self.lent} between 0 and 1, "
                 f"prototypes={self.prototypes} 2 or more; training=default trains without labels"
             )
-        if self.shrinkage < 0:
+        if not 0 <= self.shrinkage < float("inf"):
             raise ValueError(f"shrinkage={self.shrinkage} is a number of cells, 0 or more")
 
     def patients(self, member: Member, bags: Bags) -> tuple[int, ...]:

@@ -90,6 +90,8 @@ def train_run(config: DictConfig) -> float:
         made.training.joint.require_alone(settings.devices)
     scheme, trackers = build(config.data.folds), build_each(config.logger)
     executor, callbacks = build(config.executor), list(build_each(config.callbacks).values())
+    if executor.elsewhere is None:
+        settings.require_here()
     folder, seeds = run_folder(config), {"seed": int(config.seed)}
     donor = config.paths.encoders
     taken = None if donor is None else TakenEncoders.of(Path(donor), config)

@@ -17,6 +17,7 @@ from recart.models.mixed_logistic import (
     fit_mixed_logistic,
     posterior_covariance,
 )
+from recart.ranges import AT_LEAST_ONE, Range
 from recart.training.cell_views import CellScaling, all_cells, random_views
 from recart.training.fixed_effects import FixedEffects
 from recart.training.head_problems import (
@@ -26,14 +27,12 @@ from recart.training.head_problems import (
     log_losses,
 )
 from recart.training.heads import (
-    AT_LEAST_ONE,
     BOUNDS,
     Array,
     BagLatents,
     ChosenHead,
     Head,
     HeadWords,
-    Range,
     Token,
 )
 from recart.training.prototype_tokens import tokens_of

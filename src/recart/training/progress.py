@@ -33,6 +33,8 @@ class TrainingProgress(EpochWatcher):
     """
 
     def __init__(self, every: int) -> None:
+        if every < 1:
+            raise ValueError(f"every={every}: epochs between lines, at least 1")
         self.every = every
         self._members: dict[str, int] = {}
         self._epochs, self._counted = 0, "epochs"

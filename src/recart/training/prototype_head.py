@@ -11,21 +11,19 @@ import torch
 from torch import Tensor
 
 from recart.models.prototypes import Prototypes
+from recart.ranges import AT_LEAST_ONE, NOT_NEGATIVE, Range
 from recart.training.bag_scaling import BagScaling
 from recart.training.blend import Blend, fit_blends
 from recart.training.cell_view import CellView
 from recart.training.endpoints.binary import BinaryEndpoint
 from recart.training.endpoints.endpoint import Endpoint
 from recart.training.heads import (
-    AT_LEAST_ONE,
-    NOT_NEGATIVE,
     Array,
     BagLatents,
     ChosenHead,
     FittedHead,
     Head,
     HeadWords,
-    Range,
 )
 from recart.training.inner_folds import inner_folds
 from recart.training.prototype_features import Features, PrototypeFeatures

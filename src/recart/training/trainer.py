@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from recart.problems import InputError, Problem
 from recart.training.stack_size import on_gpu
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["TrainerSettings", "quiet_lightning"]
 
 _STRATEGIES: Final = ("auto", "dealt", "ddp")
+# Lightning's own names; Lightning takes seconds to import, and is not for configuration
+_ACCELERATORS: Final = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
+_PRECISIONS: Final = (
+    *("32-true", "64-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true"),
+    *("32", "64", "16", "bf16", "transformer-engine", "transformer-engine-float16"),
+)
 # Number of processes that a launcher has started with this one's command, by variable.
 _LAUNCHERS: Final = {"WORLD_SIZE": "torchrun", "SLURM_STEP_NUM_TASKS": "srun"}
 
@@ -39,25 +46,31 @@ class TrainerSettings:
     Raises
     ------
     ValueError
-        If the strategy is none of these, the time is negative, or this process is one of several
-        that a launcher has started with the same command.
+        If a name is none of Lightning's or of these, there is no such number of devices, the time
+        is negative, or this process is one of several that a launcher has started with the same
+        command.
     """
 
     accelerator: str
     devices: int | str
-    precision: str
+    precision: int | str
     deterministic: bool
     strategy: str = "auto"
     checkpoint_every: float = 30.0
     cluster: RayTrain | None = None
 
     def __post_init__(self) -> None:
-        if self.checkpoint_every < 0:
+        if not self.checkpoint_every >= 0:
             raise ValueError(f"checkpoint_every={self.checkpoint_every}: seconds, 0 or more")
-        if self.strategy not in _STRATEGIES:
-            raise ValueError(
-                f"{self.strategy!r} is no strategy; it is one of {', '.join(_STRATEGIES)}"
-            )
+        for name, own, known in (
+            ("strategy", self.strategy, _STRATEGIES),
+            ("accelerator", self.accelerator, _ACCELERATORS),
+            ("precision", str(self.precision), _PRECISIONS),
+        ):
+            if own not in known:
+                raise ValueError(f"{own!r} is no {name}; it is one of {', '.join(known)}")
+        if isinstance(self.devices, int) and (self.devices == 0 or self.devices < -1):
+            raise ValueError(f"devices={self.devices}: at least 1, auto, or -1 for all GPUs")
         for name, launcher in _LAUNCHERS.items():
             number = os.environ.get(name, "1")
             if number.isdigit() and int(number) > 1:
@@ -87,6 +100,28 @@ class TrainerSettings:
         if self.devices == "auto" or self.accelerator not in ("auto", "cpu"):
             return [0]  # Lightning's choice, which is one device
         return list(range(CPUAccelerator.parse_devices(self.devices)))
+
+    def require_here(self) -> None:
+        """Refuse devices that this machine does not have.
+
+        Raises
+        ------
+        InputError
+            Which they are.
+        """
+        if self.accelerator in ("gpu", "cuda"):
+            import torch
+
+            if not torch.cuda.is_available():
+                raise _refused("accelerator", self.accelerator, "torch finds no NVIDIA GPU here")
+        if self.devices in (1, "auto"):
+            return
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+        try:
+            _ = self.places
+        except (TypeError, ValueError, MisconfigurationException) as error:
+            raise _refused("devices", self.devices, str(error).strip()) from None
 
     def make(
         self, epochs: int, loggers: Sequence[Any], callbacks: Sequence[pl.Callback], folder: Path
@@ -159,6 +194,16 @@ class TrainerSettings:
             log_every_n_steps=1,
             use_distributed_sampler=False,  # minibatches are split by `StackBatches`
         )
+
+
+def _refused(key: str, value: object, why: str) -> InputError:
+    problem = Problem(
+        code="E-CONFIG-017",
+        column=f"trainer.{key}",
+        what=f"{value} can't be had: {why}",
+        mend="use trainer.accelerator=auto trainer.devices=1, or what this machine has",
+    )
+    return InputError([problem])
 
 
 @contextmanager
