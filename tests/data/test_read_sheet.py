@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,37 @@ def test_b40_suffix_of_contig_barcodes(tmp_path: Path) -> None:
     assert (problem.code, problem.sample, problem.feature) == ("E-MOD-001", "S1", "receptor")
     assert BARCODES[0] in problem.what
     assert "lib_" in problem.what
+
+
+def test_packed_contigs_and_those_of_no_cell_are_read(tmp_path: Path) -> None:
+    """A library without a B cell has a header only."""
+    for number, name in enumerate("abc"):
+        gex(tmp_path / f"{name}.h5", number, list("ABC"))
+    contigs(tmp_path / "a.csv", BARCODES)
+    packed = gzip.compress((tmp_path / "a.csv").read_bytes())
+    (tmp_path / "a.csv.gz").write_bytes(packed)
+    (tmp_path / "b").mkdir()
+    contigs(tmp_path / "b" / "filtered_contig_annotations.csv.gz", BARCODES[:5])
+    contigs(tmp_path / "none.csv", [])
+    rows = "S1,P1,a.h5,a.csv.gz,none.csv", "S2,P2,b.h5,b,", "S3,P3,c.h5,NA,none.csv"
+    cohort = sheet(tmp_path, *rows, header="sample,patient,gex,vdj_t,vdj_b").read()
+    assert cohort.chains is not None
+    owner = cohort.chains["cell"].str.split(":").str[0]
+    assert owner.value_counts().to_dict() == {"S1": 12, "S2": 5}
+    assert cohort.samples["has_tcr"].notna().tolist() == [True, True, False]
+    assert cohort.samples["has_bcr"].notna().tolist() == [True, False, True]
+    (tmp_path / "a.csv.gz").write_bytes(packed[:-9])
+    (problem,) = errors(sheet(tmp_path, "S1,P1,a.h5,a.csv.gz").read)
+    assert (problem.code, problem.file) == ("E-FILE-003", str(tmp_path / "a.csv.gz"))
+
+
+def test_contigs_of_other_samples_are_told(tmp_path: Path) -> None:
+    gex(tmp_path / "a.h5", 1, list("ABC"))
+    contigs(tmp_path / "a.csv", BARCODES)
+    pd.read_csv(tmp_path / "a.csv").assign(sample="lib1").to_csv(tmp_path / "a.csv", index=False)
+    (problem,) = errors(sheet(tmp_path, "S1,P1,a.h5,a.csv").read)
+    assert (problem.code, problem.sample, problem.count) == ("E-REC-002", "S1", 12)
+    assert "lib1" in problem.what
 
 
 def test_contigs_lack_columns(tmp_path: Path) -> None:

@@ -17,7 +17,12 @@ from recart.data.readers.assemble import Parts, assemble
 from recart.data.readers.cellranger_matrix import read_10x, read_10x_features
 from recart.data.readers.chains import refuse_ids_beside_cells
 from recart.data.readers.columns import Columns
-from recart.data.readers.contigs import contig_chains, holds_several, read_contigs
+from recart.data.readers.contigs import (
+    contig_chains,
+    may_be_shared,
+    read_contigs,
+    refuse_other_samples,
+)
 from recart.data.readers.genes import gene_table, merge_duplicates
 from recart.data.readers.libraries import Library, protein_names, stack_genes, stack_proteins
 from recart.data.readers.parts import in_parts
@@ -78,7 +83,7 @@ class CellRangerReader(Reader):
     def read(self) -> Cohort:
         """Read all samples, one after the other."""
         sheet = self._sheet()
-        shared = {path for run in sheet.runs for path in run.contigs if holds_several(path)}
+        shared = {path for run in sheet.runs for path in run.contigs if may_be_shared(path)}
         refuse_copies(sheet.runs, shared, self.sheet, sheet.problems)
         return self._cohort(sheet, None, sheet.runs)
 
@@ -89,7 +94,7 @@ class CellRangerReader(Reader):
         owners = self._owners(sheet)
         if panel is None or owners is None or sum(panel.sizes) <= cells:
             return [self]
-        shared = {path for run in sheet.runs for path in run.contigs if holds_several(path)}
+        shared = {path for run in sheet.runs for path in run.contigs if may_be_shared(path)}
         refuse_copies(sheet.runs, shared, self.sheet, sheet.problems)
         codes, _ = pd.factorize(owners)
         sizes = np.bincount(codes, weights=panel.sizes).astype(np.int64)
@@ -153,6 +158,9 @@ class CellRangerReader(Reader):
             for path in dict.fromkeys(file for run in runs for file in run.contigs)
             if (frame := read_contigs(path, problems)) is not None
         }
+        for path, frame in contigs.items():
+            named_for = [run.sample for run in sheet.runs if path in run.contigs]
+            refuse_other_samples(frame, named_for, str(path), problems)
         libraries = [
             library
             for run in runs

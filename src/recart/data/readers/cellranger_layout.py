@@ -12,7 +12,9 @@ _MATRIX: Final = (
     "sample_filtered_feature_bc_matrix.h5",
     "filtered_gene_bc_matrices_h5.h5",
 )
-_CONTIGS: Final = ("filtered_contig_annotations.csv", "filtered_contig_annotations.parquet")
+_CONTIGS: Final = tuple(
+    f"filtered_contig_annotations.{suffix}" for suffix in ("csv", "csv.gz", "parquet")
+)
 
 
 def matrix_file(path: Path) -> Path | None:
@@ -27,10 +29,11 @@ def contig_files(path: Path) -> list[Path]:
     """Contig annotations at `path`: the file itself, or those of T and B cells in a folder."""
     if path.is_file():
         return [path]
-    places = (
-        path / folder / name for folder in ("", "outs", "vdj_t", "vdj_b") for name in _CONTIGS
-    )
-    return [place for place in places if place.is_file()]
+    found = []
+    for folder in ("", "outs", "vdj_t", "vdj_b"):
+        places = (path / folder / name for name in _CONTIGS)
+        found += [place for place in places if place.is_file()][:1]  # one table in several forms
+    return found
 
 
 def multi_samples(folder: Path) -> dict[str, Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,17 +11,26 @@ import pandas as pd
 
 from recart.data.readers.barcodes import match_barcodes
 from recart.data.readers.chains import chain_frame
-from recart.data.readers.tables import read_table
+from recart.data.readers.tables import as_text, read_table
 from recart.problems import Problem, Problems
 
-__all__ = ["contig_chains", "holds_several", "read_contigs", "sample_column"]
+__all__ = [
+    "contig_chains",
+    "may_be_shared",
+    "read_contigs",
+    "refuse_other_samples",
+    "sample_column",
+]
 
 _NEEDED: Final = ("barcode", "chain", "v_gene", "j_gene", "cdr3")
 _SAMPLE_COLUMNS: Final = ("sample", "sample_id", "gex_sample")
 
 
 def read_contigs(path: str | Path, problems: Problems) -> pd.DataFrame | None:
-    """The contig table, CSV or Parquet, as text; None after an error."""
+    """The contig table, CSV (plain or gzip) or Parquet, as text; None after an error.
+
+    It may hold a header alone, as of a library without any cell of its kind.
+    """
     file = str(path)
     if str(path).endswith(".parquet"):
         import pyarrow as pa
@@ -38,7 +49,7 @@ def read_contigs(path: str | Path, problems: Problems) -> pd.DataFrame | None:
             )
             return None
     else:
-        frame = read_table(path, problems)
+        frame = read_table(path, problems, may_be_empty=True)
     if frame is None:
         return None
     missing = [name for name in _NEEDED if name not in frame.columns]
@@ -61,19 +72,47 @@ def sample_column(contigs: pd.DataFrame) -> str | None:
     return next((name for name in _SAMPLE_COLUMNS if name in contigs.columns), None)
 
 
-def holds_several(path: Path) -> bool:
-    """Whether a contig table is one of several samples, by its header; not where it has none."""
+def may_be_shared(path: Path) -> bool:
+    """Whether several samples may have the same contigs: a table of several, or without a row.
+
+    Not where it cannot be read.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         if path.suffix == ".parquet":
-            names = pq.read_schema(path).names
+            whole = pq.read_metadata(path)
+            rows, names = whole.num_rows, whole.schema.names
         else:
-            names = pd.read_csv(path, nrows=0, sep=None, engine="python").columns
-    except (OSError, ValueError, pa.ArrowException):  # which reading it says
+            head = pd.read_csv(path, nrows=1, sep=None, engine="python")
+            rows, names = len(head), list(head.columns)
+    except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException):  # which reading it says
         return False
-    return sample_column(pd.DataFrame(columns=list(names))) is not None
+    return rows == 0 or sample_column(pd.DataFrame(columns=list(names))) is not None
+
+
+def refuse_other_samples(
+    contigs: pd.DataFrame, samples: Sequence[str], file: str, problems: Problems
+) -> None:
+    """Report a table of several samples that has none of those it is given for in the sheet."""
+    column = sample_column(contigs)
+    if column is None or not len(contigs):
+        return
+    names = as_text(contigs[column])
+    if not names.isin(samples).any():
+        shown = ", ".join(map(str, names.dropna().unique()[:5]))
+        problems.error(
+            Problem(
+                code="E-REC-002",
+                what=f"has contigs of {shown or 'no sample'}, and none of {', '.join(samples[:5])}",
+                mend="write the samples there as in the sheet, or remove the column",
+                file=file,
+                sample=samples[0],
+                column=column,
+                count=len(contigs),
+            )
+        )
 
 
 def contig_chains(
@@ -106,7 +145,7 @@ def contig_chains(
     """
     column = sample_column(contigs)
     if column is not None:
-        contigs = contigs[contigs[column].astype(str) == sample]
+        contigs = contigs[as_text(contigs[column]) == sample]
     is_cell = _true(contigs, "is_cell") & _true(contigs, "high_confidence")
     _count(dropped, "contigs outside cells or of low confidence", int((~is_cell).sum()))
     contigs = contigs[is_cell]

@@ -14,7 +14,7 @@ from recart.data.cohort import HAS_BCR, HAS_TCR
 from recart.data.readers.cellranger_layout import contig_files, matrix_file, multi_samples
 from recart.data.readers.columns import Columns
 from recart.data.readers.sample_tables import SideTables, index_table
-from recart.data.readers.tables import read_table
+from recart.data.readers.tables import is_missing, read_table
 from recart.problems import Problem, Problems
 
 __all__ = ["Run", "read_sheet", "refuse_copies"]
@@ -79,7 +79,7 @@ def read_sheet(
             continue
         contigs = [] if vdj or place is None or place.is_file() else contig_files(place)
         for column in vdj:
-            value = str(row[column])
+            value = "" if is_missing(row[column]) else str(row[column])
             given = _place(value, sheet, column, str(name), problems) if value else None
             contigs += [] if given is None else contig_files(given)
             if given is not None and column.lower() in _SEQUENCED and name in table.index:
@@ -142,7 +142,7 @@ def _beside(
 
 
 def refuse_copies(runs: list[Run], shared: set[Path], sheet: str, problems: Problems) -> None:
-    """Report files that two samples share, by content; `shared` hold several samples by design."""
+    """Report files that two samples share, by content; those in `shared` may be the same."""
     users: dict[Path, list[str]] = defaultdict(list)
     for run in runs:
         for file in {run.gex, *run.contigs} - shared:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import re
+import zlib
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
@@ -15,19 +17,22 @@ import pandas as pd
 
 from recart.problems import Problem, Problems
 
-__all__ = ["as_text", "read_table", "typed"]
+__all__ = ["as_text", "is_missing", "read_table", "typed"]
 
 # `none` is a value, such as of toxicity; `None` is how Python writes that there is no value
 _MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "<na>", "-"})
 _NONE: Final = "None"
+_GZIP: Final = b"\x1f\x8b"
 _DECIMAL_COMMA: Final = re.compile(r"^-?\d+,\d+$")
 
 
-def read_table(path: str | Path, problems: Problems) -> pd.DataFrame | None:
+def read_table(
+    path: str | Path, problems: Problems, *, may_be_empty: bool = False
+) -> pd.DataFrame | None:
     """A CSV (or tab-separated) table with every field as stripped text; None after an error.
 
-    UTF-8 with or without byte-order mark and any line ending are taken; everything else is an error
-    that says where.
+    UTF-8 with or without byte-order mark, any line ending and gzip are taken; everything else is an
+    error that says where. With `may_be_empty` a header alone is a table.
     """
     file = str(path)
 
@@ -39,6 +44,12 @@ def read_table(path: str | Path, problems: Problems) -> pd.DataFrame | None:
     except OSError as failure:
         error("E-FILE-001", f"cannot be opened ({failure.strerror})", "correct the path")
         return None
+    if raw.startswith(_GZIP):
+        try:
+            raw = gzip.decompress(raw)
+        except (OSError, EOFError, zlib.error) as failure:
+            error("E-FILE-003", f"gzip cannot unpack it ({failure})", "copy the file again")
+            return None
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         error("E-CSV-001", "is UTF-16", "save it as CSV UTF-8")
         return None
@@ -60,7 +71,7 @@ def read_table(path: str | Path, problems: Problems) -> pd.DataFrame | None:
     rows = [row for row in rows if any(field.strip() for field in row)]
     header = [name.strip() for name in rows[0]]
     ragged = [str(i + 2) for i, row in enumerate(rows[1:]) if len(row) != len(header)]
-    if ragged or len(rows) == 1:
+    if ragged or (len(rows) == 1 and not may_be_empty):
         what = f"rows {', '.join(ragged[:5])} have another number of fields than the header"
         error("E-CSV-004", what if ragged else "holds a header only", "correct the rows")
         return None
@@ -72,7 +83,7 @@ def read_table(path: str | Path, problems: Problems) -> pd.DataFrame | None:
     frame = pd.DataFrame(fields, columns=pd.Index(header), dtype=object)
     for name in header:
         commas = [value for value in frame[name] if _DECIMAL_COMMA.match(value)]
-        present = [value for value in frame[name] if not _is_missing(value)]
+        present = [value for value in frame[name] if not is_missing(value)]
         if commas and len(commas) >= len(present) / 2:
             error("E-CSV-003", f"decimal comma ({commas[0]})", "write decimal points", name)
     return frame
@@ -92,13 +103,14 @@ def typed(frame: pd.DataFrame, text: Collection[str]) -> pd.DataFrame:
     for name in frame.columns:
         if name in text:
             continue
-        values = frame[name].map(lambda v: np.nan if _is_missing(v) else v)
+        values = frame[name].map(lambda v: np.nan if is_missing(v) else v)
         numbers = pd.to_numeric(values, errors="coerce")
         out[name] = numbers if numbers.notna().equals(values.notna()) else values
     return out
 
 
-def _is_missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
+    """Whether a field says that there is no value."""
     if not isinstance(value, str):
         return bool(pd.isna(value))  # type: ignore[call-overload]
     return value == _NONE or value.lower() in _MISSING
