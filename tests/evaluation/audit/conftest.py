@@ -56,7 +56,10 @@ CHECKS: tuple[Check, ...] = (
     Identity(cells=3, receptors=3, overlap=0.05),
     Targets(p=0.01, twin=0.95, draws=9999),
     DecisionTime(
-        later=["relapse", "progression", "pfs", "os", "death", "died", "survival", "followup"]
+        later=[
+            *("relapse", "progression", "pfs", "efs", "dfs", "os"),
+            *("death", "died", "deceased", "survival", "followup"),
+        ]
     ),
     Provenance(whole_genome=5000, looks=5),
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from recart.evaluation.audit.decision_time import _AFTER
+from recart.evaluation.audit.decision_time import is_after
 from recart.evaluation.audit.finding import Severity
 from recart.evaluation.audit.provenance import best_of
 
@@ -20,20 +20,22 @@ from recart.evaluation.audit.provenance import best_of
         *(("post", True), ("Post-infusion", True), ("D28", True), ("day 7", True), ("M3", True)),
         *(("relapse", True), ("week_4", True), ("follow-up", True), ("C1_post", True)),
         *(("pre", False), ("apheresis", False), ("D0", False), ("day -7", False), ("D-5", False)),
+        *(("28d", True), ("PB 3 months", True), ("PB_6mo", True), ("30-day", True), ("1yr", True)),
+        *(("0d", False), ("-7 d", False), ("28d pre", False), ("2nd sample", False)),
         *(("infusion product", False), ("baseline", False), ("IP", False)),
     ],
 )
 def test_words_for_after(word: str, after: bool) -> None:
-    assert bool(_AFTER.search(word)) is after
+    assert is_after(word) is after
 
 
 def test_outcomes_of_before_the_decision(simulate: Any, audit_cohort: Any) -> None:
     cohort = simulate(0)
     days = [20.0 + i for i in range(len(cohort.patients))]
-    patients = cohort.patients.assign(day_of_relapse=[-3.0, *days[1:]])
+    patients = cohort.patients.assign(day_of_relapse=[-3.0, *days[1:]], follow_up=days)
     found = audit_cohort(replace(cohort, patients=patients))
     assert ("time", "A-TI-004", "WARNING") in found.flagged()
-    assert "day_of_relapse" in found.said("A-TI-003")
+    assert "day_of_relapse, follow_up" in found.said("A-TI-003")
 
 
 @pytest.fixture

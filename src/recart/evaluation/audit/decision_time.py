@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
@@ -20,14 +21,19 @@ if TYPE_CHECKING:
     from recart.evaluation.launch import Evaluated
     from recart.training.run_directory import RunDirectory
 
-__all__ = ["DecisionTime"]
+__all__ = ["DecisionTime", "is_after"]
 
-# Words of a time point after treatment.
+# Words of a time point after treatment, and a time that is counted without saying from which side.
 _AFTER: Final = re.compile(
-    r"(?:^|[^a-z])(post|after|relapse|progress\w*|follow|fu|on.?treatment|eot)|"
+    r"(?:^|[^a-z])(post|after|relapse|remission|progress\w*|follow|fu|on.?treatment|eot)|"
     r"(?:^|[^a-z])(?:d|day|w|wk|week|m|mo|month|y|year)[ _.+]*0*[1-9]\d*",
     re.IGNORECASE,
 )
+_COUNTED: Final = re.compile(
+    r"(?:^|[^\w.-]|_)0*[1-9]\d*[ _-]?(?:d|days?|w|wks?|weeks?|m|mo|months?|y|yrs?|years?)(?![a-z])",
+    re.IGNORECASE,
+)
+_BEFORE: Final = re.compile(r"pre|before|prior", re.IGNORECASE)
 _UNUSED: Final = "no part of recart reads it; keep it out of the covariates"
 
 
@@ -36,8 +42,8 @@ _UNUSED: Final = "no part of recart reads it; keep it out of the covariates"
 class DecisionTime(Check):
     """Days of the samples that entered against the day of decision, and columns of later times.
 
-    `later` holds parts of names of columns that say when something happened after treatment, such
-    as `relapse`: nobody knows them at the decision.
+    `later` holds words in names of columns that say when something happened after treatment, such
+    as `relapse`, or `followup` for `follow_up` too: nobody knows them at the decision.
     """
 
     later: Sequence[str]
@@ -105,7 +111,7 @@ class DecisionTime(Check):
         if "timepoint" in samples:
             known = True
             words = samples["timepoint"].astype(str)
-            after |= words.map(lambda word: bool(_AFTER.search(word))).to_numpy(dtype=bool)
+            after |= words.map(is_after).to_numpy(dtype=bool)
         if not known:
             return self._finding(
                 "A-TI-002",
@@ -134,6 +140,7 @@ class DecisionTime(Check):
         for table in (store.patients, store.samples):
             for column in table.columns:
                 words = re.split(r"[^a-z]+", _spaced(str(column)))
+                words += [one + other for one, other in pairwise(words)]  # follow_up
                 if any(part in words for part in self.later):
                     found.append((str(column), table[column]))
         enter = sorted({name for name, _ in found} & set(used))
@@ -166,6 +173,12 @@ class DecisionTime(Check):
                 + (f"; {_UNUSED}" if names else ""),
                 columns=names,
             )
+
+
+def is_after(timepoint: str) -> bool:
+    """Whether the name of a time point says that it is after treatment."""
+    counted = _COUNTED.search(timepoint) and not _BEFORE.search(timepoint)
+    return bool(counted or _AFTER.search(timepoint))
 
 
 def _spaced(name: str) -> str:
