@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import anndata as ad
@@ -12,10 +14,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
+from scipy import io, sparse
 
 from recart.data.cohort import CHAIN_COLUMNS, Cohort
 from recart.data.readers import CellRangerReader, H5adReader, H5muReader, Reader
+from recart.problems import InputError
 
 SAMPLES = {"S1": ("P1", "pre", -3.0), "S2": ("P1", "post", 28.0), "S3": ("P2", "pre", -1.0)}
 PROTEINS = ["CD3", "CD4", "CD8", "CD14"]
@@ -156,6 +159,39 @@ def write_cellranger(toy: Toy, path: Path) -> Reader:
     return CellRangerReader(str(path / "sheet.csv"))
 
 
+def write_mtx(toy: Toy, path: Path) -> Reader:
+    """The folders that Cell Ranger writes beside its `.h5`; of the last one what archives make."""
+    write_cellranger(toy, path)
+    sheet = pd.read_csv(path / "sheet.csv")
+    for sample in SAMPLES:
+        with h5py.File(path / f"{sample}.h5") as file:
+            group = file["matrix"]
+            parts = (group[name][...] for name in ("data", "indices", "indptr"))
+            matrix = sparse.csc_matrix(tuple(parts), shape=tuple(group["shape"]))
+            columns = {name: group[f"features/{name}"] for name in ("id", "name", "feature_type")}
+            features = pd.DataFrame({name: own[:].astype(str) for name, own in columns.items()})
+            barcodes = pd.Series(group["barcodes"][:].astype(str))
+        (path / f"{sample}.h5").unlink()
+        folder, prefix = path / sample / "filtered_feature_bc_matrix", ""
+        if sample == "S3":
+            folder, prefix = path, "GSM1_S3_"
+        folder.mkdir(parents=True, exist_ok=True)
+        buffer = BytesIO()
+        io.mmwrite(buffer, matrix)
+        for name, own in {
+            "matrix.mtx": buffer.getvalue(),
+            "features.tsv": features.to_csv(sep="\t", header=False, index=False).encode(),
+            "barcodes.tsv": barcodes.to_csv(header=False, index=False).encode(),
+        }.items():
+            if sample == "S2":
+                (folder / name).write_bytes(own)
+            else:
+                (folder / f"{prefix}{name}.gz").write_bytes(gzip.compress(own))
+    sheet["gex"] = ["S1", "S2/filtered_feature_bc_matrix", "GSM1_S3_matrix.mtx.gz"]
+    sheet.to_csv(path / "sheet.csv", index=False)
+    return CellRangerReader(str(path / "sheet.csv"))
+
+
 def same(cohort: Cohort, toy: Toy) -> None:
     """The cohort holds exactly what the toy does."""
     assert list(cohort.cells.index) == list(toy.obs.index)
@@ -187,13 +223,13 @@ def same(cohort: Cohort, toy: Toy) -> None:
     )
 
 
-@pytest.mark.parametrize("write", [write_h5ad, write_h5mu, write_cellranger])
+@pytest.mark.parametrize("write", [write_h5ad, write_h5mu, write_cellranger, write_mtx])
 def test_every_form_gives_the_same_cohort(
     write: Callable[[Toy, Path], Reader], toy: Toy, tmp_path: Path
 ) -> None:
     reader = write(toy, tmp_path)
     same(reader.read(), toy)
-    assert sorted(reader.files()) == sorted(tmp_path.iterdir())
+    assert sorted(reader.files()) == sorted(path for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_what_was_sequenced_is_of_samples_also_where_a_patient_s_agree(
@@ -211,6 +247,25 @@ def test_what_was_sequenced_is_of_samples_also_where_a_patient_s_agree(
 
 def test_other_names_of_modalities(toy: Toy, tmp_path: Path) -> None:
     same(write_h5mu(toy, tmp_path, rna="gex", prot="adt").read(), toy)
+
+
+def test_a_matrix_in_three_files_needs_all_of_them(toy: Toy, tmp_path: Path) -> None:
+    reader = write_mtx(toy, tmp_path)
+    folder = tmp_path / "S2" / "filtered_feature_bc_matrix"
+    assert {folder / f"{own}.tsv" for own in ("features", "barcodes")} <= set(reader.files())
+    parts = reader.parts(12)
+    assert [len(part.read().cells) for part in parts] == [24, 12]
+    (folder / "features.tsv").rename(folder / "genes.tsv")  # as Cell Ranger 2 calls it
+    same(reader.read(), toy)
+    lines = (folder / "barcodes.tsv").read_text().splitlines()
+    (folder / "barcodes.tsv").write_text("\n".join(lines[1:]))
+    (tmp_path / "GSM1_S3_features.tsv.gz").unlink()
+    with pytest.raises(InputError) as error:
+        reader.read()
+    assert [(p.code, Path(p.file).name) for p in error.value.problems] == [
+        ("E-FILE-003", "matrix.mtx"),
+        ("E-FILE-001", "GSM1_S3_matrix.mtx.gz"),
+    ]
 
 
 def test_multi_run_is_its_own_sheet(toy: Toy, tmp_path: Path) -> None:

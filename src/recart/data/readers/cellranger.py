@@ -14,7 +14,7 @@ from scipy import sparse
 
 from recart.data.cohort import Cohort
 from recart.data.readers.assemble import Parts, assemble
-from recart.data.readers.cellranger_matrix import read_10x, read_10x_features
+from recart.data.readers.cellranger_matrix import matrix_files, read_10x, read_10x_features
 from recart.data.readers.chains import refuse_ids_beside_cells
 from recart.data.readers.columns import Columns
 from recart.data.readers.contigs import (
@@ -37,7 +37,7 @@ __all__ = ["CellRangerReader"]
 
 @final
 class CellRangerReader(Reader):
-    """RNA and antibodies from `filtered_feature_bc_matrix.h5`, receptors from contig annotations.
+    """RNA and antibodies from `filtered_feature_bc_matrix`, receptors from contig annotations.
 
     Cell ids are `sample:barcode`. Genes are those that all samples share; a protein that a sample's
     panel lacks is not measured there.
@@ -45,8 +45,9 @@ class CellRangerReader(Reader):
     Parameters
     ----------
     sheet
-        CSV with columns `sample`, `patient`, `gex` and optionally `vdj` (or `vdj_t`, `vdj_b`) and
-        any property of the sample; or the folder of a `cellranger multi` run.
+        CSV with columns `sample`, `patient`, `gex` (`.h5`, `matrix.mtx` with its tables, or a
+        folder with either) and optionally `vdj` (or `vdj_t`, `vdj_b`) and any property of the
+        sample; or the folder of a `cellranger multi` run.
     columns
         Column names by role, see `Columns`.
     samples, patients
@@ -76,7 +77,7 @@ class CellRangerReader(Reader):
         side = read_side_tables(self.samples, self.patients, self.columns, unsaid)
         runs, _ = read_sheet(self.sheet, side, self.columns, unsaid)
         tables = [Path(path) for path in (self.sheet, self.samples, self.patients) if path]
-        found = [file for run in runs for file in (run.gex, *run.contigs)]
+        found = [file for run in runs for file in (*matrix_files(run.gex), *run.contigs)]
         # of a folder, the sheet of a `cellranger multi` run, only its files are read
         return list(dict.fromkeys([*(path for path in tables if not path.is_dir()), *found]))
 

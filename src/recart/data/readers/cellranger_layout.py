@@ -12,16 +12,20 @@ _MATRIX: Final = (
     "sample_filtered_feature_bc_matrix.h5",
     "filtered_gene_bc_matrices_h5.h5",
 )
+_FOLDERS: Final = ("filtered_feature_bc_matrix", "sample_filtered_feature_bc_matrix", "")
 _CONTIGS: Final = tuple(
     f"filtered_contig_annotations.{suffix}" for suffix in ("csv", "csv.gz", "parquet")
 )
 
 
 def matrix_file(path: Path) -> Path | None:
-    """The feature matrix at `path`: the file itself, or inside an output folder."""
+    """The feature matrix at `path`: the file itself, or inside an output folder, `.h5` first."""
     if path.is_file():
         return path
-    places = (path / folder / name for folder in ("", "outs", "count") for name in _MATRIX)
+    inside = [path / folder for folder in ("", "outs", "count")]
+    places = [folder / name for folder in inside for name in _MATRIX]
+    for name in ("matrix.mtx.gz", "matrix.mtx"):
+        places += [folder / own / name for folder in inside for own in _FOLDERS]
     return next((place for place in places if place.is_file()), None)
 
 

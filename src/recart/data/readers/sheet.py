@@ -75,7 +75,14 @@ def read_sheet(
         matrix = None if place is None else matrix_file(place)
         if matrix is None:
             if place is not None:
-                _missing(problems, "E-SHEET-002", f"no matrix in {row[gex]}", sheet, gex, str(name))
+                _missing(
+                    problems,
+                    "E-SHEET-002",
+                    f"no .h5 and no matrix.mtx in {row[gex]}",
+                    sheet,
+                    gex,
+                    str(name),
+                )
             continue
         contigs = [] if vdj or place is None or place.is_file() else contig_files(place)
         for column in vdj:
