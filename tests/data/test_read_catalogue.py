@@ -233,6 +233,68 @@ def test_b11_matrix_of_strings(tmp_path: Path) -> None:
     assert problem.code == "E-RNA-009"
 
 
+def test_b11_proteins_without_numbers(tmp_path: Path) -> None:
+    data = adata()
+    data.obsm["protein"] = pd.DataFrame(
+        {"CD3": 1.0, "hash_id": "HTO1", "CD4": pd.array([1] * 12, dtype="Int64")},
+        index=data.obs_names,
+    )
+    (problem,) = refused(data, tmp_path)
+    assert (problem.code, problem.column, problem.count) == ("E-PROT-007", "hash_id", 1)
+    data.obsm["protein"] = data.obsm["protein"].drop(columns="hash_id")
+    cohort = H5adReader(write(tmp_path, data)).read()
+    assert cohort.protein is not None
+    assert cohort.protein.tolist() == [[1, 1]] * 12
+
+
+def test_half_precision_is_read_as_far_as_it_is_exact(tmp_path: Path) -> None:
+    data = adata()
+    data.X = np.asarray(data.X, dtype=np.float16)
+    cohort = H5adReader(write(tmp_path, data)).read()
+    np.testing.assert_array_equal(cohort.rna.toarray(), data.X)
+    data.X[3, 2] = 2050
+    (problem,) = refused(data, tmp_path)
+    assert problem.code == "E-RNA-009"
+    assert "float16" in problem.what
+
+
+def test_no_matrix_or_none_of_a_usual_name(tmp_path: Path) -> None:
+    data = adata()
+    counts = data.X
+    data.X = None
+    (problem,) = refused(data, tmp_path)
+    assert (problem.code, problem.feature) == ("E-FILE-005", "/X")
+    data.layers["mine"] = counts
+    (problem,) = refused(data, tmp_path)
+    assert problem.code == "E-RNA-008"
+    assert problem.mend.endswith("data.reader.layer=mine")
+
+
+def test_layers_of_proteins_are_named_by_their_own_setting(tmp_path: Path) -> None:
+    cells = [f"cell{i}" for i in range(12)]
+    reader = h5mu(tmp_path, cells, cells)
+    with h5py.File(tmp_path / "m.h5mu", "r+") as file:
+        ad.io.write_elem(file, "mod/prot/layers/counts", file["mod/prot/X"][...])
+        file["mod/prot/X"][...] = np.log1p(file["mod/prot/X"][...])
+    (problem,) = errors(reader.read)
+    assert (problem.code, problem.feature) == ("E-RNA-008", "/mod/prot/X")
+    assert problem.mend.endswith("data.reader.protein_layer=counts")
+    assert H5muReader(reader.path, protein_layer="counts").read().protein is not None
+
+
+def test_receptors_of_no_cell_are_no_receptors(tmp_path: Path) -> None:
+    import awkward as ak
+
+    data = adata()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # awkward arrays are experimental in anndata
+        data.obsm["airr"] = ak.Array([[] for _ in range(12)])
+        path = write(tmp_path, data)
+    chains = H5adReader(path).read().chains
+    assert chains is not None
+    assert not len(chains)
+
+
 def test_b14_duplicate_genes_are_added_or_kept(tmp_path: Path) -> None:
     data = adata()
     data.var_names = pd.Index(list("ABCDA"))

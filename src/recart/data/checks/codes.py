@@ -72,7 +72,7 @@ CODES: Final[dict[str, str]] = {
     "E-PROT-004": "infinity in protein counts",
     "E-PROT-005": "a protein count too large to be one",
     "E-PROT-006": "duplicate protein names",
-    "E-PROT-007": "proteins without names, or names that do not fit the matrix",
+    "E-PROT-007": "proteins without names, names that do not fit the matrix, or no numbers",
     "W-PROT-008": "a measured protein is zero in every cell of a sample",
     # modalities
     "E-MOD-001": "the cell barcodes of two modalities do not match",

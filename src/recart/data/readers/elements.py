@@ -29,6 +29,7 @@ __all__ = [
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 _SLAB: Final = 1 << 14  # rows of a file that are read at once
+_EXACT_HALF: Final = 2048  # up to which float16 holds every whole number
 
 
 def members(group: h5py.Group, name: str) -> list[str]:
@@ -155,7 +156,7 @@ def as_csr(matrix: object, file: str, where: str) -> sparse.csr_matrix:
     Raises
     ------
     InputError
-        If the matrix holds anything but numbers.
+        If the matrix holds anything but numbers, or some that its type may have rounded.
     """
     values: Any = matrix if sparse.issparse(matrix) else np.asarray(matrix)
     if values.dtype.kind not in "biuf" or len(values.shape) != 2:
@@ -170,6 +171,20 @@ def as_csr(matrix: object, file: str, where: str) -> sparse.csr_matrix:
                 )
             ]
         )
+    if values.dtype == np.float16:  # which sparse matrices do not take
+        if (np.abs(values) > _EXACT_HALF).any():
+            raise InputError(
+                [
+                    Problem(
+                        code="E-RNA-009",
+                        what=f"is of type float16, which is not exact above {_EXACT_HALF}",
+                        mend="write it anew from the counts, as int32 or float32",
+                        file=file,
+                        feature=where,
+                    )
+                ]
+            )
+        values = values.astype(np.float32)
     if values.dtype.kind == "b":
         values = values.astype(np.uint8)
     csr = sparse.csr_matrix(values)

@@ -101,10 +101,11 @@ class H5muReader(Reader):
         turned: dict[str, Turned] = {}
         with opened(self.path) as file:
             groups = _modalities(file, self.path)
-            for role, layer in {"rna": self.layer, "prot": self.protein_layer}.items():
+            for role, setting in {"rna": "layer", "prot": "protein_layer"}.items():
                 if role not in groups:
                     continue
-                matrix = groups[role][find_rna(groups[role], layer, self.path)]
+                place = find_rna(groups[role], getattr(self, setting), self.path, setting)
+                matrix = groups[role][place]
                 own = turn(matrix, self.path) if by_columns(matrix) else None
                 if own is not None:
                     turned[role] = own
@@ -172,8 +173,9 @@ class H5muReader(Reader):
                 if rows is not None and at is not None:
                     own = np.flatnonzero(np.isin(at, rows))
                     barcodes = barcodes[own]
+                turned = tables.turned.get("prot")
                 counts, names = read_rna(
-                    groups["prot"], self.protein_layer, self.path, own, tables.turned.get("prot")
+                    groups["prot"], self.protein_layer, self.path, own, turned, "protein_layer"
                 )
                 proteins = Proteins(
                     counts.toarray().astype(np.float32), [str(name) for name in names.index]

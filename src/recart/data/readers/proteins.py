@@ -12,7 +12,14 @@ import pandas as pd
 from scipy import sparse
 
 from recart.data.checks.spelling import nearest
-from recart.data.readers.elements import Rows, members, read_frame, read_node, read_numbers
+from recart.data.readers.elements import (
+    Rows,
+    members,
+    read_frame,
+    read_matrix,
+    read_node,
+    read_numbers,
+)
 from recart.problems import Problem, Problems
 
 __all__ = ["UNS_NAMES", "Proteins", "obsm_proteins", "split_features", "without_hashtags"]
@@ -97,16 +104,29 @@ def obsm_proteins(
         return None
     place = f"obsm/{found}"
     encoding = group[place].attrs.get("encoding-type", "")
+    if encoding == "dataframe" and (words := _words(group[place])):
+        problems.error(
+            Problem(
+                code="E-PROT-007",
+                what=f"obsm[{found!r}] has columns without numbers: {', '.join(words[:5])}",
+                mend="keep only the counts of proteins in it",
+                file=file,
+                column=words[0],
+                feature="protein",
+                count=len(words),
+            )
+        )
+        return None
     if rows is not None:
         dense, columns = read_numbers(group, place, file, rows)
         if encoding == "dataframe":
             return Proteins(dense.astype(np.float32), columns)
     elif encoding == "dataframe":
         frame = read_frame(group, place, file)
-        return Proteins(frame.to_numpy(dtype=np.float32), [str(name) for name in frame.columns])
+        counts = frame.to_numpy(dtype=np.float32, na_value=np.nan)
+        return Proteins(counts, [str(name) for name in frame.columns])
     else:
-        matrix: Any = read_node(group, place, file)
-        dense = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+        dense = read_matrix(group, place, file).toarray()
     names = _names(group, names_key, file)
     if names is None or len(names) != dense.shape[1]:
         problems.error(
@@ -123,6 +143,17 @@ def obsm_proteins(
         )
         return None
     return Proteins(dense.astype(np.float32), names)
+
+
+def _words(table: h5py.Group) -> list[str]:
+    """Columns of a table that hold no numbers."""
+    found = []
+    for name in map(str, table.attrs["column-order"]):
+        values = table[name]  # of numbers with gaps a group
+        values = values.get("values") if isinstance(values, h5py.Group) else values
+        if values is None or values.dtype.kind not in "biuf":
+            found.append(name)
+    return found
 
 
 def _names(group: h5py.Group, names_key: str | None, file: str) -> list[str] | None:

@@ -25,6 +25,7 @@ def read_rna(
     file: str,
     rows: Rows | None = None,
     turned: Turned | None = None,
+    setting: str = "layer",
 ) -> tuple[sparse.csr_matrix, pd.DataFrame]:
     """RNA matrix and gene table.
 
@@ -41,13 +42,15 @@ def read_rna(
         The only cells to be read, ascending; None reads all.
     turned
         The same matrix row by row, where it was turned.
+    setting
+        What the reader calls `layer`, for error messages.
 
     Raises
     ------
     InputError
         If there is no such matrix, or the matrices disagree; the error shows what each looks like.
     """
-    place = find_rna(group, layer, file)
+    place = find_rna(group, layer, file, setting)
     genes = read_frame(group, "raw/var" if place == "raw/X" else "var", file)
     if turned is not None:
         with opened(turned.path) as by_row:
@@ -55,11 +58,11 @@ def read_rna(
     return read_matrix(group, place, file, rows), genes
 
 
-def find_rna(group: h5py.Group, layer: str | None, file: str) -> str:
+def find_rna(group: h5py.Group, layer: str | None, file: str, setting: str = "layer") -> str:
     """Place of the RNA matrix in the group, see `read_rna`."""
     places = _places(group)
     if layer is None:
-        return _agreed(group, places, file)
+        return _agreed(group, places, file, setting)
     if layer in places:
         return places[layer]
     raise InputError(
@@ -86,11 +89,25 @@ def _places(group: h5py.Group) -> dict[str, str]:
     return places
 
 
-def _agreed(group: h5py.Group, places: dict[str, str], file: str) -> str:
+def _agreed(group: h5py.Group, places: dict[str, str], file: str, setting: str) -> str:
+    if not places:
+        raise InputError(
+            [
+                Problem(
+                    code="E-FILE-005",
+                    what="is missing, and there is neither raw nor a layer",
+                    mend="write the counts into X",
+                    file=file,
+                    feature=f"{group.name.rstrip('/')}/X",
+                )
+            ]
+        )
     looked = [name for name in places if name in {"X", "raw"} or name.lower() in _COUNT_LAYERS]
     if looked == ["X"]:
         return "X"
-    verdicts: dict[str, Survey] = {name: survey_node(group[places[name]]) for name in looked}
+    verdicts: dict[str, Survey] = {
+        name: survey_node(group[places[name]]) for name in looked or places
+    }
     counts = {name: verdict for name, verdict in verdicts.items() if verdict.counts}
     same = len({_total(group, places[name]) for name in counts}) <= 1
     if "X" in counts and same:
@@ -103,9 +120,9 @@ def _agreed(group: h5py.Group, places: dict[str, str], file: str) -> str:
                 code="E-RNA-008",
                 what="; ".join(f"{name}: {verdict}" for name, verdict in verdicts.items()),
                 mend="say which is meant: "
-                + " or ".join(f"data.reader.layer={name}" for name in counts or verdicts),
+                + " or ".join(f"data.reader.{setting}={name}" for name in counts or verdicts),
                 file=file,
-                feature="X",
+                feature=f"{group.name.rstrip('/')}/X",
             )
         ]
     )
