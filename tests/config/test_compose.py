@@ -50,6 +50,26 @@ def test_a_misspelt_override_names_the_nearest(override: str, nearest: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("overrides", "mend"),
+    [
+        (["sweep=default", "sweep.budgt=3"], "did you mean sweep.budget?"),
+        (["sweep=default", "sweep/sampler=tpe", "sweep.sampler.batc=3"], "sweep.sampler.batch?"),
+        (["head=attention", "head.epoch=5"], "did you mean head.epochs?"),
+        (["head=attention", "head.prototypes=5"], "did you mean head.base.prototypes?"),
+        (["executor=slurm", "executor.options.partion=x"], "did you mean executor.options.part"),
+        (["data/folds=external", "data.folds.colum=site"], "did you mean data.folds.column?"),
+        (["experiment=quick", "endpoint=survival", "endpoint.evnt=x"], "endpoint.event?"),
+        (["sweep.budget=3"], "sweep=default, sweep=encoder, sweep=heads"),
+        (["logger.wandb.mode=online"], "a key of logger=wandb: choose that as well"),
+    ],
+)
+def test_keys_are_looked_for_in_the_options_that_were_chosen(
+    overrides: list[str], mend: str
+) -> None:
+    assert mend in told(overrides)
+
+
+@pytest.mark.parametrize(
     ("override", "key"),
     [
         ("seed=abc", "seed"),

@@ -60,7 +60,7 @@ def _plainly(main: Callable[[], object], entry: str) -> None:
         if not of_hydra and NO_GROUP_OF_NONE not in str(error):
             raise
 
-        _end(str(translate(error, config_folder(), entry)))
+        _end(str(translate(error, config_folder(), entry, sys.argv[1:])))
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
 

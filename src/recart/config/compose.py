@@ -61,7 +61,7 @@ def compose(overrides: Sequence[str] = (), entry: str = "train") -> DictConfig:
         with hydra.initialize_config_dir(str(folder), job_name=entry, version_base="1.3"):
             return hydra.compose(entry, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
-        raise translate(error, folder, entry) from error
+        raise translate(error, folder, entry, overrides) from error
 
 
 def run_folder(config: DictConfig) -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +33,9 @@ _FULL_KEY: Final = re.compile(r"full_key: (\S+)")
 _PLACES: Final = {"DataConfig": "data.", "PathsConfig": "paths."}
 
 
-def translate(error: Exception, folder: Path, entry: str) -> InputError:
+def translate(
+    error: Exception, folder: Path, entry: str, overrides: Sequence[str] = ()
+) -> InputError:
     """The problem behind an error of composition.
 
     Parameters
@@ -43,16 +46,19 @@ def translate(error: Exception, folder: Path, entry: str) -> InputError:
         The folder of the configuration files.
     entry
         Name of the entry point's file, without `.yaml`.
+    overrides
+        As on the command line: the options that they choose say which keys there are.
     """
+    chosen = _chosen(overrides, folder)
     text = str(error)
     found = _FILE.search(text)
     file = f"configs/{found[1]}.yaml" if found and found[1] != entry else ""
     if option := _NO_OPTION.search(text):
         return _one(_no_option(option[1], folder))
     if key := _NO_KEY.search(text):
-        return _one(_no_key(next(filter(None, key.groups())), folder, entry))
+        return _one(_no_key(next(filter(None, key.groups())), folder, entry, chosen))
     if key := _NOT_IN_SCHEMA.search(text):
-        problem = _no_key(_PLACES.get(key[2], "") + key[1], folder, entry)
+        problem = _no_key(_PLACES.get(key[2], "") + key[1], folder, entry, chosen)
         mend = problem.mend
         if key[1] == "experiment":
             mend = "begin the file with the line `# @package _global_`"
@@ -129,20 +135,35 @@ def _no_option(path: str, folder: Path) -> Problem:
     )
 
 
-def _no_key(key: str, folder: Path, entry: str) -> Problem:
+def _chosen(overrides: Sequence[str], folder: Path) -> list[str]:
+    """The overrides that choose files of groups, of a multirun the first of each."""
+    pairs = [own.partition("=") for own in overrides]
+    return [
+        f"{key}={value.partition(',')[0]}"
+        for key, _, value in pairs
+        if value and (folder / key.lstrip("+")).is_dir()
+    ]
+
+
+def _no_key(key: str, folder: Path, entry: str, chosen: Sequence[str]) -> Problem:
     what = f"there is no key {key}"
     if "/" in key:
         groups = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_dir()]
         return Problem(code="E-CONFIG-009", column=key, what=what, mend=nearest(key, groups))
-    paths = set(_reference_keys(folder, entry))
+    paths = set(_reference_keys(folder, entry, chosen))
     parent, _, name = key.rpartition(".")
     while parent and parent not in paths:  # the first part of the path that is wrong
         parent, _, name = parent.rpartition(".")
     siblings = {p[len(parent) :].lstrip(".").split(".")[0] for p in paths if _under(p, parent)}
     mend = nearest(name, siblings)
-    if f"{parent}.{name}" == key and name in siblings:  # of the default option alone
-        option = parent.split(".")[0]
-        mend = f"the {option} that was chosen has no such key; --cfg job shows those that it has"
+    group = folder / parent.replace(".", "/")
+    elsewhere = any(path.endswith(f".{name}") for path in paths)
+    if parent and not elsewhere and (group / f"{name}.yaml").is_file():
+        mend = f"it is a key of {parent.replace('.', '/')}={name}: choose that as well"
+    elif not siblings and group.is_dir():
+        files = sorted(path.stem for path in group.glob("*.yaml"))
+        mend = f"no file of configs/{group.relative_to(folder)} is chosen; there are: "
+        mend += ", ".join(f"{group.relative_to(folder)}={own}" for own in files)
     elif mend.startswith("did you mean "):
         near = mend.removeprefix("did you mean ").rstrip("?")
         mend = f"did you mean {f'{parent}.{near}' if parent else near}?"
@@ -157,8 +178,11 @@ def _under(path: str, parent: str) -> bool:
     return not parent or path.startswith(f"{parent}.")
 
 
-def _reference_keys(folder: Path, entry: str) -> Iterator[str]:
-    """Every dotted key of the entry point's default configuration."""
+def _reference_keys(folder: Path, entry: str, chosen: Sequence[str]) -> Iterator[str]:
+    """Every dotted key of the entry point's configuration with these options, else of the default.
+
+    Where the default itself is what is wrong, those of the schema.
+    """
     import hydra
     from hydra.errors import HydraException
 
@@ -172,10 +196,12 @@ def _reference_keys(folder: Path, entry: str) -> Iterator[str]:
                 yield from walk(value, path)
 
     register()
-    try:
-        with hydra.initialize_config_dir(str(folder), version_base="1.3"):
-            tree = OmegaConf.to_container(hydra.compose(entry), resolve=False)
-    except (HydraException, OmegaConfBaseException):
-        # the default configuration itself is what is wrong: the schema says what there is
-        tree = OmegaConf.to_container(OmegaConf.structured(SCHEMAS[entry]), resolve=False)
-    yield from walk(tree, "")
+    tree = OmegaConf.structured(SCHEMAS[entry])
+    for own in (list(chosen), []):
+        with (
+            suppress(HydraException, OmegaConfBaseException),
+            hydra.initialize_config_dir(str(folder), version_base="1.3"),
+        ):
+            tree = hydra.compose(entry, overrides=own)
+            break
+    yield from walk(OmegaConf.to_container(tree, resolve=False), "")
