@@ -69,6 +69,16 @@ def test_what_comes_from_outside_is_unknown_until_it_is_declared(outside: Any) -
     assert [f.code for f in declared] == ["A-PR-006"]
 
 
+def test_values_that_came_normalised_are_unknown(
+    evaluated: Callable[..., Any], checks: Any, simulate: Any
+) -> None:
+    own, run = evaluated(simulate(0, patients=24))
+    store = replace(own.cohort.store, normalised=True)
+    own = replace(own, cohort=replace(own.cohort, store=store))
+    found = checks["provenance"].findings(own, run)
+    assert [f.severity for f in found if f.code == "A-PR-009"] == [Severity.UNKNOWN]
+
+
 def test_genes_that_heads_read_say_where_they_come_from(
     evaluated: Callable[..., Any], checks: Any, simulate: Any
 ) -> None:

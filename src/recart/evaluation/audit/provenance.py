@@ -69,6 +69,7 @@ class Provenance(Check):
         yield from self._joint(evaluated)
         yield from self._receptors(evaluated)
         yield from self._genes(evaluated)
+        yield from self._normalised(evaluated)
         yield from self._markers(evaluated)
         yield from self._bag_features(evaluated)
         yield from self._outside(evaluated)
@@ -165,6 +166,19 @@ class Provenance(Check):
                 "with which knowledge of the outcome is not known",
                 "give all genes that were counted; recart chooses among them on training patients",
                 genes=genes,
+            )
+
+    def _normalised(self, evaluated: Evaluated) -> Iterator[Finding]:
+        """Values that are no counts: what was done to them may have taken all patients together."""
+        store = evaluated.cohort.store
+        if store.normalised and store.genes:
+            yield self._finding(
+                "A-PR-009",
+                Severity.UNKNOWN,
+                "the cohort came with normalised values: whether each cell was scaled by itself, "
+                "or with held-out patients, as by z-scores or the correction of batches, is not "
+                "known",
+                "give counts; recart scales each cell by itself",
             )
 
     def _markers(self, evaluated: Evaluated) -> Iterator[Finding]:

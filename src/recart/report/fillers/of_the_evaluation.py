@@ -175,7 +175,7 @@ def clusters(facts: RunFacts) -> str:
         return "No column names sites, batches or products: differences between them can't be seen."
     named = ", ".join(f"{count} of {name}" for name, count in levels.items())
     return (
-        f"Levels in the samples: {named}. A baseline that sees nothing else belongs into every "
+        f"Levels in the tables: {named}. A baseline that sees nothing else belongs into every "
         "run, and a column that is aligned with the endpoint forbids any claim."
     )
 
