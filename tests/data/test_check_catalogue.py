@@ -311,6 +311,18 @@ def test_missing_labels_and_excluded_values_pass() -> None:
     assert check(cohort, exclude=("NE",)) == []
 
 
+def test_two_tables_that_disagree_on_the_endpoint() -> None:
+    cohort = make()
+    own = cohort.samples["patient"].map(cohort.patients["response"])
+    said = own.where(own.index != "S2")
+    cohort = replace(cohort, samples=cohort.samples.assign(response=said))
+    assert check(cohort) == []
+    said["S3"], said["S5"] = "R", "R"
+    cohort = replace(cohort, samples=cohort.samples.assign(response=said))
+    (problem,) = errors(cohort)
+    assert (problem.code, problem.sample, problem.count) == ("E-LAB-002", "S3", 2)
+
+
 def test_unmeasured_protein_may_hold_anything() -> None:
     cohort = make()
     assert cohort.protein is not None

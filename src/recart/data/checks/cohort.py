@@ -11,7 +11,7 @@ from recart.data.checks.libraries import check_libraries
 from recart.data.checks.limits import Limits
 from recart.data.checks.names import check_names
 from recart.data.checks.receptors import check_receptors
-from recart.data.checks.samples import check_samples
+from recart.data.checks.samples import check_said_alike, check_samples
 from recart.data.checks.two_classes import TwoClasses
 from recart.data.cohort import Cohort
 from recart.data.outcome import Outcome
@@ -75,14 +75,11 @@ def check_cohort(
     judged = not normalised and not any(p.code.startswith("E-RNA") for p in found.errors)
     kept = check_libraries(cohort, normalised=not judged, limits=limits, problems=found)
     if endpoint is not None:
-        check_labels(
-            cohort,
-            kept if len(kept) else cohort.samples,
-            outcome=outcome
-            or TwoClasses(column=endpoint, positive=positive, negative=negative, exclude=exclude),
-            unit=unit,
-            limits=limits,
-            problems=found,
+        outcome = outcome or TwoClasses(
+            column=endpoint, positive=positive, negative=negative, exclude=exclude
         )
+        samples = kept if len(kept) else cohort.samples
+        check_said_alike(cohort, samples, outcome.columns, found)
+        check_labels(cohort, samples, outcome=outcome, unit=unit, limits=limits, problems=found)
     found.raise_if_any()
     return found
