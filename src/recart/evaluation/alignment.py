@@ -38,12 +38,10 @@ def aligned_design(store: CohortStore, bags: Bags) -> list[str]:
     at least `ALIGNED_V` with a p, adjusted over columns or levels, below `ALIGNED_P`.
     """
     rows = labelled(bags)
-    table = per_patient(design_of(store, bags, rows), bags, rows)
-    names = [str(name) for name in table.columns if name != "label"]
-    label = [int(one) for one in table["label"]]
-    pure = {name: aligned_columns(table[[name]], label) for name in names}
-    nearly = _nearly(table)
-    return [sentence for name in names for sentence in (pure[name] or nearly.get(name, []))]
+    table, y = per_patient(design_of(store, bags, rows), bags, rows)
+    pure = {str(name): aligned_columns(table[[name]], y.astype(int)) for name in table}
+    nearly = _nearly(table, y)
+    return [sentence for name in pure for sentence in (pure[name] or nearly.get(name, []))]
 
 
 def design_of(store: CohortStore, bags: Bags, rows: Array) -> pd.DataFrame:
@@ -54,7 +52,7 @@ def design_of(store: CohortStore, bags: Bags, rows: Array) -> pd.DataFrame:
     return pd.DataFrame(levels, index=range(len(samples)))
 
 
-def aligned_columns(columns: pd.DataFrame, y: Sequence[int]) -> list[str]:
+def aligned_columns(columns: pd.DataFrame, y: Sequence[int] | Array) -> list[str]:
     """Columns of which every level holds one class, worded as obstacles.
 
     Parameters
@@ -83,15 +81,12 @@ def aligned_columns(columns: pd.DataFrame, y: Sequence[int]) -> list[str]:
     return found
 
 
-def _nearly(table: pd.DataFrame) -> dict[str, list[str]]:
+def _nearly(table: pd.DataFrame, y: Array) -> dict[str, list[str]]:
     """The sentence of each column that all but tells the class; `table` has a row a patient."""
-    y = table["label"].to_numpy(dtype=float)
     if len(set(y)) < 2:
         return {}
     permutations = Permutations.draw(y, _DRAWS)
-    whole = {
-        str(name): table[name].astype(str).to_numpy() for name in table.columns if name != "label"
-    }
+    whole = {str(name): table[name].astype(str).to_numpy() for name in table.columns}
     found = {
         name: [
             f"Column {name} is all but aligned with the endpoint: Cramer's V {v:.2f}, "

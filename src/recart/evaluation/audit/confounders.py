@@ -17,6 +17,7 @@ from recart.evaluation.audit.evaluated_bags import labelled, per_patient
 from recart.evaluation.audit.finding import Finding, Severity
 from recart.evaluation.baselines.confounders import design_table
 from recart.evaluation.intervals import auroc_interval
+from recart.evaluation.predictions import FloatArray
 from recart.training.cohort_setup import PreparedCohort
 
 if TYPE_CHECKING:
@@ -95,11 +96,10 @@ class Confounders(Check):
                 sentence,
                 "no method mends this: samples of both classes are needed at every level",
             )
-        yield from self._associations(per_patient(design_of(store, bags, rows), bags, rows))
+        yield from self._associations(*per_patient(design_of(store, bags, rows), bags, rows))
 
-    def _associations(self, table: pd.DataFrame) -> Iterator[Finding]:
-        y = table["label"].to_numpy(dtype=float)
-        columns = [column for column in table.columns if column != "label"]
+    def _associations(self, table: pd.DataFrame, y: FloatArray) -> Iterator[Finding]:
+        columns = list(table.columns)
         permutations = Permutations.draw(y, self.draws)
         values = {column: table[column].fillna("not given").to_numpy() for column in columns}
         p = {column: permutations.of_levels(values[column]) for column in columns}

@@ -25,7 +25,9 @@ def samples_of(store: CohortStore, bags: Bags, bag: int) -> list[int]:
     return [int(sample[own.start]) for own in bags.slices[bag] if own.stop > own.start]
 
 
-def per_patient(values: pd.DataFrame, bags: Bags, rows: Sequence[int] | Any) -> pd.DataFrame:
+def per_patient(
+    values: pd.DataFrame, bags: Bags, rows: Sequence[int] | Any
+) -> tuple[pd.DataFrame, np.ndarray[Any, np.dtype[np.float64]]]:
     """One row for each patient and class, so that no patient counts twice: numbers' means, levels.
 
     Parameters
@@ -37,7 +39,7 @@ def per_patient(values: pd.DataFrame, bags: Bags, rows: Sequence[int] | Any) -> 
 
     Returns
     -------
-    Columns of `values`, and `label`. Several levels of one patient are one level, `a | b`.
+    Columns of `values`, and the label of each row. Several levels of one patient are one, `a | b`.
     """
     own = bags.table.iloc[list(rows)]
     keys = [own["patient"].to_numpy(), own["label"].to_numpy()]
@@ -49,7 +51,7 @@ def per_patient(values: pd.DataFrame, bags: Bags, rows: Sequence[int] | Any) -> 
         else:
             columns[name] = grouped[name].agg(_joined)
     table = pd.DataFrame(columns, index=grouped.size().index)
-    return table.assign(label=table.index.get_level_values(1)).reset_index(drop=True)
+    return table.reset_index(drop=True), table.index.get_level_values(1).to_numpy(dtype=float)
 
 
 def _joined(levels: pd.Series[Any]) -> object:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Targets"]
 
-# The store's own columns, and those that the check of confounders looks at.
-_STRUCTURE: Final = ("patient", "start", "stop", "has_receptor", *DESIGN_COLUMNS)
+# The store's own columns of samples; a start or stop of patients is one of theirs.
+_STRUCTURE: Final = ("patient", "start", "stop", "has_receptor")
 _SHOWN: Final = 5
 _ORDERS: Final = ("order of the ids", "order in the files")
 
@@ -96,8 +96,8 @@ class Targets(Check):
         ids = original_names(prepared_folder(run) / f"{cohort.key}.ids.csv")
         columns = _columns(store, bags, rows, str(evaluated.config.data.endpoint))
         names = _names(store, bags, rows, ids or {})
-        table = per_patient(pd.concat([columns, names], axis=1), bags, rows)
-        told = self._scan(table)
+        table, y = per_patient(pd.concat([columns, names], axis=1), bags, rows)
+        told = self._scan(table, y)
         adjusted = holm({own.name: own.p for own in told})
         there = [str(name) for name in columns.columns]
         entering = {column_of(str(name), there) for name in cohort.extras.columns} & set(there)
@@ -115,9 +115,9 @@ class Targets(Check):
                 mend="evaluate where the prepared cohort lies",
             )
 
-    def _scan(self, table: pd.DataFrame) -> list[_Told]:
+    def _scan(self, table: pd.DataFrame, y: FloatArray) -> list[_Told]:
         """Every column by itself, on the patients of whom it is known."""
-        asked = list(_asked(table))
+        asked = list(_asked(table, y))
         rounds = 1 + math.floor(len(asked) / (self.p * self.draws))
 
         @cache
@@ -173,9 +173,8 @@ class Targets(Check):
         )
 
 
-def _asked(table: pd.DataFrame) -> Iterator[_Asked]:
-    y = table["label"].to_numpy(dtype=float)
-    for name in [column for column in table.columns if column != "label"]:
+def _asked(table: pd.DataFrame, y: FloatArray) -> Iterator[_Asked]:
+    for name in table.columns:
         values = table[name]
         known = values.notna().to_numpy()
         if 0 < known.sum() < len(known):
@@ -208,11 +207,11 @@ def _columns(store: CohortStore, bags: Bags, rows: Any, endpoint: str) -> pd.Dat
     owner = bags.table["patient"].to_numpy()[rows]
     patients, samples = with_days(store.patients), with_days(store.samples)
     for column in patients.columns:
-        if str(column) not in (endpoint, *_STRUCTURE):
+        if str(column) not in (endpoint, *DESIGN_COLUMNS):
             parts[str(column)] = patients[column].iloc[owner].to_numpy()
     own = [samples_of(store, bags, int(n)) for n in rows]
     for column in samples.columns:
-        if str(column) in (endpoint, *_STRUCTURE, *parts):
+        if str(column) in (endpoint, *DESIGN_COLUMNS, *_STRUCTURE, *parts):
             continue
         values = samples[column]
         if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):

@@ -145,6 +145,14 @@ def score_among_many(cohort: Cohort, seed: int) -> Cohort:
     return replace(cohort, patients=cohort.patients.join(noise).assign(score=score))
 
 
+def named_like_the_audits_own(cohort: Cohort, seed: int) -> Cohort:
+    """L13: the endpoint again, in columns by names that the audit or the store uses itself."""
+    yes = responds(cohort)
+    words = yes.map({True: "good", False: "bad"})
+    stop = 100 * yes + np.random.default_rng(seed).random(len(yes))
+    return replace(cohort, patients=cohort.patients.assign(label=words, stop=stop))
+
+
 def renamed(cohort: Cohort, names: dict[str, str]) -> Cohort:
     """Patients by other ids."""
     patients = cohort.patients.copy()

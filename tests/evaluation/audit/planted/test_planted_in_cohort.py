@@ -44,6 +44,8 @@ def test_the_sound_cohort_is_not_flagged(simulate: Audit, audit_cohort: Audit) -
         ("vital_status", ("targets", "A-TG-001", "WARNING"), "'vital_status'"),
         ("enrolled_by_outcome", ("targets", "A-TG-001", "WARNING"), "'days of enrolled'"),
         ("score_among_many", ("targets", "A-TG-001", "WARNING"), "'score'"),
+        ("named_like_the_audits_own", ("targets", "A-TG-001", "WARNING"), "'label'"),
+        ("named_like_the_audits_own", ("targets", "A-TG-001", "WARNING"), "'stop'"),
         ("ids_by_outcome", ("targets", "A-TG-001", "WARNING"), "'word 2 in the patient id'"),
         ("order_by_outcome", ("targets", "A-TG-001", "WARNING"), "'order of the ids'"),
         ("files_by_outcome", ("targets", "A-TG-001", "WARNING"), "'order in the files'"),
