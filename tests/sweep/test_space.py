@@ -90,6 +90,29 @@ def test_parts_that_do_not_fit_are_refused(overrides: list[str], part: str) -> N
     assert part in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["sweep/sampler=tpe", "sweep.sampler.batch=0"],
+        ["sweep/sampler=tpe", "sweep.sampler.startup=-1"],
+        ["sweep/sampler=cmaes", "sweep.sampler.population=1"],
+        ["sweep/sampler=nsga2", "sweep.sampler.population=1"],
+        ["sweep/pruner=median", "sweep.pruner.rungs=[]"],
+        ["sweep/pruner=median", "sweep.pruner.rungs=[0]"],
+        ["sweep/pruner=median", "sweep.pruner.percentile=nan"],
+        ["sweep/pruner=median", "sweep.pruner.at_least=0"],
+    ],
+)
+def test_samplers_and_pruners_refuse_what_they_can_not_do(overrides: list[str]) -> None:
+    with pytest.raises(InputError, match="E-CONFIG-004"):
+        checked(*overrides)
+
+
+def test_an_objective_is_not_two_for_being_named_twice() -> None:
+    with pytest.raises(InputError, match="NSGA-II weighs several objectives"):
+        checked("sweep/sampler=nsga2", "sweep.objectives=[inner_loss,inner_loss]")
+
+
 def test_a_misspelt_key_is_refused_before_the_cohort_is_read(tmp_path) -> None:  # noqa: ANN001
     overrides = [
         "sweep=default",

@@ -157,7 +157,7 @@ def _of_parts(sweep: Sweep, space: Mapping[str, Distribution]) -> Iterator[Probl
                 _problem("", f"there is no objective {name}", nearest(name, OBJECTIVES)),
                 column="sweep.objectives",
             )
-    several = len(sweep.objectives) > 1
+    several = len(set(sweep.objectives)) > 1
     if not sweep.objectives or sweep.objectives[0] != "inner_loss":
         yield replace(
             _problem("", "the first objective chooses", "begin with inner_loss"),
@@ -205,10 +205,6 @@ def _of_parts(sweep: Sweep, space: Mapping[str, Distribution]) -> Iterator[Probl
             _problem("", f"{sweep.repeats} repeats", "at least 1"), column="sweep.repeats"
         )
     size = sweep.sampler.generation
-    if size is not None and size < 1:
-        yield replace(
-            _problem("", f"{size} trials at a time", "at least 1"), column="sweep.sampler"
-        )
     if sweep.pruner.epochs and size is None:
         yield replace(
             _problem(

@@ -9,9 +9,13 @@ from typing import final
 
 import numpy as np
 
+from recart.ranges import AT_LEAST_ONE, Range, require
+
 __all__ = ["NoPruning", "PercentilePruning", "Pruner"]
 
 Curve = Mapping[int, float]
+
+_RUNGS = Range("epochs from 1", lambda x: len(x) > 0 and all(own >= 1 for own in x))
 
 
 class Pruner(ABC):
@@ -64,6 +68,11 @@ class PercentilePruning(Pruner):
     percentile: float
     rungs: Sequence[int]
     at_least: int
+
+    def __post_init__(self) -> None:
+        """Refuse what prunes nothing or can't be, as a `ValueError`."""
+        share = Range("from 0 to 100", lambda x: 0 <= x <= 100)
+        require(self, {"percentile": share, "rungs": _RUNGS, "at_least": AT_LEAST_ONE})
 
     @property
     def epochs(self) -> Sequence[int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from recart.ranges import AT_LEAST_ONE, NOT_NEGATIVE, Range, require
 from recart.sweep.space import Distribution, Value
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["CmaEs", "Grid", "Nsga2", "Random", "Sampler", "Tpe"]
 
 Space = Mapping[str, Distribution]
+
+_SEVERAL = Range("at least 2", lambda x: x >= 2)
 
 
 class Sampler(ABC):
@@ -93,6 +96,10 @@ class Tpe(Sampler):
     startup: int
     batch: int
 
+    def __post_init__(self) -> None:
+        """Refuse numbers of trials that can't be, as a `ValueError`."""
+        require(self, {"startup": NOT_NEGATIVE, "batch": AT_LEAST_ONE})
+
     @property
     def generation(self) -> int | None:
         """A batch."""
@@ -111,6 +118,10 @@ class CmaEs(Sampler):
     """Covariance matrix adaptation (Hansen, 2016) of numbers; choices are drawn at random."""
 
     population: int
+
+    def __post_init__(self) -> None:
+        """Refuse a population that nothing can be drawn from, as a `ValueError`."""
+        require(self, {"population": _SEVERAL})
 
     @property
     def generation(self) -> int | None:
@@ -135,6 +146,10 @@ class Nsga2(Sampler):
     """Non-dominated sorting genetic algorithm (Deb et al., 2002), for several objectives."""
 
     population: int
+
+    def __post_init__(self) -> None:
+        """Refuse a population that nothing can be drawn from, as a `ValueError`."""
+        require(self, {"population": _SEVERAL})
 
     @property
     def generation(self) -> int | None:
