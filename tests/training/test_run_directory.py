@@ -71,6 +71,16 @@ def test_a_run_goes_on_with_its_cohort_on_disk(tmp_path: Path, config: DictConfi
     assert caught.value.problems[0].examples == ("data.path", "model.in_memory")
 
 
+def test_members_of_one_run_are_rounded_alike(tmp_path: Path, config: DictConfig) -> None:
+    config.trainer = {"precision": "32-true", "checkpoint_every": 30.0}
+    RunDirectory.create(tmp_path / "run", config, {})
+    config.trainer.checkpoint_every = 5.0
+    RunDirectory.create(tmp_path / "run", config, {})
+    config.trainer.precision = "64-true"
+    with pytest.raises(InputError, match=r"trainer\.precision"):
+        RunDirectory.create(tmp_path / "run", config, {})
+
+
 def test_another_run_is_refused_with_the_keys_that_differ(
     tmp_path: Path, config: DictConfig
 ) -> None:

@@ -202,13 +202,20 @@ def configuration_hash(config: DictConfig) -> str:
 def differing_keys(there: DictConfig, wanted: DictConfig) -> list[str]:
     """Dotted keys of what a run is whose values differ, in order."""
     first, second = (
-        dict(_flat(OmegaConf.to_container(own, resolve=True), "")) for own in (there, wanted)
+        dict(_flat(OmegaConf.to_container(own, resolve=True), "")) | _rounding(own)
+        for own in (there, wanted)
     )
     return sorted(
         key
         for key in first.keys() | second.keys()
         if key not in first or key not in second or first[key] != second[key]
     )
+
+
+def _rounding(config: DictConfig) -> dict[str, Any]:
+    """What of the trainer is in a member's weights: one run has it alike in all."""
+    key = "trainer.precision"
+    return {key: OmegaConf.select(config, key)}
 
 
 def _flat(tree: Any, place: str) -> Iterator[tuple[str, Any]]:
