@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from recart.config.build import build
 from recart.config.compose import compose
 from recart.problems import InputError
+from recart.training.cohort_setup import preparation
 
 # group, override, and what is said of it
 WRONG = [
@@ -51,6 +54,12 @@ def test_it_is_refused_by_name_with_what_is_admitted(group: str, override: str, 
     (problem,) = told.value.problems
     assert problem.code == "E-CONFIG-004"
     assert said in problem.what
+
+
+def test_what_is_predicted_is_a_patient_or_a_sample(tmp_path: Path) -> None:
+    config = compose(["data.unit=cell"])
+    with pytest.raises(InputError, match=r"E-CONFIG-018 column=data\.unit"):
+        preparation(config.data, tmp_path, receptors=config.data.receptors)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,16 @@ def test_a_defect_is_not_dressed_as_bad_input(entry: Entry, seed: int, kind: str
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.parametrize("place", ["told", "told/run"])
+def test_a_place_that_can_not_be_used_is_named(entry: Entry, place: str) -> None:
+    (entry.folder / "told").write_text("a file")
+    done = entry.run(f"paths.run={place}")
+    assert done.returncode == 2
+    assert "E-RUN-016" in done.stderr
+    assert place in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_interruption_says_how_to_go_on(entry: Entry) -> None:
     done = entry.run("seed=98")
     assert done.returncode == 130

@@ -279,6 +279,8 @@ def test_what_is_no_split_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.json").write_text(text)
     with pytest.raises(InputError, match=r"E-SPLIT-001 file=split\.json"):
         Split.read(tmp_path / "split.json", names())
+    with pytest.raises(InputError, match="it can't be read"):
+        Split.read(tmp_path, names())
     with pytest.raises(InputError, match="no such split file"):
         Split.read(tmp_path / "other.json", names())
 

@@ -247,10 +247,10 @@ def test_a_start_that_does_not_fit_says_what_to_set(make_store: MakeStore, tmp_p
         "set model.hidden=256",
         "set model.latent=20",
     ]
+    with pytest.raises(InputError, match=r"set model\.hidden=256"):  # before any cohort is read
+        PretrainedEncoder(pretrained=str(path)).require(RECIPE)
     with pytest.raises(InputError, match="E-SCVI-002"):
-        PretrainedEncoder(pretrained=str(tmp_path / "no")).apply(
-            _stack(features, RECIPE, 0), 0, features
-        )
+        PretrainedEncoder(pretrained=str(tmp_path / "no")).require(RECIPE)
 
 
 class _Shell:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
+from typing import Final
 
 from omegaconf.errors import OmegaConfBaseException
 
 from recart.config.compose import config_folder
 from recart.config.schema import register
 from recart.interruption import Interrupted, interruptible
-from recart.problems import InputError
+from recart.problems import InputError, Problem
 
 __all__ = ["run_command"]
+
+# what a file system says of a place that nothing can be written to, or of one that is a file
+_PLACES: Final = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+}
 
 
 def run_command(main: Callable[[], object], entry: str) -> None:
@@ -61,6 +69,17 @@ def _plainly(main: Callable[[], object], entry: str) -> None:
             raise
 
         _end(str(translate(error, config_folder(), entry, sys.argv[1:])))
+    except OSError as error:
+        if error.errno not in _PLACES or error.filename is None:
+            raise
+        problem = Problem(
+            code="E-RUN-016",
+            file=str(error.filename),
+            what=f"the place can't be used ({error.strerror})",
+            mend="name another with paths.run=... and paths.prepared=..., or give it room and "
+            "rights",
+        )
+        _end(str(InputError([problem])))
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
 

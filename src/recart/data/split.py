@@ -220,6 +220,8 @@ def _content(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise refuse("there is no such split file") from None
+    except OSError as error:
+        raise refuse(f"it can't be read ({error.strerror})") from None
     except ValueError as error:
         raise refuse(f"this is no JSON: {error}") from None
     if not isinstance(content, dict) or content.get("schema") not in _READ:

@@ -75,7 +75,9 @@ def run_sweep(config: DictConfig) -> float:
     sweep: Sweep = build(config.sweep)
     base = plain_base(config, sweep.repeats)
     space = check_sweep(sweep, base)
-    recipes(base), build_head(base)
+    made, _ = recipes(base), build_head(base)
+    if made.training.start is not None:
+        made.training.start.require(made.model)
     settings, scheme = build(base.trainer), build(base.data.folds)
     executor, callbacks = build(base.executor), list(build_each(base.callbacks).values())
     if executor.elsewhere is None:

@@ -47,6 +47,9 @@ __all__ = [
 ]
 
 
+_UNITS = ("patient", "sample")
+
+
 @dataclass(frozen=True, kw_only=True)
 class PreparedCohort:
     """A cohort ready for training or evaluation; `key` names its store.
@@ -69,7 +72,7 @@ def preparation(data: Any, folder: Path, *, receptors: Any, labelled: bool = Tru
     Raises
     ------
     InputError
-        If `data.in_memory` is none of auto, true and false.
+        If `data.unit` or `data.in_memory` is none of its values.
     """
     return Preparation(
         reader=reader_of(data),
@@ -78,7 +81,7 @@ def preparation(data: Any, folder: Path, *, receptors: Any, labelled: bool = Tru
             positive=data.positive,
             negative=data.negative,
             exclude=list(data.exclude),
-            unit=data.unit,
+            unit=_unit(data),
             outcome=_other_than_binary(data) if labelled else None,
         ),
         car_genes=list(data.car_genes),
@@ -180,6 +183,19 @@ def whole_reading(data: Any) -> Reading:
     """What heads may read of any store: every gene of a panel, whether a store has it or not."""
     own = reading(data)
     return replace(own, marker_genes=panel_genes(own.marker_genes))
+
+
+def _unit(data: Any) -> str:
+    """`data.unit`."""
+    if data.unit not in _UNITS:
+        problem = Problem(
+            code="E-CONFIG-018",
+            column="data.unit",
+            what=f"data.unit is {data.unit!r}",
+            mend=f"set it to one of {', '.join(_UNITS)}: what is predicted",
+        )
+        raise InputError([problem])
+    return str(data.unit)
 
 
 def _in_memory(data: Any) -> bool | None:

@@ -88,6 +88,8 @@ def train_run(config: DictConfig) -> float:
     made, head, settings = recipes(config), build_head(config), build(config.trainer)
     if made.training.joint is not None:
         made.training.joint.require_alone(settings.devices)
+    if made.training.start is not None:
+        made.training.start.require(made.model)
     scheme, trackers = build(config.data.folds), build_each(config.logger)
     executor, callbacks = build(config.executor), list(build_each(config.callbacks).values())
     if executor.elsewhere is None:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from recart.data.features import Features
 from recart.data.names.vocabulary import Vocabulary
+from recart.models.encoder import JointEncoder
 from recart.models.restack import write_member
-from recart.models.totalvi import TotalVIStack
+from recart.models.totalvi import TotalVI, TotalVIStack
 from recart.problems import InputError, Problem
 
 __all__ = ["PretrainedEncoder"]
@@ -49,6 +50,18 @@ class PretrainedEncoder:
     pretrained: str
     fitted_on: str | None = None
 
+    def require(self, model: TotalVI) -> None:
+        """Refuse a file that no member of `model` can begin from.
+
+        Raises
+        ------
+        InputError
+            If the file is not there, or its layers are not those of the model.
+        """
+        about, _ = self._read()
+        if problems := list(_misfits(about, model, self._name)):
+            raise InputError(problems)
+
     def apply(self, stack: TotalVIStack, member: int, features: Features) -> None:
         """Write the start of one member over what it was drawn as.
 
@@ -59,8 +72,7 @@ class PretrainedEncoder:
         """
         about, theirs = self._read()
         ours = stack.member_state(member)
-        problems = list(_misfits(about, stack, self._name))
-        if problems:
+        if problems := list(_misfits(about, stack.recipe, self._name)):
             raise InputError(problems)
         spec = features.spec
         words = Vocabulary(genes=spec.genes, gene_ids=spec.gene_ids, proteins=spec.proteins)
@@ -93,8 +105,7 @@ class PretrainedEncoder:
             raise InputError([problem]) from error
 
 
-def _misfits(about: dict[str, Any], stack: TotalVIStack, name: str) -> Iterator[Problem]:
-    recipe = stack.recipe
+def _misfits(about: dict[str, Any], recipe: TotalVI, name: str) -> Iterator[Problem]:
     layers = getattr(recipe.encoder, "layers", None)
     for key, own in (
         ("model.hidden", recipe.hidden),
@@ -111,7 +122,7 @@ def _misfits(about: dict[str, Any], stack: TotalVIStack, name: str) -> Iterator[
                 what=f"the encoder in the file has {its}, the model has {own}",
                 mend=f"set {key}={its}",
             )
-    if not hasattr(stack.encoder, "rna"):
+    if not isinstance(recipe.encoder, JointEncoder):
         yield Problem(
             code="E-SCVI-003",
             file=name,
