@@ -7,6 +7,7 @@ from typing import Any
 
 from recart.data.cohort import Cohort
 from recart.data.gene_panels import panel_genes
+from recart.data.names.gene_map import bare_gene
 from recart.data.names.vocabulary import InModelWords, Vocabulary
 from recart.training.member_file import LoadedMember
 
@@ -31,9 +32,13 @@ def in_model_words(
 def present_car_genes(
     named: Sequence[str], cohort: Cohort, progress: Callable[[str], None]
 ) -> list[str]:
-    """Those of the CAR genes that the cohort has; of the others the user is warned."""
-    genes = set(cohort.genes.index.astype(str))
-    present = [gene for gene in named if gene in genes]
+    """Those of the CAR genes that the cohort has, by its names; of others the user is warned.
+
+    They are met with the prefix of a genome as well, and by no map: a construct is no human gene.
+    """
+    names = list(cohort.genes.index.astype(str))
+    genes = {bare_gene(name): name for name in names} | {name: name for name in names}
+    present = [genes[gene] for gene in named if gene in genes]
     if lacking := [gene for gene in named if gene not in genes]:
         unknown = "which cells are CAR+ is not known, and all are read as CAR-"
         by_others = f"cells are CAR+ by {', '.join(present)} alone"
