@@ -133,6 +133,10 @@ def genes(*names: str) -> Callable[[Cohort], None]:
     return rename
 
 
+def mouse_ids(c: Cohort) -> None:
+    c.genes.index = [f"ENSMUSG{i:011d}.2" for i in range(N_GENES)]
+
+
 def mouse(c: Cohort) -> None:
     c.genes.index = pd.Index([f"Cd{i}e" for i in range(N_GENES)])
 
@@ -202,6 +206,7 @@ CASES: Final = {
     "B14-genes-twice": (genes("CD4", "CD4"), "E-GENE-001", "feature=CD4 count=1", "several"),
     "B14-no-name": (genes("", "nan"), "E-GENE-002", "count=2", "without a name"),
     "B17-mouse": (mouse, "E-GENE-005", "feature=Cd0e", "mouse"),
+    "B17-mouse-ids": (mouse_ids, "E-GENE-005", "feature=ENSMUSG", "another species"),
     "B18-dates": (genes("1-Mar", "Sep-02"), "E-GENE-003", "count=2", "MARCHF1, SEPTIN2"),
     "B22-nan-protein": (protein(25, np.nan), "E-PROT-003", "sample=S2 feature=CD4 count=1", "NaN"),
     "B22-inf-protein": (protein(25, np.inf), "E-PROT-004", "sample=S2 feature=CD4", "infinite"),

@@ -18,7 +18,8 @@ _DATE: Final = re.compile(rf"^(?:(\d{{1,2}})-({_MONTH})|({_MONTH})-(\d{{1,2}}))$
 _FAMILY: Final = {"mar": "MARCHF", "sep": "SEPTIN", "sept": "SEPTIN", "dec": "DELEC"}
 _UNNAMED: Final = frozenset({"", "nan", "none", "na", "<na>"})
 # Human symbols are upper case but for open reading frames (C1orf112); mouse ones are capitalised.
-_MOUSE: Final = re.compile(r"^[A-Z][a-z]+[a-z0-9-]*$")
+# Ensembl ids of other species have letters of the species before the G.
+_MOUSE: Final = re.compile(r"^(?:[A-Z][a-z]+[a-z0-9-]*|ENS[A-Z]{3,4}G\d{11}(?:\.\d+)?)$")
 _MOUSE_SHARE: Final = 0.5
 _ISOTYPE: Final = re.compile(
     r"isotype|(?:mouse|rat|hamster)[ _-]?ig[gm]|^igg[123][abc]?(?:[ _-](?:ctrl|control))?$"
@@ -91,7 +92,8 @@ def _check_genes(cohort: Cohort, problems: Problems) -> None:
         error("E-GENE-003", "a spreadsheet turned genes into dates", f"rename to {meant}", dates)
     mouse = names[[bool(_MOUSE.match(name)) for name in names]]
     if len(mouse) > _MOUSE_SHARE * len(names):
-        what = f"{len(mouse) / len(names):.0%} of the names look like mouse genes ({mouse[0]}?)"
+        what = f"{len(mouse) / len(names):.0%} of the names look like genes of the mouse "
+        what += f"or another species ({mouse[0]}?)"
         error("E-GENE-005", what, "give human gene symbols or Ensembl ids", mouse)
 
 
