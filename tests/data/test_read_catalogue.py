@@ -189,13 +189,15 @@ def test_b27_proteins_without_names(tmp_path: Path) -> None:
 
 def test_hashtags_in_obsm_are_no_surface_proteins(tmp_path: Path) -> None:
     data = adata()
-    protein = pd.DataFrame(1.0, index=data.obs_names, columns=["CD3", "HTO_1", "CD4", "Hashtag2"])
+    hashtags = ["HTO_1", "anti-human Hashtag 2", "TotalSeqC_HTO3", "Hash4"]
+    names = ["CD3", *hashtags, "CD4"]
+    protein = pd.DataFrame(1.0, index=data.obs_names, columns=names)
     data.obsm["protein"] = protein.assign(CD4=2.0)
     cohort = H5adReader(write(tmp_path, data)).read()
     assert cohort.proteins == ["CD3", "CD4"]
     assert cohort.protein is not None
     np.testing.assert_array_equal(cohort.protein, [[1, 2]] * 12)
-    assert cohort.dropped == {"features that are neither RNA nor surface protein": 2}
+    assert cohort.dropped == {"features that are neither RNA nor surface protein": 4}
 
 
 @pytest.mark.parametrize("kind", ["h5ad", "h5mu"])

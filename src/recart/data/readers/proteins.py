@@ -34,7 +34,7 @@ UNS_NAMES: Final = ("protein_names", "protein_counts_names", "adt_names")
 _RNA_TYPES: Final = ("gene expression", "gex", "rna")
 _PROTEIN_TYPES: Final = ("antibody capture", "protein", "adt", "prot")
 _NEITHER: Final = "features that are neither RNA nor surface protein"
-_HASHTAG: Final = re.compile(r"hash[ _-]?tag|^hto|cell[ _-]?hash", re.IGNORECASE)
+_HASHTAG: Final = re.compile(r"hash|(?:^|[ ._-])hto", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
