@@ -64,6 +64,7 @@ def test_signal_has_the_least_p_there_is() -> None:
     found = _run(*_cohort(4.0, 0), seed=0)
     assert found.p == pytest.approx(1 / 40)
     assert found.null_mean == pytest.approx(0.5, abs=0.1)
+    assert found.refitted == pytest.approx(found.observed)
 
 
 @pytest.mark.slow

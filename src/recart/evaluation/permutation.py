@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,9 @@ class Permutation:
         What is measured.
     repeats
         Repeats of the cross-validation that all of this is of, the first ones; 0 is not known.
+    refitted
+        The measure of models fitted again to the given labels: `observed`, where it is of models
+        that were fitted to these. None where nothing was fitted.
     """
 
     p: float | None
@@ -52,6 +55,7 @@ class Permutation:
     refusal: str = ""
     measure: str = "AUROC"
     repeats: int = 0
+    refitted: float | None = None
 
     @classmethod
     def refused(cls, refusal: str) -> Permutation:
@@ -85,7 +89,7 @@ def permutation_test(
     blocks: Sequence[Any] | None = None,
     groups: Array | None = None,
 ) -> Permutation:
-    """Refit every fold to `k` permutations of the labels and compare the statistic.
+    """Refit every fold to the labels, and to `k` permutations of them; compare the statistic.
 
     Parameters
     ----------
@@ -122,6 +126,8 @@ def permutation_test(
             f"Only {len(sources)} of {k} permutations leave the development patients of every "
             "fold two of each class (or groups that stay together): a class is too small."
         )
+    as_given = np.arange(len(observed.bag))
+    sources = [as_given, *sources]
     targets = [observed.targets[source] for source in sources]
     tables: list[list[pd.DataFrame]] = [[] for _ in sources]
     for own in folds:
@@ -138,12 +144,12 @@ def permutation_test(
                     }
                 )
             )
-    null = []
+    found = []
     for source, parts in zip(sources, tables, strict=True):
         score = scored_bags(pd.concat(parts, ignore_index=True), observed.kind)["score"]
         placed = score.reindex(observed.bag.astype(str)).to_numpy(dtype=float)
-        null.append(observed.statistic(observed.targets[source], placed))
-    return _against(np.array(null), observed)
+        found.append(observed.statistic(observed.targets[source], placed))
+    return replace(_against(np.array(found[1:]), observed), refitted=found[0])
 
 
 def permuted_outside(observed: RankedBags, *, k: int, seed: int) -> Permutation:

@@ -96,7 +96,7 @@ def permute_run(
     if within is not None:
         of_bag = _column(cohort, within)
         blocks = [of_bag[row] for row in row_of]
-    with Refits(k * len(members), "permutations=0 leaves this test out") as refits:
+    with Refits((k + 1) * len(members), "permutations=0 leaves this test out") as refits:
         return permutation_test(
             refit_folds(members, head, cohort, number_of, refits),
             rows,

@@ -12,6 +12,8 @@ from omegaconf import OmegaConf
 from recart.evaluation.audit.decision_time import is_after
 from recart.evaluation.audit.finding import Severity
 from recart.evaluation.audit.provenance import best_of
+from recart.evaluation.permutation import Permutation
+from recart.training.versions import versions
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,34 @@ def test_values_that_came_normalised_are_unknown(
     own = replace(own, cohort=replace(own.cohort, store=store))
     found = checks["provenance"].findings(own, run)
     assert [f.severity for f in found if f.code == "A-PR-009"] == [Severity.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("again", "of", "severity"),
+    [
+        (0.895, "here", Severity.PASSED),
+        (0.6, "here", Severity.LEAK),  # whoever was held out was not
+        (0.6, "elsewhere", Severity.WARNING),
+        (0.97, "here", Severity.WARNING),
+    ],
+)
+def test_heads_that_saw_more_than_they_say_are_fitted_again(
+    evaluated: Callable[..., Any],
+    checks: Any,
+    simulate: Any,
+    again: float,
+    of: str,
+    severity: Severity,
+) -> None:
+    own, run = evaluated(simulate(0, patients=24))
+    run.path.mkdir(exist_ok=True)
+    run.write_json("versions.json", versions() | ({"commit": "other"} if of != "here" else {}))
+    permutation = Permutation(
+        p=0.01, k=199, observed=0.9, null_mean=0.5, null_sd=0.1, refitted=again
+    )
+    own = replace(own, assessment=replace(own.assessment, permutation=permutation))
+    found = [f for f in checks["provenance"].findings(own, run) if f.code == "A-PR-010"]
+    assert [f.severity for f in found] == [severity]
 
 
 def test_genes_that_heads_read_say_where_they_come_from(

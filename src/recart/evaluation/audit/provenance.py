@@ -14,6 +14,7 @@ from recart.data.gene_panels import is_panel
 from recart.evaluation.audit.brought_in import DECLARED, brought_in
 from recart.evaluation.audit.check import Check
 from recart.evaluation.audit.finding import Finding, Severity
+from recart.evaluation.audit.refitted_heads import refitted_heads
 from recart.training.member_file import ENCODER_LABELS
 
 if TYPE_CHECKING:
@@ -63,9 +64,10 @@ class Provenance(Check):
         """It only reads."""
         return False
 
-    def findings(self, evaluated: Evaluated, run: RunDirectory) -> Iterator[Finding]:  # noqa: ARG002
+    def findings(self, evaluated: Evaluated, run: RunDirectory) -> Iterator[Finding]:
         """What was fitted on whom, what came from outside, how often folds were looked at."""
         yield self._fitted(evaluated)
+        yield from refitted_heads(self.name, evaluated.assessment.permutation, run)
         yield from self._joint(evaluated)
         yield from self._receptors(evaluated)
         yield from self._genes(evaluated)
