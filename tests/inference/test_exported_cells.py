@@ -15,6 +15,7 @@ import pytest
 from scipy import sparse
 
 from recart.data.cohort import Cohort
+from recart.data.readers import H5adReader, H5muReader
 from recart.inference.explain import Drivers
 from recart.inference.export import Export
 from recart.inference.new_patients import NewPatients
@@ -125,3 +126,24 @@ def test_missing_values_stay_missing_and_categories_stay_as_they_are(
             pd.testing.assert_series_equal(
                 obs[name][:4], pd.Series(grade, index=obs.index[:4], name=name)
             )
+
+
+@pytest.mark.parametrize("kind", ["h5ad", "h5mu"])
+def test_what_was_not_measured_is_read_back_as_not_measured(kind: str, tmp_path: Path) -> None:
+    data = replace(
+        cohort({"a": "A", "b": "B"}),
+        proteins=["CD3", "CD4"],
+        protein=np.array([[7, 7], [7, 7], [0, 7], [0, 7]], dtype=np.float32),
+        protein_measured=np.array([[True, True], [False, True]]),
+    )
+    path = tmp_path / f"cells.{kind}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # anndata's and mudata's notes
+        with Export(path, {}) as out:
+            out.add(data, found("patient", {"A": 0.3, "B": 0.4}))
+            out.finish()
+    reader = H5adReader(str(path)) if kind == "h5ad" else H5muReader(str(path))
+    again = reader.read()
+    assert again.proteins == data.proteins
+    np.testing.assert_array_equal(again.protein_measured, data.protein_measured)
+    np.testing.assert_array_equal(again.protein, data.protein)

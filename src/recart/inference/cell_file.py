@@ -58,11 +58,12 @@ class CellFile:
             _append(self._rna, "obsm/X_recart", new.latents)
         if cohort.protein is not None:
             self._proteins = list(cohort.proteins)
-            counts = pd.DataFrame(cohort.protein, index=index, columns=cohort.proteins)
+            counts = _protein(cohort)
             if self._mudata:
-                _append(self._file, "mod/prot/X", cohort.protein)
+                _append(self._file, "mod/prot/X", counts)
             else:
-                _append(self._rna, "obsm/protein", counts)
+                table = pd.DataFrame(counts, index=index, columns=cohort.proteins)
+                _append(self._rna, "obsm/protein", table)
         if new.attribution is not None:
             self._uns["attribution"] = new.attribution.method
         if exported is not None:
@@ -143,6 +144,15 @@ class CellFile:
             bundle.obs["patient"] = obs["patient"]
             bundle.uns["recart"] = self._uns
             bundle.write_h5mu(path)
+
+
+def _protein(cohort: Cohort) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Counts of the cells, NaN where their sample was not measured, as readers take it."""
+    counts = np.asarray(cohort.protein, dtype=np.float32)
+    if cohort.protein_measured is None or cohort.protein_measured.all():
+        return counts
+    of_sample = cohort.samples.index.get_indexer(pd.Index(cohort.cells["sample"]))
+    return np.where(cohort.protein_measured[of_sample], counts, np.float32(np.nan))
 
 
 def _obs(cohort: Cohort, new: NewPatients) -> pd.DataFrame:

@@ -85,10 +85,10 @@ def _same_file(one: Path, other: Path) -> bool:
 class Export:
     """Files of embedded patients, whole or not at all: they are put in place when all is written.
 
-    Cells keep their ids and columns, and their order within a part; words become categories, which
-    have no order of their own. `obsm["X_recart"]` is the
-    embedding, `obs` says what was predicted for the cell's patient, `uns["recart"]` which model did
-    it.
+    Cells keep their ids and columns, but those of receptor chains, and their order within a part;
+    words become categories, which have no order of their own. Protein counts are NaN where a sample
+    was not measured. `obsm["X_recart"]` is the embedding, `obs` says what was predicted for the
+    cell's patient, `uns["recart"]` which model did it.
 
     Where outputs are exported, `layers["denoised_rna"]` has entries for the genes with
     `var["recart_modelled"]`, and protein outputs are tables in `obsm` under their names, with
