@@ -26,6 +26,12 @@ def test_what_can_not_be_is_refused(cpus: float, gpus: float, at_once: int | Non
         RayCluster(None, cpus, gpus, at_once)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+def test_an_address_where_nobody_answers_is_said_at_once(address: str) -> None:
+    with pytest.raises(InputError, match="E-JOB-004"):
+        RayCluster(address, 1, 0, None).connected()
+
+
 def test_places_follow_the_cores_of_each_machine(two_machines: str) -> None:
     assert RayCluster(two_machines, 1, 0, None).places == 2
     assert RayCluster(two_machines, 0.5, 0, None).places == 4

@@ -112,6 +112,14 @@ def test_what_can_not_be_is_refused(tmp_path: Path) -> None:
         Slurm(str(tmp_path), "pbs", 1, 60, 1, 1, 0, {})
     with pytest.raises(ValueError, match="at_once=0"):
         local(tmp_path, 0)
+    for minutes, memory, cpus, gpus in (
+        (0, 1, 1, 0),
+        (60, -1, 1, 0),
+        (60, 1, 0, 0),
+        (60, 1, 1, -1),
+    ):
+        with pytest.raises(ValueError, match="more is needed"):
+            Slurm(str(tmp_path), "local", 1, minutes, memory, cpus, gpus, {})
 
 
 @pytest.mark.slow  # processes import torch: seconds

@@ -11,6 +11,7 @@ import importlib.util
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
@@ -32,6 +33,7 @@ from recart.training.executors.executor import (
 __all__ = ["Mailbox", "RayCluster"]
 
 _LOOK: Final = 0.2  # seconds between looks for reports while no job ends
+_KNOCK: Final = 10.0  # seconds for a cluster to take a connection
 _GRACE: Final = 10.0  # seconds for cancelled jobs to be gone
 # Jobs read the cohort from files: little goes through the memory that Ray shares.
 _OBJECTS: Final = 100 * 2**20
@@ -129,6 +131,7 @@ class RayCluster(Executor):
         if ray.is_initialized():
             return ray
         started_here = self.address is None
+        self._require_answer()
         own: dict[str, Any] = {
             "num_cpus": allowed_cores(),
             "object_store_memory": _OBJECTS,
@@ -143,17 +146,30 @@ class RayCluster(Executor):
                 **(own if started_here else {}),
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            problem = Problem(
-                code="E-JOB-004",
-                column="executor.address",
-                what=f"no Ray cluster answers at {self.address}: {str(error).splitlines()[0]}",
-                mend="see that `ray status` shows it from this machine; a cluster that asks for a "
-                "token needs RAY_AUTH_MODE=token here too; executor.address=null starts one here",
-            )
-            raise InputError([problem]) from error
+            raise self._silent(error) from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, stops)  # Ray puts its own there, which would exit with 15
         return ray
+
+    def _require_answer(self) -> None:
+        """Knock first: Ray itself tries a port that nobody listens at for many minutes."""
+        host, _, port = (self.address or "").removeprefix("ray://").rpartition(":")
+        if not host or not port.isdigit():
+            return
+        try:
+            socket.create_connection((host, int(port)), timeout=_KNOCK).close()
+        except (OSError, OverflowError) as error:
+            raise self._silent(error) from error
+
+    def _silent(self, error: Exception) -> InputError:
+        problem = Problem(
+            code="E-JOB-004",
+            column="executor.address",
+            what=f"no Ray cluster answers at {self.address}: {str(error).splitlines()[0]}",
+            mend="see that `ray status` shows it from this machine; a cluster that asks for a "
+            "token needs RAY_AUTH_MODE=token here too; executor.address=null starts one here",
+        )
+        return InputError([problem])
 
     @property
     def _threads(self) -> int:

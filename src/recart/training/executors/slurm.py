@@ -83,8 +83,9 @@ class Slurm(Executor):
     ) -> None:
         if cluster not in _CLUSTERS:
             raise ValueError(f"cluster {cluster}; use one of {', '.join(_CLUSTERS)}")
-        if at_once < 1:
-            raise ValueError(f"at_once={at_once}; at least 1")
+        if min(at_once, minutes, cpus) < 1 or not memory_gb > 0 or gpus < 0:
+            asked = f"at_once={at_once}, minutes={minutes}, memory_gb={memory_gb}, cpus={cpus}"
+            raise ValueError(f"{asked}, gpus={gpus}: more is needed")
         self.folder = folder
         self.cluster = cluster
         self.at_once = at_once
