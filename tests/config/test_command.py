@@ -12,11 +12,13 @@ from recart.config.compose import config_folder
 
 ENTRY = """
 import os
+import signal
 import hydra
 from omegaconf import DictConfig
 from recart.config.check import check_config
 from recart.config.command import run_command
-from recart.config.compose import run_folder
+from recart.config.compose import again, run_folder
+from recart.interruption import goes_on_with
 
 @hydra.main(config_path={configs!r}, config_name="train", version_base="1.3")
 def main(config: DictConfig) -> None:
@@ -28,6 +30,9 @@ def main(config: DictConfig) -> None:
         raise UnicodeError("a defect")
     if config.seed == 98:
         raise KeyboardInterrupt
+    if config.seed == 96:
+        with goes_on_with(again("grid/0")):
+            os.kill(os.getpid(), signal.SIGTERM)
     with open({told!r}, "a") as file:
         file.write(f"{{config.seed}} {{config.model.latent}} {{run_folder(config)}}\\n")
 
@@ -127,6 +132,19 @@ def test_a_multirun_numbers_its_folders(entry: Entry) -> None:
     ]
     assert [Path(row[2]).name for row in rows] == ["0", "1", "2", "3"]
     assert len({row[2] for row in rows}) == 4
+
+
+def test_a_multirun_does_not_pass_over_the_folder_of_one_run(entry: Entry) -> None:
+    done = entry.run("-m", "seed=0,1", "paths.run=mine", "paths.sweep=grid")
+    assert done.returncode == 2
+    assert "paths.sweep=..." in done.stderr
+    assert not entry.told.read_text()
+
+
+def test_a_multirun_goes_on_with_the_folder_of_all(entry: Entry) -> None:
+    done = entry.run("-m", "seed=96", "paths.sweep=grid")
+    assert done.returncode == 143
+    assert "same command with paths.sweep=grid" in done.stderr
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from recart.config.schema import register
 from recart.problems import InputError, Problem
 
-__all__ = ["compose", "config_folder", "run_folder"]
+__all__ = ["again", "compose", "config_folder", "run_folder"]
 
 
 def config_folder() -> Path:
@@ -68,9 +68,35 @@ def run_folder(config: DictConfig) -> Path:
     """The folder of the run that this configuration belongs to.
 
     Within a job that Hydra started it is the folder that Hydra made, numbered in a multirun.
+
+    Raises
+    ------
+    InputError
+        If a multirun names the folder of one run, which it would not use.
     """
     from hydra.core.hydra_config import HydraConfig
 
-    if HydraConfig.initialized():
-        return Path(HydraConfig.get().runtime.output_dir)
-    return Path(config.paths.run)
+    if not HydraConfig.initialized():
+        return Path(config.paths.run)
+    own = HydraConfig.get()
+    if _of_multirun() and any(task.startswith("paths.run=") for task in own.overrides.task):
+        problem = Problem(
+            code="E-CONFIG-019",
+            column="paths.run",
+            what="-m starts several runs, each with a folder of its own",
+            mend="name the folder of all of them, paths.sweep=..., or leave -m out",
+        )
+        raise InputError([problem])
+    return Path(own.runtime.output_dir)
+
+
+def again(path: str | Path) -> str:
+    """The setting with which the same command goes on with the run in the folder `path`."""
+    return f"paths.sweep={Path(path).parent}" if _of_multirun() else f"paths.run={path}"
+
+
+def _of_multirun() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN

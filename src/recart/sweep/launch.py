@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recart.config.build import build, build_each
 from recart.config.check import check_config
-from recart.config.compose import run_folder
+from recart.config.compose import again, run_folder
 from recart.data.bags import with_blocks
 from recart.data.split import members
 from recart.data.store import CohortStore
@@ -97,7 +97,7 @@ def run_sweep(config: DictConfig) -> float:
     place = RunDirectory.create(folder, about, seeds)
     if cohort.store.receptor_dim:
         check_receptor_version(place, say)
-    with place.locked(), goes_on_with(f"paths.run={folder}"):
+    with place.locked(), goes_on_with(again(folder)):
         split = split_of(place, cohort, scheme, base.seed)
         record_cohort(place, cohort)
         budget = sweep.budget_for(len(split.patients))

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from recart.config.build import build, build_each
 from recart.config.check import check_config
-from recart.config.compose import run_folder
+from recart.config.compose import again, run_folder
 from recart.data.bags import Bags, with_blocks
 from recart.data.folds import PatientColumns
 from recart.data.pseudonyms import Pseudonyms
@@ -107,7 +107,7 @@ def train_run(config: DictConfig) -> float:
         check_receptor_version(run, say)
     for line in left_unread(config.data, head):
         say(line)
-    with run.locked(), goes_on_with(f"paths.run={_shown(run.path)}"):
+    with run.locked(), goes_on_with(again(_shown(run.path))):
         say(f"run directory: {_shown(run.path)}")
         split = split_of(run, cohort, scheme, config.seed)
         record_cohort(run, cohort)
