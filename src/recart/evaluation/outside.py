@@ -61,9 +61,15 @@ def place_of(split: Split, store: CohortStore, columns: Sequence[str]) -> Place 
         if not (held_out | seen) <= values.keys():
             continue
         own = set().union(*(values[code] for code in held_out))
-        if not own & set().union(*(values[code] for code in seen)):
+        theirs = set().union(*(values[code] for code in seen))
+        if not set(map(_spelt, own)) & set(map(_spelt, theirs)):
             return Place(column=column, values=tuple(sorted(own)))
     return None
+
+
+def _spelt(value: str) -> str:
+    """One place in any case, with or without blanks and hyphens."""
+    return "".join(filter(str.isalnum, value.casefold())) or value
 
 
 def _values(store: CohortStore, column: str) -> dict[int, set[str]] | None:
