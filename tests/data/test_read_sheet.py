@@ -126,6 +126,13 @@ def test_packed_contigs_and_those_of_no_cell_are_read(tmp_path: Path) -> None:
     assert (problem.code, problem.file) == ("E-FILE-003", str(tmp_path / "a.csv.gz"))
 
 
+def test_a_matrix_is_no_sheet(tmp_path: Path) -> None:
+    gex(tmp_path / "a.h5", 1, list("ABC"))
+    (problem,) = errors(CellRangerReader(str(tmp_path / "a.h5")).read)
+    assert problem.code == "E-FILE-004"
+    assert "sample sheet" in problem.mend
+
+
 def test_contigs_of_other_samples_are_told(tmp_path: Path) -> None:
     gex(tmp_path / "a.h5", 1, list("ABC"))
     contigs(tmp_path / "a.csv", BARCODES)

@@ -23,6 +23,7 @@ __all__ = ["as_text", "is_missing", "read_table", "typed"]
 _MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "<na>", "-"})
 _NONE: Final = "None"
 _GZIP: Final = b"\x1f\x8b"
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _DECIMAL_COMMA: Final = re.compile(r"^-?\d+,\d+$")
 
 
@@ -40,6 +41,11 @@ def read_table(
         problems.error(Problem(code=code, what=what, mend=mend, file=file, column=column))
 
     try:
+        with Path(path).open("rb") as stream:
+            if stream.read(len(_HDF5)) == _HDF5:
+                mend = "give a CSV; a matrix of Cell Ranger is named in a sample sheet"
+                error("E-FILE-004", "is an HDF5 file, no table", mend)
+                return None
         raw = Path(path).read_bytes()
     except OSError as failure:
         error("E-FILE-001", f"cannot be opened ({failure.strerror})", "correct the path")
