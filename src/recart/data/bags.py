@@ -115,7 +115,8 @@ def admitted_samples(store: CohortStore, admission: Admission) -> np.ndarray[Any
             Problem(
                 code="E-TIME-001",
                 what="the samples have no such column, but the configuration selects by it",
-                mend=f"map it with data.columns.{column}, or unset the rule",
+                mend=f"map it with data.columns.{column} (constant:VALUE where it is the same "
+                "for all), or train without the rule",
                 column=column,
             )
             for column in absent
