@@ -227,6 +227,11 @@ def test_a_place_is_a_column_that_names_places() -> None:
     assert place(3) == Place(column="hospital", values=("w",))  # site b was trained on
     assert place(2) is None  # study is not known of everybody
     assert place(2, columns=("batch",)) is not None  # whoever says that a batch is a place
+    samples["study"] = ["x", "x", "x", "y", "y"]
+    assert place(2, 3, columns=("study", "site")) == Place(column="site", values=("b",))
+    samples["site"] = "a"
+    assert place(2, 3, columns=("study", "site")) is None  # two studies of one place
+    assert place(2, 3, columns=("study",)) is not None
     samples["site"] = ["Site A", "Site A", "Site A", "site-a ", "SITE A"]
     assert place(2, 3, columns=("site",)) is None  # one place, written in three ways
     partition: Any = SimpleNamespace(kind=Kind.PARTITION, folds=[])

@@ -15,6 +15,7 @@ __all__ = ["PLACE_COLUMNS", "Place", "place_of"]
 
 # columns that say where, or in which study, a patient was treated
 PLACE_COLUMNS: Final = ("site", "centre", "center", "hospital", "study", "cohort")
+_STUDIES: Final = ("study", "cohort")  # of which one place can have several
 _SHOWN = 3
 
 
@@ -43,7 +44,8 @@ def place_of(split: Split, store: CohortStore, columns: Sequence[str]) -> Place 
         The cohort, with its samples and patients.
     columns
         Columns that name places. A batch, an id or a sex is none: whoever picks patients by it may
-        pick those that are predicted well.
+        pick those that are predicted well. Where one of a place itself is shared, another study or
+        cohort sets nobody apart: discovery and validation of one hospital are no two places.
 
     Returns
     -------
@@ -54,15 +56,15 @@ def place_of(split: Split, store: CohortStore, columns: Sequence[str]) -> Place 
         return None
     held_out = {code for fold in split.folds for code in fold.held_out}
     seen = {code for fold in split.folds for code in (*fold.train, *fold.validation)}
-    for column in columns:
-        values = _values(store, column)
-        if values is None:
-            continue
-        if not (held_out | seen) <= values.keys():
-            continue
-        own = set().union(*(values[code] for code in held_out))
-        theirs = set().union(*(values[code] for code in seen))
-        if not set(map(_spelt, own)) & set(map(_spelt, theirs)):
+    shared = False
+    for column in sorted(columns, key=_STUDIES.__contains__):
+        values = _values(store, column) or {}
+        own, theirs = (
+            set().union(*(values.get(code, ()) for code in codes)) for codes in (held_out, seen)
+        )
+        if set(map(_spelt, own)) & set(map(_spelt, theirs)):
+            shared = True
+        elif (held_out | seen) <= values.keys() and not (shared and column in _STUDIES):
             return Place(column=column, values=tuple(sorted(own)))
     return None
 
