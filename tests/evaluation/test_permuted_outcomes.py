@@ -133,6 +133,20 @@ def test_an_outcome_moves_whole() -> None:
     assert not np.array_equal(found[0], np.arange(N))
 
 
+def test_every_fold_keeps_two_of_few_events() -> None:
+    _, bags = _cohort(SURVIVAL, 1.0)
+    bags.table["label"] = np.isin(np.arange(N), [2, 11, 20, 29]).astype(int)
+    names = bags.table.index
+    table = pd.DataFrame(
+        {"bag": names, "patient": names, "repeat": 0, "fold": 0, "logit": np.arange(N)}
+    )
+    observed = RankedBags.of_outcome(table, bags, Kind.PARTITION)
+    development = np.arange(15)
+    found = permuted_sources(observed, [(development, np.arange(15, N))], k=20, seed=3)
+    events = [observed.relabelled(source).targets[development, 1].sum() for source in found]
+    assert min(events) >= 2
+
+
 def test_concordance_of_times_as_written_out() -> None:
     rng = np.random.default_rng(0)
     time = rng.integers(1, 9, 25).astype(float)

@@ -11,6 +11,7 @@ import torch
 from scipy.special import logit
 
 from recart.config.compose import compose
+from recart.data.folds.dealing import deal
 from recart.data.split import Split
 from recart.data.split_rules import FoldPatients, Kind
 from recart.models.cox import log_partial_likelihood
@@ -118,6 +119,19 @@ def test_where_next_to_nobody_is_censored_folds_are_even_in_time(censored: int) 
     event[:12] = 0  # as many of both: as ever
     classes, _ = endpoint.strata(np.column_stack([time, event]))
     assert classes.tolist() == event.tolist()
+
+
+@pytest.mark.parametrize("times", [(3.0, 20.0), (19.0, 20.0), (1.0, 12.0, 23.0)])
+def test_few_events_are_parted_by_folds_whenever_they_happened(times: tuple[float, ...]) -> None:
+    endpoint = SurvivalEndpoint(time="pfs", event="event", months=[6.0], landmark=6.0)
+    time = np.arange(1.0, 25.0)
+    event = np.isin(time, times).astype(float)
+    classes, grade = endpoint.strata(np.column_stack([time, event]))
+    for seed in range(5):
+        inner = inner_folds(classes, np.arange(24), 5, seed, grade)
+        assert max(event[fold].sum() for fold in inner) == 1
+        outer = deal(2 - 2 * classes, 3, np.random.default_rng(seed), grade)
+        assert max(event[outer == fold].sum() for fold in range(3)) == 1
 
 
 def test_grades_are_not_better_where_they_are_higher() -> None:

@@ -13,7 +13,7 @@ from recart.data.bags import Bags
 from recart.data.split import Kind
 from recart.evaluation.intervals import delong_variance
 from recart.evaluation.predictions import BagScores, FloatArray, fold_scores
-from recart.training.endpoints import SeveralEndpoints, endpoint_of
+from recart.training.endpoints import Endpoint, SeveralEndpoints, endpoint_of
 
 __all__ = ["RankedBags", "harrell_concordance", "scored_bags"]
 
@@ -87,7 +87,7 @@ class RankedBags:
             bag=scored.index.to_numpy(),
             patient=scored["patient"].to_numpy(),
             targets=targets,
-            classes=endpoint.strata(targets)[0],
+            classes=_kept(endpoint, targets),
             score=scored["score"].to_numpy(dtype=float),
             repeats=predictions["repeat"].nunique(),
             kind=kind,
@@ -128,6 +128,19 @@ def harrell_concordance(time: FloatArray, event: FloatArray, score: FloatArray) 
     compared = sooner & (event[:, None] > 0)
     wins = (score[:, None] > score[None]) + 0.5 * (score[:, None] == score[None])
     return float((compared * wins).sum() / compared.sum()) if compared.any() else float("nan")
+
+
+def _kept(endpoint: Endpoint, targets: Array) -> Array:
+    """Classes that folds are stratified by; of survival who had the event, where these are fewer.
+
+    Strata of few events hold others too, and Cox regression can't be fitted to those alone.
+    """
+    if isinstance(endpoint, SeveralEndpoints):
+        targets = next(iter(endpoint.targets_by_part(targets).values()))
+        endpoint = endpoint.leading
+    if endpoint.kind == "survival" and 2 * targets[:, 1].sum() <= len(targets):
+        return targets[:, 1].astype(np.int64)
+    return endpoint.strata(targets)[0]
 
 
 def _auroc(targets: Array, score: FloatArray) -> float:

@@ -184,14 +184,16 @@ class SurvivalEndpoint(Endpoint):
         return np.where(by, 1, np.where(free, 0, -1)).astype(np.int64)
 
     def strata(self, targets: Array) -> tuple[Array, Array]:
-        """Event or censored, and quarter of the times; where one is rare, half of them, and event.
+        """Event or censored, and quarter of the times; where one is rare, half of all, and event.
 
-        Cox regression needs events, and nobody who is censored.
+        That half is the rare ones and the earliest of the others: what is dealt in this order parts
+        the rare ones as far as it can. Cox regression needs events, and nobody who is censored.
         """
         time, event = targets[:, 0], targets[:, 1].astype(np.int64)
         if min(event.sum(), len(event) - event.sum()) < _FEW:
-            early = np.argsort(np.argsort(time, kind="stable"), kind="stable") < len(time) // 2
-            return early.astype(np.int64), event
+            common = event if 2 * event.sum() > len(event) else 1 - event
+            half = np.argsort(np.lexsort((time, common)), kind="stable") < len(time) // 2
+            return half.astype(np.int64), event
         edges = np.quantile(time, np.linspace(0, 1, _GRADES + 1)[1:-1])
         return event, np.searchsorted(edges, time, side="right")
 
