@@ -29,7 +29,7 @@ def test_concordance_and_cuts_as_written_out() -> None:
         assert found["concordance"][row] == pytest.approx(np.mean(wins))
         for cut in (1, 2):
             wanted = roc_auc_score(level[rows] >= cut, score[rows])
-            assert found[f"auroc >= {LEVELS[cut]}"][row] == pytest.approx(wanted)
+            assert found[f"AUROC >= {LEVELS[cut]}"][row] == pytest.approx(wanted)
 
 
 def test_the_ranked_probability_score() -> None:

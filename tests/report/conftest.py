@@ -173,7 +173,7 @@ def outcomes() -> tuple[OutcomeAssessment, ...]:
         )
 
     asked = {
-        "ordinal": ["concordance", *(f"auroc >= {own}" for own in levels[1:])],
+        "ordinal": ["concordance", *(f"AUROC >= {own}" for own in levels[1:])],
         "survival": ["C-index (IPCW)", *(f"AUC, month {own:g}" for own in months)],
     }
     return tuple(

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from recart.config.compose import compose
 from recart.evaluation.audit.finding import Finding, Severity
+from recart.evaluation.outcomes import OutcomeAssessment
 from recart.evaluation.subgroups import Subgroup
 from recart.report.audit_table import audit_groups
 from recart.report.checklists import CHECKLISTS, Checklist, FilledItem, Status, asked_of_study
@@ -195,6 +196,20 @@ def test_who_answers_which_item(make_facts: Callable[..., RunFacts]) -> None:
     assert tripod.fill(simulated, {}).items[6].status is Status.AUTO
     assert dome.fill(known, {}).count(Status.AUTO) == 15
     assert dome.fill(simulated, {}).count(Status.AUTO) == 16
+
+
+def test_of_survival_those_who_were_censored_are_counted_too(
+    make_facts: Callable[..., RunFacts], outcomes: tuple[OutcomeAssessment, ...]
+) -> None:
+    known = what_the_run_knows(make_facts())
+    assert "followed is not among the data" in known["flow"]
+    (survival,) = [replace(own, leads=True) for own in outcomes if own.kind == "survival"]
+    told = what_the_run_knows(replace(make_facts(), outcomes=(survival,)))
+    assert f"patients were followed the times of {survival.name} tell" in told["flow"]
+    words = f"({survival.name} as a whole: 40 evaluated, 30 with an event, others censored)"
+    for answer in ("cohort_numbers", "sample_size", "known_limits"):
+        assert words in told[answer]
+        assert "as a whole" not in known[answer]
 
 
 def test_answers_hold_the_numbers_of_the_run(make_facts: Callable[..., RunFacts]) -> None:

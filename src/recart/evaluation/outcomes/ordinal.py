@@ -34,7 +34,7 @@ def ordinal_draws(
     Returns
     -------
     `concordance`: share of pairs of different level that the score orders rightly, ties half (0.5
-    is chance). `auroc >= X`: of level X or better against the rest, where both are there.
+    is chance). `AUROC >= X`: of level X or better against the rest, where both are there.
     `ranked probability score`: mean squared error of the cumulative probabilities, 0 is perfect,
     and `ranked probability skill`: gain over the shares of the levels among the evaluated bags.
     """
@@ -43,7 +43,7 @@ def ordinal_draws(
     drawn = {"concordance": _pairs(weights, better, wins)}
     for number in np.unique(level)[1:].astype(int):
         above = ((level >= number)[:, None] & (level < number)[None]).astype(float)
-        drawn[f"auroc >= {levels[number]}"] = _pairs(weights, above, wins)
+        drawn[f"AUROC >= {levels[number]}"] = _pairs(weights, above, wins)
     if probability is not None:
         own = ranked_probability(level, probability)
         total = weights.sum(axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recart.report.facts import RunFacts
-from recart.report.fillers.filler import class_name
+from recart.report.fillers.filler import class_name, with_censored
 
 __all__ = [
     "admission",
@@ -42,7 +42,8 @@ def cohort_numbers(facts: RunFacts) -> str:
     negative = metrics.n_bags - metrics.n_positive
     return (
         f"{metrics.n_patients} patients{labelled}: {metrics.n_positive} "
-        f"{facts.question.positive} and {negative} {facts.question.negative}; "
+        f"{facts.question.positive} and {negative} {facts.question.negative}"
+        f"{with_censored(facts)}; "
         f"{facts.cohort.samples} samples. Digest of the prepared cohort: {facts.cohort.key}."
     )
 
@@ -92,10 +93,12 @@ def flow(facts: RunFacts) -> str:
         for step in facts.flow
         if step.patients is not None and step.samples is not None and step.cells is not None
     )
+    times = [own.name for own in facts.outcomes if own.kind == "survival"]
+    followed = f"the times of {' and '.join(times)} tell" if times else "is not among the data"
     return (
         f"{steps}. {metrics.n_positive} of {metrics.n_bags} {facts.question.unit}s have the "
         "outcome. Each exclusion stands with its reason in the flow of the report. How long "
-        "patients were followed is not among the data."
+        f"patients were followed {followed}."
     )
 
 

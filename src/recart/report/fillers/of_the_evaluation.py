@@ -10,7 +10,7 @@ from recart.evaluation.audit.finding import Severity
 from recart.evaluation.intervals import Interval
 from recart.evaluation.outcomes import OutcomeAssessment
 from recart.report.facts import RunFacts
-from recart.report.fillers.filler import class_name
+from recart.report.fillers.filler import class_name, with_censored
 
 __all__ = [
     "claim",
@@ -154,6 +154,7 @@ def sample_size(facts: RunFacts) -> str:
     """Patients, events and how wide the interval is."""
     metrics, interval = facts.assessment.model.metrics, facts.assessment.model.auroc_interval
     text = f"{metrics.n_patients} patients, {metrics.n_positive} positive {facts.question.unit}s"
+    text += with_censored(facts)
     if interval is not None:
         text += f"; the interval of the AUROC is {interval.width:.2f} wide"
     return f"{text}."
@@ -235,8 +236,8 @@ def known_limits(facts: RunFacts) -> str:
     metrics = facts.assessment.model.metrics
     where = "of an outside cohort" if facts.fit.elsewhere else "and no outside cohort"
     return (
-        f"{metrics.n_patients} patients, {where}; association, no cause. The report lists what is "
-        "not claimed."
+        f"{metrics.n_patients} patients{with_censored(facts)}, {where}; association, no cause. The "
+        "report lists what is not claimed."
     )
 
 
