@@ -67,7 +67,7 @@ def test_the_page_of_the_run_in_a_browser(
 ) -> None:
     """With what only a run has: maps of its cells, its training, the evidence of its audit."""
     drawn = {path.stem for path in run.figures.glob("*.png")}
-    assert {"training", "latent_dimensions", "cells_by_patient", "cells_by_response"} <= drawn
+    assert {"training", "latent_dimensions", "cells_by_patient", "cells_by_outcome"} <= drawn
     assert any(one.evidence for one in evaluated.audit.findings)
     assert look_at_page(run.report, width, len(drawn)) == []
 

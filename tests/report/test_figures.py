@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib import rcParams
 
-from recart.report.canvas import INK, new_figure, plain, svg
+from recart.report.canvas import INK, NEGATIVE, POSITIVE, new_figure, plain, svg
 from recart.report.figures import forest, predictions, roc
 from recart.report.probability_figures import (
     calibration,
@@ -149,6 +149,19 @@ def test_latent_has_a_legend_while_the_eye_can_use_it(levels: int, legend: bool)
     figure = latent(rng.normal(size=(90, 2)), groups)
     assert bool(figure.legends) is legend
     assert len(figure.axes[0].collections[0].get_offsets()) == 90
+
+
+def test_classes_keep_their_colours_whichever_has_more_cells() -> None:
+    said = ["event", "none", "no label"]
+    rng = np.random.default_rng(0)
+    for few, many in (("event", "none"), ("none", "event")):
+        groups = pd.Series(pd.Categorical([few] * 3 + [many] * 9, categories=said))
+        (legend,) = latent(rng.normal(size=(12, 2)), groups).legends
+        drawn = {
+            text.get_text(): line.get_color()
+            for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
+        }
+        assert drawn == {"event": POSITIVE, "none": NEGATIVE}
 
 
 def test_svg_is_reproducible_and_takes_the_colour_of_the_page(make_assessment: Any) -> None:

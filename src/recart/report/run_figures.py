@@ -76,17 +76,21 @@ def latent(coordinates: FloatArray, groups: pd.Series, seed: int = 0) -> Figure:
     coordinates
         (c, 2) such as a UMAP of the latent means.
     groups
-        (c) cell type, patient or response; missing values are grey.
+        (c) cell type, patient or outcome; missing values are grey.
     seed
         Order of drawing, so that no group lies on top of the others.
 
     Notes
     -----
-    Eight groups or fewer get a legend, by falling size; more only share the colours out.
+    Eight groups or fewer get a legend; more only share the colours out. Groups go by falling size,
+    categories by their own order, with the same colours whichever are there.
     """
     figure, axes = new_figure(4.8, 4.4)
-    names = [str(name) for name in groups.value_counts().index]
-    colour_of = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(names)}
+    counts = groups.value_counts()
+    if isinstance(groups.dtype, pd.CategoricalDtype):
+        counts = counts.sort_index()
+    colour_of = {str(name): PALETTE[i % len(PALETTE)] for i, name in enumerate(counts.index)}
+    names = [str(name) for name in counts.index[counts > 0]]
     colours = np.array(["#999999" if pd.isna(group) else colour_of[str(group)] for group in groups])
     order = np.random.default_rng(seed).permutation(len(coordinates))
     axes.scatter(

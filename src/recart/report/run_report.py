@@ -123,7 +123,7 @@ def report_content(
         ledger=getattr(evaluated, "ledger", None),
         checklists=tuple(Checklist.load(name).fill(known, said) for name in CHECKLISTS),
         card=model_card(known, said),
-        figures=_run_figures(evaluated),
+        figures=_run_figures(evaluated, question),
         provenance=_provenance(evaluated, run),
         notes=withheld,
         outcomes=evaluated.outcomes,
@@ -153,7 +153,7 @@ def _question(evaluated: Evaluated) -> Question:
     )
 
 
-def _run_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
+def _run_figures(evaluated: Evaluated, question: Question) -> tuple[ReportFigure, ...]:
     history = pd.DataFrame([row for member in evaluated.members for row in member.history])
     curves = ReportFigure(
         title="Training",
@@ -162,7 +162,7 @@ def _run_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
         alt="Evidence lower bound of training and inner-validation cells by epoch.",
         figure=training_curves(history),
     )
-    return (curves, *_use_figures(evaluated), *_latent_figures(evaluated))
+    return (curves, *_use_figures(evaluated), *_latent_figures(evaluated, question))
 
 
 def _use_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
@@ -186,7 +186,7 @@ def _use_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
     return (figure,)
 
 
-def _latent_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
+def _latent_figures(evaluated: Evaluated, question: Question) -> tuple[ReportFigure, ...]:
     """UMAPs of cells as the first member sees them, its held-out patients among them."""
     import warnings
 
@@ -209,10 +209,12 @@ def _latent_figures(evaluated: Evaluated) -> tuple[ReportFigure, ...]:
         layout = umap.UMAP(n_neighbors=near, random_state=0, precomputed_knn=(index, distance))
         flat = layout.fit_transform(z[chosen])
     table = store.cells.iloc[cells[chosen]]
-    label = {1: evaluated.config.data.endpoint + ": positive", 0: "negative", -1: "no label"}
+    said = {1: question.positive, 0: question.negative, -1: "no label"}
     # by bag: where samples have the label, a patient's samples may differ
     of_bag = np.repeat(bags.table["label"].to_numpy(), bags.table["n_cells"])[chosen]
-    groups = {"response": pd.Series(of_bag, index=table.index).map(label).astype(str)}
+    # in the order of the classes, whichever has more cells: so each has its colour
+    outcome = pd.Categorical([said[label] for label in of_bag], categories=list(said.values()))
+    groups = {"outcome": pd.Series(outcome, index=table.index)}
     groups["patient"] = table["patient"].map(lambda code: store.patients.index[code])
     if "cell_type" in table:
         groups = {"cell type": table["cell_type"].astype(str), **groups}
