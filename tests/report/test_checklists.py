@@ -153,6 +153,17 @@ def test_what_is_measured_of_a_cell_is_what_was_read(make_facts: Callable[..., R
     assert "log-normalised RNA" in normalised["predictors"]
     cytometry = _told(make_facts(), cohort={"genes": 0, "receptor_dim": 0})
     assert cytometry["predictors"].startswith("Of each cell: 61 surface proteins.")
+    for answer in ("algorithm", "features", "initial_predictors", "predictor_handling"):
+        assert "RNA" not in cytometry[answer]
+        assert "genes" not in cytometry[answer]
+    assert "RNA" not in cytometry["preparation"]
+
+
+def test_no_more_genes_are_told_than_were_chosen(make_facts: Callable[..., RunFacts]) -> None:
+    facts = make_facts()
+    fewer = replace(facts, fit=replace(facts.fit, genes=(480, 487)))
+    told = what_the_run_knows(fewer)["initial_predictors"]
+    assert "of these the 480 to 487 most variable" in told
 
 
 def test_what_is_filled_in_is_told(make_facts: Callable[..., RunFacts]) -> None:

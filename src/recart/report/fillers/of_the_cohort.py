@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recart.report.facts import RunFacts
 from recart.report.fillers.filler import class_name, with_censored
+from recart.report.numbers_in_words import number_range
 
 __all__ = [
     "admission",
@@ -105,15 +106,15 @@ def flow(facts: RunFacts) -> str:
 def preparation(facts: RunFacts) -> str:
     """From files to cells."""
     values = "log-normalised values" if facts.config.data.normalised else "raw counts"
+    own = facts.cohort
+    parts = [f"RNA as {values}"] * bool(own.genes)
+    parts += [f"{own.proteins} surface proteins as raw counts"] * bool(own.proteins)
+    parts += [f"T cell receptors as vectors of {own.receptor_dim} numbers"] * bool(own.receptor_dim)
     text = (
         f"Every value was checked in full before anything was fitted ({values}); what failed was "
-        "left out by fixed rules that see no outcome, and counted. RNA enters as "
-        f"{values}"
+        "left out by fixed rules that see no outcome, and counted. Into the model enter "
+        f"{', '.join(parts)}"
     )
-    if facts.cohort.proteins:
-        text += f", {facts.cohort.proteins} surface proteins as raw counts"
-    if facts.cohort.receptor_dim:
-        text += f", T cell receptors as vectors of {facts.cohort.receptor_dim} numbers"
     if facts.config.data.car_genes:
         text += "; the CAR transcript is kept out of the model's input"
     return f"{text}. The same rules hold for every patient."
@@ -121,10 +122,12 @@ def preparation(facts: RunFacts) -> str:
 
 def initial_predictors(facts: RunFacts) -> str:
     """Candidates, before any choice."""
+    if not facts.cohort.genes:
+        return f"All {facts.cohort.proteins} proteins that were read. {predictors(facts)}"
     return (
         f"All {facts.cohort.genes:,} genes that were read, less those whose names match "
         f"{', '.join(map(str, facts.config.features.exclude)) or 'nothing'} (they tell patients "
-        f"apart, not states); of these the {facts.config.features.n_genes:,} most variable, chosen "
+        f"apart, not states); of these the {number_range(facts.fit.genes)} most variable, chosen "
         "on the training patients of each fold without the outcome. "
         f"{predictors(facts)}"
     )

@@ -36,11 +36,12 @@ __all__ = [
 
 def algorithm(facts: RunFacts) -> str:
     """Class of the algorithm."""
+    likelihood = f", RNA likelihood {class_name(facts.config.model.rna)}"
+    rna = likelihood if facts.cohort.genes else ""
     return (
         f"A variational autoencoder of single cells after totalVI ({class_name(facts.config.model)}"
-        f", encoder {class_name(facts.config.model.encoder)}, RNA likelihood "
-        f"{class_name(facts.config.model.rna)}), trained {_by_outcome(facts)}; the cells of a "
-        f"{facts.question.unit} are then pooled and scored by a head "
+        f", encoder {class_name(facts.config.model.encoder)}{rna}), trained {_by_outcome(facts)}; "
+        f"the cells of a {facts.question.unit} are then pooled and scored by a head "
         f"({class_name(facts.config.head)}) that is fitted to the outcome."
     )
 
@@ -60,15 +61,14 @@ def parameters(facts: RunFacts) -> str:
 
 def features(facts: RunFacts) -> str:
     """Number of features and how they were chosen."""
-    text = (
-        f"{number_range(facts.fit.genes)} genes of {facts.cohort.genes:,}, chosen in each fold by "
+    own = facts.cohort
+    parts = [
+        f"{number_range(facts.fit.genes)} genes of {own.genes:,}, chosen in each fold by "
         "variability on its training patients alone, without the outcome"
-    )
-    if facts.cohort.proteins:
-        text += f"; all {facts.cohort.proteins} proteins"
-    if facts.cohort.receptor_dim:
-        text += f"; a receptor vector of {facts.cohort.receptor_dim} numbers"
-    return text + "."
+    ] * bool(own.genes)
+    parts += [f"all {own.proteins} proteins"] * bool(own.proteins)
+    parts += [f"a receptor vector of {own.receptor_dim} numbers"] * bool(own.receptor_dim)
+    return f"{'; '.join(parts)}."
 
 
 def fitting(facts: RunFacts) -> str:
@@ -105,9 +105,11 @@ def predictor_handling(facts: RunFacts) -> str | None:
     words = _words(facts)
     if words is None:
         return None
-    values = "as given" if facts.config.data.normalised else "as logarithms of 1 + x"
+    counts = "as log(1 + x / (1 + m)), m the mean over what was measured of the cell"
+    values = "as given" if facts.config.data.normalised else counts
+    what = "RNA enters" if facts.cohort.genes else "Proteins enter"
     return (
-        f"RNA enters the encoder {values}. In the head, {words.predictors}. No continuous "
+        f"{what} the encoder {values}. In the head, {words.predictors}. No continuous "
         "predictor was cut into classes."
     )
 
