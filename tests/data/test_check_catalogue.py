@@ -339,6 +339,19 @@ def test_unmeasured_protein_may_hold_anything() -> None:
     assert check(cohort) == []
 
 
+def test_one_antibody_under_two_names() -> None:
+    cohort = make()
+    assert cohort.protein_measured is not None
+    cohort.proteins = ["CD4_TotalSeqB", "CD4", "CD8"]
+    assert check(cohort) == []  # two clones of one panel
+    cohort.protein_measured[:6, 0] = False
+    cohort.protein_measured[6:, 1] = False
+    (warning,) = check(cohort)
+    assert (warning.code, warning.examples) == ("W-PROT-009", ("CD4_TotalSeqB / CD4",))
+    cohort.proteins = ["CD45", "CD45RA", "CD8"]
+    assert check(cohort) == []
+
+
 def test_same_barcode_with_other_counts_is_no_mix_up() -> None:
     cohort = make()
     barcodes = cohort.cells["barcode"].to_numpy().copy()

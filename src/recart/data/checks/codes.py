@@ -74,6 +74,7 @@ CODES: Final[dict[str, str]] = {
     "E-PROT-006": "duplicate protein names",
     "E-PROT-007": "proteins without names, names that do not fit the matrix, or no numbers",
     "W-PROT-008": "a measured protein is zero in every cell of a sample",
+    "W-PROT-009": "samples seem to have one antibody under several names",
     # modalities
     "E-MOD-001": "the cell barcodes of two modalities do not match",
     # receptors

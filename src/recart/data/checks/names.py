@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from recart.data.cohort import Cohort
+from recart.data.names.protein_aliases import marker_of
 from recart.problems import Problem, Problems
 
 __all__ = ["check_names", "is_isotype"]
@@ -132,5 +133,35 @@ def _check_proteins(cohort: Cohort, problems: Problems) -> None:
                 feature=str(twice[0]),
                 count=len(twice),
                 examples=tuple(map(str, twice[:5])),
+            )
+        )
+    _warn_of_split_proteins(cohort, problems)
+
+
+def _warn_of_split_proteins(cohort: Cohort, problems: Problems) -> None:
+    """Names of one marker of which no sample has more than one: panels that spell it unlike."""
+    if cohort.protein_measured is None:
+        return
+    columns: dict[str, list[int]] = {}
+    for column in np.flatnonzero(cohort.protein_measured.any(axis=0)):
+        if marker := marker_of(cohort.proteins[column]):
+            columns.setdefault(marker, []).append(int(column))
+    split = {
+        marker: [cohort.proteins[column] for column in own]
+        for marker, own in columns.items()
+        if len(own) > 1 and cohort.protein_measured[:, own].sum(axis=1).max() == 1
+    }
+    if split:
+        marker, first = next(iter(split.items()))
+        problems.warn(
+            Problem(
+                code="W-PROT-009",
+                what=f"some samples have {marker} as {' and others as '.join(first)}: to the model "
+                "these are several proteins, each missing where the other is measured",
+                mend="if they are one antibody, give it one name in all samples",
+                file=cohort.source.get("protein", ""),
+                feature=first[0],
+                count=len(split),
+                examples=tuple(" / ".join(own) for own in list(split.values())[:5]),
             )
         )
