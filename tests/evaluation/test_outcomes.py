@@ -105,7 +105,7 @@ def test_an_assessment_measures_what_the_table_holds() -> None:
         seed=0,
         kind=Kind.PARTITION,
     )
-    assert found.words == "36 evaluated: 12 PD, 12 PR, 12 CR"
+    assert found.words == "36 evaluated: PD (12), PR (12), CR (12)"
     interval = found.model.intervals["concordance"]
     assert interval.low < found.model.values["concordance"] < interval.high
     assert found.baselines[0].name == "coin"

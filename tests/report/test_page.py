@@ -310,6 +310,7 @@ def test_a_whole_endpoint_is_told_before_its_yes_and_no(
     words = [word.strip() for word in _read(tmp_path / "part.html").words]
     assert "AUROC of the model" in words
     assert f"{own.name} as a whole" in words
+    assert any("elsewhere on this page is of another outcome" in word for word in words)
 
 
 def test_curves_of_risk_groups_are_of_the_held_out_patients(

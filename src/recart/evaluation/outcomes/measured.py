@@ -102,7 +102,8 @@ class OutcomeAssessment:
         if self.kind == "survival":
             return f"{n} evaluated, {int(self.table['event'].sum())} with an event, others censored"
         count = self.table["level"].value_counts()
-        shares = ", ".join(f"{count.get(i, 0)} {name}" for i, name in enumerate(self.levels))
+        # a level may be a number itself
+        shares = ", ".join(f"{name} ({count.get(i, 0)})" for i, name in enumerate(self.levels))
         return f"{n} evaluated: {shares}"
 
 
