@@ -95,6 +95,18 @@ def test_another_run_is_refused_with_the_keys_that_differ(
     assert OmegaConf.load(tmp_path / "config.yaml").model.latent == 10
 
 
+def test_an_edited_configuration_is_known(tmp_path: Path, config: DictConfig) -> None:
+    RunDirectory.create(tmp_path, config, {})
+    assert RunDirectory.open(tmp_path).was_edited is False
+    there = OmegaConf.load(tmp_path / "config.yaml")
+    there.paths.prepared = "/moved"
+    OmegaConf.save(there, tmp_path / "config.yaml")
+    assert RunDirectory.open(tmp_path).was_edited is False  # where it lies is not what it is
+    there.model.latent += 1
+    OmegaConf.save(there, tmp_path / "config.yaml")
+    assert RunDirectory.open(tmp_path).was_edited is True
+
+
 def test_a_folder_that_is_no_run_is_told_from_one_that_is_absent(
     tmp_path: Path, config: DictConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,8 @@ class RunDirectory:
         Seeds of the run by name.
     receptors
         Fingerprint of the receptor embedding that the run began with; None where it is not known.
+    began_with
+        Hash of the configuration that the run began with; None where it is not known.
     """
 
     def __init__(
@@ -57,16 +59,23 @@ class RunDirectory:
         config: DictConfig,
         seeds: Mapping[str, int],
         receptors: str | None = None,
+        began_with: str | None = None,
     ) -> None:
         self.path = path
         self.config = config
         self.seeds = dict(seeds)
         self.receptors = receptors
+        self.began_with = began_with
 
     @property
     def versions(self) -> Path:
         """Versions of Python, recart and other packages that the run began with."""
         return self.path / _VERSIONS
+
+    @property
+    def was_edited(self) -> bool:
+        """Whether `config.yaml` says of the run, but for where and how it runs, what it was not."""
+        return self.began_with not in (None, configuration_hash(self.config))
 
     @property
     def split(self) -> Path:
@@ -134,14 +143,15 @@ class RunDirectory:
                 raise InputError([problem])
             return there
         path.mkdir(parents=True, exist_ok=True)
-        run = cls(path, resolved, seeds, receptor_fingerprint(resolved))
+        began_with = configuration_hash(resolved)
+        run = cls(path, resolved, seeds, receptor_fingerprint(resolved), began_with)
         run.checkpoints.mkdir(exist_ok=True)
         run.logs.mkdir(exist_ok=True)
         write_atomically(path / _CONFIG, OmegaConf.to_yaml(resolved).encode())
         run.write_json(_VERSIONS, versions())
         # the last file: a folder without it is no run yet
         about = {"schema": SCHEMA, "seeds": dict(seeds), "receptors": run.receptors}
-        run.write_json(_RUN, about)
+        run.write_json(_RUN, {**about, "configuration": began_with})
         return run
 
     @classmethod
@@ -167,7 +177,8 @@ class RunDirectory:
             raise InputError([_broken(path, f"layout {found}, this recart reads {SCHEMA}")])
         if not isinstance(config, DictConfig) or _has_references(config):
             raise InputError([_broken(path, f"{_CONFIG} is not a resolved configuration")])
-        return cls(path, config, about["seeds"], about.get("receptors"))
+        known = (about.get(name) for name in ("receptors", "configuration"))
+        return cls(path, config, about["seeds"], *known)
 
     def write_json(self, name: str, content: Any) -> Path:
         """Write JSON into the folder, whole or not at all."""

@@ -1,4 +1,4 @@
-"""Inner folds are checked as each member's own head made them, not as the run's settings say."""
+"""Inner folds are checked as each member's own head made them; settings edited since are told."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from recart.evaluation.audit.finding import Severity
 from recart.training.prototype_head import PrototypeHead
+from recart.training.run_directory import configuration_hash
 
 HEAD = PrototypeHead(
     prototypes=3, shrinkage=5.0, cells=200, strengths=[1.0], inner_folds=2, use_extras=True
@@ -36,3 +37,19 @@ def test_inner_folds_are_those_of_each_member(
     own.config.head.inner_folds = None
     assert said(replace(first, recipe=HEAD)).severity is Severity.PASSED
     assert said(first).severity is Severity.UNKNOWN
+
+
+def test_a_configuration_that_was_edited_since_is_told(
+    evaluated: Callable[..., Any], checks: Any, simulate: Any
+) -> None:
+    own, run = evaluated(simulate(0, patients=24))
+
+    def severity() -> Severity:
+        found = checks["structure"].findings(own, run)
+        return next(f.severity for f in found if f.code == "A-ST-006")
+
+    assert severity() is Severity.UNKNOWN  # of a run of before, say
+    run.began_with = configuration_hash(run.config)
+    assert severity() is Severity.PASSED
+    run.config.data.decision_day = 400
+    assert severity() is Severity.WARNING

@@ -52,7 +52,7 @@ class Structure(Check):
         """It only reads."""
         return False
 
-    def findings(self, evaluated: Evaluated, run: RunDirectory) -> Iterator[Finding]:  # noqa: ARG002
+    def findings(self, evaluated: Evaluated, run: RunDirectory) -> Iterator[Finding]:
         """Overlaps of patients, of cells, of blocks; classes in every part; inner folds."""
         folds, cohort = evaluated.split.folds, evaluated.cohort
         yield self._patients(folds, evaluated)
@@ -67,6 +67,7 @@ class Structure(Check):
         parts = _PARTS[:2] if evaluated.split.kind is Kind.GROUPS else _PARTS
         yield self._classes(folds, cohort.bags, parts)
         yield self._inner(evaluated)
+        yield self._configuration(run)
 
     def _patients(self, folds: Sequence[FoldPatients], evaluated: Evaluated) -> Finding:
         """Overlap of the parts of each fold, and of what members hold out and what they saw."""
@@ -202,6 +203,25 @@ class Structure(Check):
             f"of {count} inner folds {overlaps} have a patient on both sides and {single} hold "
             "one class only",
             "use fewer inner folds (head.inner_folds)" if overlaps or single else "",
+        )
+
+    def _configuration(self, run: RunDirectory) -> Finding:
+        """Whether the evaluation reads the configuration that was trained with."""
+        if run.was_edited:
+            return self._finding(
+                "A-ST-006",
+                Severity.WARNING,
+                "config.yaml is not what the run began with: its members may have been trained "
+                "otherwise than this evaluation says, on other samples, say",
+                "restore config.yaml, or train another run with these settings",
+            )
+        known = run.began_with is not None
+        return self._finding(
+            "A-ST-006",
+            Severity.PASSED if known else Severity.UNKNOWN,
+            "config.yaml is what the run began with"
+            if known
+            else "the run does not say which configuration it began with",
         )
 
 
