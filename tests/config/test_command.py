@@ -70,6 +70,7 @@ def entry(tmp_path: Path) -> Entry:
         ("model.latnt=3", "did you mean model.latent?"),
         ("seed=abc", "column=seed"),
         ("experiment=null", "leave the group out"),
+        ("endpoint={a: 1}", "set endpoint.<key>=... one by one, or write configs/endpoint/"),
     ],
 )
 def test_bad_input_ends_with_status_2_and_one_message(

@@ -151,6 +151,11 @@ def _no_key(key: str, folder: Path, entry: str, chosen: Sequence[str]) -> Proble
         groups = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_dir()]
         return Problem(code="E-CONFIG-009", column=key, what=what, mend=nearest(key, groups))
     paths = set(_reference_keys(folder, entry, chosen))
+    if key in paths:  # the value does not fit, such as a dict of keys that are not there
+        place = key.replace(".", "/")
+        file = f", or write configs/{place}/<name>.yaml" if (folder / place).is_dir() else ""
+        what, mend = f"{key} can't be given this value", f"set {key}.<key>=... one by one{file}"
+        return Problem(code="E-CONFIG-009", column=key, what=what, mend=mend)
     parent, _, name = key.rpartition(".")
     while parent and parent not in paths:  # the first part of the path that is wrong
         parent, _, name = parent.rpartition(".")
