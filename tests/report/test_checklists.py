@@ -7,16 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
+import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
 from recart.config.compose import compose
+from recart.data.split import Split
+from recart.data.split_rules import FoldPatients, Kind
 from recart.evaluation.audit.finding import Finding, Severity
 from recart.evaluation.outcomes import OutcomeAssessment
 from recart.evaluation.subgroups import Subgroup
 from recart.report.audit_table import audit_groups
 from recart.report.checklists import CHECKLISTS, Checklist, FilledItem, Status, asked_of_study
-from recart.report.facts import CohortFacts, FitFacts, RunFacts
+from recart.report.facts import CohortFacts, FitFacts, RunFacts, patients_by_part
 from recart.report.fillers import FILLERS, of_the_model, what_the_run_knows
 from recart.report.model_card import card_markdown, model_card
 from recart.report.question import FlowStep
@@ -221,6 +225,15 @@ def test_of_survival_those_who_were_censored_are_counted_too(
     for answer in ("cohort_numbers", "sample_size", "known_limits"):
         assert words in told[answer]
         assert "as a whole" not in known[answer]
+
+
+def test_positive_samples_are_not_counted_as_patients() -> None:
+    table = pd.DataFrame({"patient": np.arange(12) // 2, "label": [1, 1, 0, 0] * 3})
+    fold = FoldPatients(repeat=0, fold=0, seed=0, train=(0, 1), validation=(2, 3), held_out=(4, 5))
+    split = Split(seed=0, kind=Kind.EXTERNAL, folds=(fold,))
+    told = patients_by_part(split, table, "sample")
+    assert told["train"] == "2 patients (2 positive samples)"
+    assert patients_by_part(split, table[::2], "patient")["train"] == "2 patients (1 positive)"
 
 
 def test_answers_hold_the_numbers_of_the_run(make_facts: Callable[..., RunFacts]) -> None:

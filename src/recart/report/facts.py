@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from recart.data.split import Kind, Split
 from recart.evaluation.assessment import Assessment
@@ -23,7 +24,15 @@ from recart.training.cohort_setup import PreparedCohort
 from recart.training.run_directory import RunDirectory
 from recart.training.training_time import TrainingTime
 
-__all__ = ["CohortFacts", "FitFacts", "RunFacts", "cohort_facts", "digests", "fit_facts"]
+__all__ = [
+    "CohortFacts",
+    "FitFacts",
+    "RunFacts",
+    "cohort_facts",
+    "digests",
+    "fit_facts",
+    "patients_by_part",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +153,9 @@ def fit_facts(evaluated: Evaluated) -> FitFacts:
         split=evaluated.split.words,
         outside=evaluated.split.kind is Kind.EXTERNAL,
         elsewhere=evaluated.assessment.model.scores.elsewhere,
-        parts=_parts(evaluated.split, evaluated.cohort),
+        parts=patients_by_part(
+            evaluated.split, evaluated.cohort.bags.table, evaluated.config.data.unit
+        ),
         genes=_range(len(member.features.spec.genes) for member in members),
         encoder_parameters=_range(
             sum(weight.numel() for weight in member.stack.parameters()) for member in members
@@ -162,15 +173,16 @@ def digests(run: RunDirectory) -> dict[str, str]:
     return {"configuration": configuration[:16], "split": str(split)[:16]}
 
 
-def _parts(split: Split, cohort: PreparedCohort) -> dict[str, str]:
-    table = cohort.bags.table
+def patients_by_part(split: Split, table: pd.DataFrame, unit: str) -> dict[str, str]:
+    """Patients and positive bags of each part of a fold, in words; `table` is that of the bags."""
+    what = "positive" if unit == "patient" else f"positive {unit}s"
     found = {}
     for part in ("train", "validation", "held_out"):
         patients = [getattr(fold, part) for fold in split.folds]
         labels = [table.loc[table["patient"].isin(own), "label"] for own in patients]
         positive = [int((own == 1).sum()) for own in labels]
         count = number_range(_range(map(len, patients)))
-        found[part] = f"{count} patients ({number_range(_range(positive))} positive)"
+        found[part] = f"{count} patients ({number_range(_range(positive))} {what})"
     return found
 
 
