@@ -156,3 +156,16 @@ def test_why_there_is_no_p_is_said(make_predictions: Any) -> None:
     given = Permutation(p=0.005, k=199, observed=0.91, null_mean=0.5, null_sd=0.1, repeats=4)
     text = _against_all(make_predictions, permutation=given).claim.text
     assert "over 4 repeats, in which the labels as they are give 0.91" in text
+
+
+@pytest.mark.parametrize(
+    ("k", "said"), [(5, "Too few permutations to speak"), (99, "do as well too often to speak")]
+)
+def test_permutations_that_could_not_tell_are_not_said_to_do_as_well(
+    make_predictions: Any, k: int, said: str
+) -> None:
+    p = max(1 / (k + 1), 0.2)
+    given = Permutation(p=p, k=k, observed=0.91, null_mean=0.5, null_sd=0.1)
+    claim = _against_all(make_predictions, permutation=given).claim
+    assert claim.level == ClaimLevel.NO_EVIDENCE
+    assert said in claim.text

@@ -119,7 +119,7 @@ def claim(
             sentences=(
                 numbers,
                 *below,
-                *(["Permuted labels do as well too often to speak of a signal."] if chance else []),
+                *([_as_chance_does(permutation)] if permutation is not None and chance else []),
             ),
         )
     rivals = [difference for difference in differences if difference.interval.low <= 0]
@@ -256,6 +256,13 @@ def _numbers(metrics: Metrics, auroc: float, interval: Interval) -> str:
             "folds are put together."
         )
     return text
+
+
+def _as_chance_does(permutation: Permutation) -> str:
+    least = 1 / (permutation.k + 1)
+    if least < ALPHA:
+        return "Permuted labels do as well too often to speak of a signal."
+    return f"Too few permutations to speak of a signal: p is {least:.2f} at least."
 
 
 def _below_half(metrics: Metrics, auroc: float, interval: Interval) -> list[str]:

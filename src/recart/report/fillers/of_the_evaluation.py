@@ -78,7 +78,7 @@ def evaluation_method(facts: RunFacts) -> str:
         )
     return (
         f"Cross-validation by patient, {facts.fit.split}, the whole pipeline refitted in each: "
-        "genes, encoder, prototypes, head and its strength. Internal validation only."
+        "genes, encoder, head and all that these choose. Internal validation only."
     )
 
 
