@@ -210,6 +210,9 @@ def test_fhir_says_percent_and_is_final_only_when_nothing_is_to_come(
         100 * records["bag0"]["prediction"]["probability"], abs=0.01
     )
     assert "cannot say" in prediction["rationale"]
+    empty = {**records["bag0"]["prediction"], "sets": {"80": []}}
+    (neither,) = risk_assessment({**records["bag0"], "prediction": empty})["prediction"]
+    assert "Conformal set at 80 %: like neither." in neither["rationale"]
     assert resource["status"] == "final"
     # a set names its class by what it means, and a model of which nothing is claimed is not done
     own = records["bag0"]["prediction"]["sets"]

@@ -82,6 +82,19 @@ def test_reports_of_before_do_not_stay_beside_new_ones(embedded: Embedded) -> No
     assert not embedded.folder.exists()
 
 
+def test_a_set_of_no_class_and_a_calibrated_posterior_are_told_as_that(embedded: Embedded) -> None:
+    record = embedded.records["bag0"]
+    own = {**record["prediction"], "further": {"posterior:low": 0.2, "posterior:high": 0.9}}
+    own["sets"] = {"80": [], "90": ["R"]}
+    records = {"bag0": {**record, "prediction": own}}
+    write_patient_files(replace(embedded, records=records), ["html"])
+    text = _text((embedded.folder / "P_0_co.html").read_text())
+    assert "{}: like neither" in text
+    assert "cannot say" not in text
+    assert "95% of the posterior, calibrated as" in text
+    assert "they are not calibrated" not in text
+
+
 def test_the_page_says_what_the_record_says(embedded: Embedded) -> None:
     write_patient_files(embedded, ["html"])
     page = (embedded.folder / "P_0_co.html").read_text()

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from recart.evaluation.claims import ClaimLevel
 from recart.inference.records.further import further_outputs
-from recart.inference.trust.conformal import set_words
+from recart.inference.trust.conformal import set_words, told_set
 from recart.report.canvas import svg
 from recart.report.content import ReportFigure
 from recart.report.numbers_in_words import number, thousands
@@ -112,7 +112,7 @@ def _sets(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     if record["prediction"] is None:
         return []
     return [
-        (level, f"{{{', '.join(own)}}}" + ("" if len(own) == 1 else ": cannot say"))
+        (level, told_set(own))
         for level, own in record["prediction"]["sets"].items()
         if own is not None
     ]

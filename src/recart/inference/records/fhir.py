@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from recart.inference.records.further import FurtherOutput, further_outputs
-from recart.inference.trust.conformal import set_words
+from recart.inference.trust.conformal import UNDECIDED, set_words
 
 __all__ = ["risk_assessment"]
 
@@ -125,7 +125,7 @@ def _prediction(record: Mapping[str, Any]) -> dict[str, Any]:
     meaning = dict(zip(set_words(question), question, strict=True))
     for level, classes in own["sets"].items():
         if classes is not None:
-            said = "cannot say" if len(classes) != 1 else meaning.get(classes[0], classes[0])
+            said = UNDECIDED.get(len(classes)) or meaning.get(classes[0], classes[0])
             words.append(f"Conformal set at {level} %: {said}.")
     return {
         "outcome": {"text": record["question"]["positive"]},

@@ -39,7 +39,8 @@ class FurtherOutput:
 def further_outputs(record: Mapping[str, Any]) -> list[FurtherOutput]:
     """Of a patient's record, in its order; none where the endpoint is one yes or no, or refused.
 
-    Means over members. None of them is calibrated, as the leading probability is.
+    Means over members. Bounds of a posterior are calibrated, as the leading probability is; none of
+    the others is.
     """
     if record["prediction"] is None:
         return []

@@ -17,7 +17,7 @@ import torch
 
 from recart.training.endpoints.survival import EVENT, NONE
 
-__all__ = ["LEVELS", "ConformalSets", "set_words"]
+__all__ = ["LEVELS", "UNDECIDED", "ConformalSets", "set_words", "told_set"]
 
 LEVELS: Final = (0.8, 0.9)
 
@@ -25,6 +25,16 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _DECIMALS = 9  # of logits: below, patients are as likely as each other
 _TIE = 1e-12  # of p-values that are equal but for rounding
+
+
+UNDECIDED: Final = {0: "like neither", 2: "cannot say"}
+"""What a set of so many classes comes to; one of a single class says it."""
+
+
+def told_set(classes: Sequence[str]) -> str:
+    """A set as it is written: `{R}`, `{R, NR}: cannot say` or `{}: like neither`."""
+    said = f": {UNDECIDED[len(classes)]}" if len(classes) in UNDECIDED else ""
+    return f"{{{', '.join(classes)}}}{said}"
 
 
 def set_words(classes: tuple[str, str]) -> tuple[str, str]:
@@ -144,8 +154,4 @@ class ConformalSets:
 
 
 def _told(yes: bool, no: bool, words: tuple[str, str]) -> str:
-    if yes and no:
-        return f"{{{', '.join(words)}}}: cannot say"
-    if not (yes or no):
-        return "{}: like neither"
-    return f"{{{words[0] if yes else words[1]}}}"
+    return told_set([word for word, inside in zip(words, (yes, no), strict=True) if inside])
