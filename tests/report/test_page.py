@@ -313,6 +313,17 @@ def test_a_whole_endpoint_is_told_before_its_yes_and_no(
     assert any("elsewhere on this page is of another outcome" in word for word in words)
 
 
+def test_scores_of_two_classes_are_not_called_levels(
+    outcomes: tuple[OutcomeAssessment, ...],
+) -> None:
+    table = outcomes[0].table
+    scores = table[[name for name in table if not str(name).startswith("level:")]]
+    for own, said in ((table, "level that is expected"), (scores, "held-out score")):
+        (drawn,) = outcome_figures(replace(outcomes[0], table=own))
+        assert drawn.figure.axes[0].get_xlabel() == said
+        assert ("expectation over" in drawn.caption) is (own is table)
+
+
 def test_curves_of_risk_groups_are_of_the_held_out_patients(
     outcomes: tuple[OutcomeAssessment, ...],
 ) -> None:

@@ -28,9 +28,11 @@ def outcome_figures(outcome: OutcomeAssessment) -> tuple[ReportFigure, ...]:
 def _levels(outcome: OutcomeAssessment) -> ReportFigure:
     table, levels = outcome.table, outcome.levels
     names = [f"level:{level}" for level in levels]
-    figure, axes = new_figure(5.2, 0.9 + 0.45 * len(levels), "level that is expected", "observed")
     told = set(names) <= set(table)
     # without level probabilities, as of two classes, the scores themselves
+    along = "level that is expected" if told else "held-out score"
+    what = "expectation over the probabilities of the levels" if told else "score"
+    figure, axes = new_figure(5.2, 0.9 + 0.45 * len(levels), along, "observed")
     expected = table[names].to_numpy() @ np.arange(len(levels)) if told else table["score"]
     expected = np.asarray(expected, dtype=float)
     observed = table["level"].to_numpy(dtype=int)
@@ -45,10 +47,9 @@ def _levels(outcome: OutcomeAssessment) -> ReportFigure:
         axes.set_xlim(-0.2, len(levels) - 0.8)
     return ReportFigure(
         title=f"Levels of {outcome.name}",
-        caption="Held-out expectation over the probabilities of the levels (a dot each, mean over "
-        "repeats; spread up and down is for sight only) against what was observed. Strokes are "
-        f"medians. {outcome.words}.",
-        alt="Expected level of each held-out bag by observed level, with medians.",
+        caption=f"Held-out {what} (a dot each, mean over repeats; spread up and down is for sight "
+        f"only) against what was observed. Strokes are medians. {outcome.words}.",
+        alt=f"{along.capitalize()} by what was observed of each held-out bag, with medians.",
         figure=figure,
     )
 
