@@ -83,10 +83,15 @@ def write_h5mu(toy: Toy, path: Path, rna: str = "rna", prot: str = "prot") -> Re
     import awkward as ak
     import mudata
 
+    of_cell = {
+        cell: own.drop(columns="cell").to_dict("records")
+        for cell, own in toy.chains.groupby("cell")
+    }
     records = [
         [
-            {"locus": r.locus, "v_call": r.v_call, "j_call": r.j_call, "junction_aa": r.junction_aa}
-            for r in toy.chains[toy.chains["cell"] == cell].itertuples()
+            # words, numbers and truth values, as scirpy has them
+            {**r, "consensus_count": 9, "productive": True}
+            for r in of_cell.get(cell, [])
         ]
         for cell in toy.obs.index
     ]

@@ -94,8 +94,9 @@ def airr_chains(
         name: next((fields[alias] for alias in aliases if alias in fields), None)
         for name, aliases in _FIELDS.items()
     }
-    if len(records) == len(cells) and not len(ak.flatten(records, axis=None)):
-        return chain_frame({}, 0)  # no cell has a chain, so that no field is known either
+    # where no cell has a chain no field is known either
+    if not fields and len(records) == len(cells) and not len(ak.flatten(records, axis=None)):
+        return chain_frame({}, 0)
     if len(records) != len(cells) or found["locus"] is None:
         problems.error(
             Problem(
