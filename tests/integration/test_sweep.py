@@ -104,14 +104,17 @@ def test_the_audit_trains_each_fold_again_by_its_own_choice(place: Place, swept:
     copy = place.folder / "unlike"
     shutil.copytree(swept / "chosen", copy)
     run = RunDirectory.open(copy)
-    # the second fold as if it had chosen another encoder, whose file the sweep keeps
-    trials = pd.read_csv(swept / "trials.csv").set_index(["fold", "trial"]).loc["r0f1"]
-    kept = {int(path.stem): path for path in (swept / "members/r0f1").glob("*.ckpt")}
-    other = next(own for own in sorted(kept) if trials.loc[own, "model.latent"] == 3)
+    # as if one fold had chosen another encoder and head, and one those of the run: a sweep keeps a
+    # file of each encoder
     values = json.loads((copy / "configurations.json").read_text())
-    values["r0f1"] = {key: trials.loc[other, key].item() for key in trials.columns if "." in key}
+    files = {}
+    for fold, latent in (("r0f0", 3), ("r0f1", 4)):
+        trials = pd.read_csv(swept / "trials.csv").set_index(["fold", "trial"]).loc[fold]
+        kept = {int(path.stem): path for path in (swept / "members" / fold).glob("*.ckpt")}
+        other = next(own for own in sorted(kept) if trials.loc[own, "model.latent"] == latent)
+        values[fold] = {name: trials.loc[other, name].item() for name in trials if "." in name}
+        files[fold] = kept[other]
     run.write_json("configurations.json", values)
-    files = {"r0f0": run.checkpoints / "r0f0.ckpt", "r0f1": kept[other]}
     cohort = prepare_cohort(run.config.data, place.folder / "prepared", lambda _: None)
     retraining = Retraining.of(run, epochs=99)
     assert retraining.made_by("r0f0").head != build_head(run.config)
