@@ -18,12 +18,11 @@ class EncoderTraining:
     """How the encoder is trained.
 
     `block` cells of one sample stand together in a minibatch, which has as many blocks as
-    `batch_size` holds. The KL weight rises
-    linearly from 0 over `warmup_epochs`. A member stops after `patience` epochs without a better
-    inner-validation loss, and its best state is kept. `clip_norm` is per member. With `record`, a
-    card that holds the cells records a step once and replays it, where one process trains. With
-    `start`, members begin from an encoder that was trained elsewhere. With `joint`, labels of some
-    training patients enter; without, no label does.
+    `batch_size` holds. The KL weight rises linearly from 0 over `warmup_epochs`. A member stops
+    after `patience` epochs without a better inner-validation loss, and its best state is kept.
+    `clip_norm` is per member. With `record`, a card that holds the cells records a step once and
+    replays it, where one process trains. With `start`, members begin from an encoder that was
+    trained elsewhere. With `joint`, labels of some training patients enter; without, no label does.
     """
 
     epochs: int

@@ -143,15 +143,20 @@ class RunDirectory:
                 raise InputError([problem])
             return there
         path.mkdir(parents=True, exist_ok=True)
-        began_with = configuration_hash(resolved)
-        run = cls(path, resolved, seeds, receptor_fingerprint(resolved), began_with)
+        known = receptor_fingerprint(resolved), configuration_hash(resolved)
+        run = cls(path, resolved, seeds, *known)
         run.checkpoints.mkdir(exist_ok=True)
         run.logs.mkdir(exist_ok=True)
         write_atomically(path / _CONFIG, OmegaConf.to_yaml(resolved).encode())
         run.write_json(_VERSIONS, versions())
         # the last file: a folder without it is no run yet
-        about = {"schema": SCHEMA, "seeds": dict(seeds), "receptors": run.receptors}
-        run.write_json(_RUN, {**about, "configuration": began_with})
+        about = {
+            "schema": SCHEMA,
+            "seeds": dict(seeds),
+            "receptors": run.receptors,
+            "configuration": run.began_with,
+        }
+        run.write_json(_RUN, about)
         return run
 
     @classmethod

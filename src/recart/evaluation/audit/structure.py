@@ -33,6 +33,8 @@ _PARTS: Final = ("train", "validation", "held_out")
 class Structure(Check):
     """Patients, cells, libraries, persons and families over every split, and single-class parts.
 
+    And whether the settings by which a run is evaluated are those that it was split and trained by.
+
     `persons`, `families` and `libraries` name columns of patients or samples, where the tables
     have them: whose values are one human being, people of one household or genes, and one
     sequenced library or pool.
@@ -53,7 +55,7 @@ class Structure(Check):
         return False
 
     def findings(self, evaluated: Evaluated, run: RunDirectory) -> Iterator[Finding]:
-        """Overlaps of patients, of cells, of blocks; classes in every part; inner folds."""
+        """Overlaps of patients, cells, blocks; classes; inner folds; settings edited since."""
         folds, cohort = evaluated.split.folds, evaluated.cohort
         yield self._patients(folds, evaluated)
         yield self._cells(folds, cohort.bags)
